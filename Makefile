@@ -1,0 +1,35 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else; both set up what is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo run test lint
+
+demo: .venv/installed
+	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
+
+run: .venv/installed
+	@$(BIN)/python manage.py up $(ARGS)
+
+test: .venv/installed-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'rootmail needs Python 3.11 or newer: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@echo 'Making the virtual environment in .venv'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo 'python3 cannot make a virtual environment (on Debian: apt install python3-venv)' >&2; exit 1; }
+
+.venv/installed: requirements.txt | .venv/bin/python
+	@echo 'Installing requirements.txt (about a minute, once)'
+	@$(BIN)/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	@echo 'Installing requirements-dev.txt (about half a minute, once)'
+	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@

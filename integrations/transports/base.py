@@ -1,0 +1,231 @@
+"""What every transport takes, gives back and raises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+_ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+
+
+class Stage(StrEnum):
+    """How far the conversation had come."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    EHLO = "ehlo"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    HTTP = "http"
+
+
+class Scope(StrEnum):
+    """Whose fault it is, and so who has to wait."""
+
+    PROVIDER = "provider"
+    MESSAGE = "message"
+    RECIPIENT = "recipient"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of a server.
+
+    `code` is the SMTP reply code or the HTTP status, None where no server spoke;
+    `enhanced` is the RFC 3463 enhanced status code ("5.7.1") or empty; `text` is the
+    server's own words, without both.
+    """
+
+    code: int | None
+    text: str
+    enhanced: str = ""
+
+    @classmethod
+    def parse(cls, code: int, text: bytes | str) -> Reply:
+        """Split the enhanced status code off a reply (RFC 2034: it stands first on every line)."""
+        words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        match = _ENHANCED.match(lines[0]) if lines else None
+        enhanced = match[1] if match and match[1][0] == str(code)[0] else ""
+        if enhanced:
+            lines = [line.removeprefix(enhanced).strip() for line in lines]
+        return cls(code=code, text=" ".join(lines), enhanced=enhanced)
+
+    @property
+    def permanent(self) -> bool:
+        return (self.enhanced[:1] or str(self.code)[:1]) == "5"
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One mail for a transport: its envelope, and the complete message.
+
+    `content` is an RFC 5322 message with CRLF line ends and no Bcc. `recipients` may be
+    fewer than the headers name: those that are still due.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the relay said when it accepted a mail.
+
+    `refused` holds the recipients that it did not take, each with its reply; everybody else
+    in the submission is accepted. `tls` is the protocol version ("TLSv1.3"), empty in clear text.
+    `sender` is the From that was used; the router fills in it and `provider`.
+    """
+
+    reply: Reply
+    message_id: str
+    milliseconds: int
+    tls: str = ""
+    refused: Mapping[str, Reply] = field(default_factory=dict)
+    provider: str = ""
+    sender: str = ""
+
+
+class TransportError(Exception):
+    """The one exception that leaves a transport: a mail was not accepted, or nobody knows.
+
+    `permanent`: another try cannot help. `outcome_unknown`: the whole message was handed over
+    and no answer came, so it may have been accepted. `retry_after`: seconds the server asked for.
+    `refused`: with scope RECIPIENT, the reply for each recipient. The text is for people and never
+    holds a secret.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        stage: Stage,
+        scope: Scope,
+        permanent: bool = False,
+        reply: Reply | None = None,
+        outcome_unknown: bool = False,
+        retry_after: int | None = None,
+        refused: Mapping[str, Reply] | None = None,
+        tls: str = "",
+        milliseconds: int = 0,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.stage = stage
+        self.scope = scope
+        self.permanent = permanent
+        self.reply = reply
+        self.outcome_unknown = outcome_unknown
+        self.retry_after = retry_after
+        self.refused = dict(refused or {})
+        self.tls = tls
+        self.milliseconds = milliseconds
+        self.provider = ""  # the router fills it in
+
+    @property
+    def code(self) -> int | None:
+        return self.reply.code if self.reply else None
+
+    @property
+    def enhanced_code(self) -> str:
+        return self.reply.enhanced if self.reply else ""
+
+    @classmethod
+    def from_reply(cls, reply: Reply, *, stage: Stage, text: str = "", tls: str = "") -> TransportError:
+        """Classify a server's refusal (`classify` below) and quote it."""
+        verdict = classify(reply, stage=stage)
+        return cls(
+            text or f"The relay answered {reply}",
+            stage=stage,
+            scope=verdict.scope,
+            permanent=verdict.permanent,
+            reply=reply,
+            retry_after=stated_wait(reply.text),
+            tls=tls,
+        )
+
+
+class Transport(Protocol):
+    """A way to hand a mail over. Knows no model, no request, no Django settings."""
+
+    def send(self, submission: Submission) -> Receipt:
+        """Hand one mail over, or raise TransportError."""
+        ...
+
+    def close(self) -> None:
+        """End the session, if one is open; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    scope: Scope
+    permanent: bool
+
+
+# Read from the top, the first row that fits decides: enhanced codes first (RFC 3463), then the
+# reply code (RFC 5321 section 4.2), then the digit. A pattern ends in '*' for any rest; stage '' is any stage.
+_PROVIDER_WAITS = Verdict(Scope.PROVIDER, permanent=False)
+_MESSAGE_ENDS = Verdict(Scope.MESSAGE, permanent=True)
+_MESSAGE_WAITS = Verdict(Scope.MESSAGE, permanent=False)
+_RECIPIENT_ENDS = Verdict(Scope.RECIPIENT, permanent=True)
+_RECIPIENT_WAITS = Verdict(Scope.RECIPIENT, permanent=False)
+
+CLASSES: tuple[tuple[str, str, Verdict], ...] = (
+    # stage, pattern of the enhanced or the reply code, verdict
+    ("connect", "*", _PROVIDER_WAITS),
+    ("ehlo", "*", _PROVIDER_WAITS),
+    ("tls", "*", _PROVIDER_WAITS),
+    ("auth", "*", _PROVIDER_WAITS),
+    ("", "421", _PROVIDER_WAITS),
+    ("", "454", _PROVIDER_WAITS),
+    ("", "530", _PROVIDER_WAITS),
+    ("", "534", _PROVIDER_WAITS),
+    ("", "535", _PROVIDER_WAITS),
+    ("", "5.7.57", _PROVIDER_WAITS),
+    ("", "5.7.139", _PROVIDER_WAITS),
+    ("", "432", _PROVIDER_WAITS),
+    ("", "4.3.2", _PROVIDER_WAITS),
+    ("rcpt", "4.*", _RECIPIENT_WAITS),
+    ("rcpt", "4*", _RECIPIENT_WAITS),
+    ("rcpt", "5.*", _RECIPIENT_ENDS),
+    ("rcpt", "5*", _RECIPIENT_ENDS),
+    ("", "4.7.*", _PROVIDER_WAITS),
+    ("", "4.*", _MESSAGE_WAITS),
+    ("", "5.*", _MESSAGE_ENDS),
+    ("", "4*", _MESSAGE_WAITS),
+    ("", "5*", _MESSAGE_ENDS),
+)
+
+
+def classify(reply: Reply, *, stage: Stage) -> Verdict:
+    """Say what a refusal means: whose fault, and whether another try can help."""
+    for row_stage, pattern, verdict in CLASSES:
+        if row_stage in ("", stage) and _fits(reply, pattern):
+            return verdict
+    return _PROVIDER_WAITS  # not an SMTP refusal at all: a server out of step
+
+
+def _fits(reply: Reply, pattern: str) -> bool:
+    value = reply.enhanced if "." in pattern else str(reply.code or "")
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
+
+
+_WAIT = re.compile(r"(?:try again|retry|wait)\D{0,40}?(\d{1,6})\s*(s|sec|second|m|min|minute|h|hour)s?\b", re.I)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def stated_wait(text: str) -> int | None:
+    """Return the seconds of a 'try again in 5 minutes', or None where the server named no time."""
+    match = _WAIT.search(text)
+    return int(match[1]) * _SECONDS[match[2][0].lower()] if match else None
