@@ -1,0 +1,113 @@
+"""The router: Django's e-mail backend that chooses the provider for each message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from email.utils import parseaddr
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+
+from . import providers
+from .senders import Sender, SenderError
+from .transports import envelope
+from .transports.base import Receipt, Scope, Stage, Submission, Transport, TransportError
+
+
+class EmailBackend(BaseEmailBackend):
+    """Send each message through the provider that is in force at that moment: SMTP, else SendGrid, else default.
+
+    Works for any Django mail. Besides the count that Django wants, the Receipt is attached to the message as
+    `message.receipt`. Raises TransportError. A failing provider never falls through to the next one. A backend
+    keeps one session for the messages that are sent with it until `close()`; it is for one thread at a time.
+    """
+
+    def __init__(self, fail_silently: bool = False, **_: Any) -> None:
+        super().__init__(fail_silently=fail_silently)
+        self._kept_open = False
+        self._settings: providers.TransportSettings | None = None
+        self._transport: Transport | None = None
+
+    def open(self) -> bool:
+        """Keep the session over several calls of `send_messages`, until `close()`."""
+        self._kept_open = True
+        return True
+
+    def close(self) -> None:
+        self._kept_open = False
+        self._end_session()
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        try:
+            return sum(self._send_one(message) for message in email_messages if message.recipients())
+        finally:
+            if not self._kept_open:
+                self._end_session()
+
+    def _end_session(self) -> None:
+        transport, self._transport, self._settings = self._transport, None, None
+        if transport:
+            transport.close()
+
+    def _send_one(self, message: EmailMessage) -> int:
+        try:
+            message.receipt = self._route(message)  # type: ignore[attr-defined]
+        except TransportError:
+            if not self.fail_silently:
+                raise
+            return 0
+        return 1
+
+    def _route(self, message: EmailMessage) -> Receipt:
+        route = providers.active_route()
+        try:
+            sender = _sender(route, message)
+            receipt = self._session(route.settings).send(_submission(message, sender))
+        except TransportError as error:
+            error.provider = route.provider.name
+            raise
+        return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
+
+    def _session(self, settings: providers.TransportSettings) -> Transport:
+        """Return the open transport, or a new one where the settings have changed since."""
+        if self._transport is None or settings != self._settings:
+            self._end_session()
+            self._settings, self._transport = settings, providers.open_transport(settings)
+        return self._transport
+
+
+def _sender(route: providers.Route, message: EmailMessage) -> Sender:
+    try:
+        return route.sender(message.from_email or "")
+    except SenderError as error:
+        raise TransportError(str(error), stage=Stage.MAIL, scope=Scope.MESSAGE, permanent=True) from error
+
+
+def _submission(message: EmailMessage, sender: Sender) -> Submission:
+    return Submission(
+        sender=sender.mailbox.address,
+        recipients=tuple(dict.fromkeys(parseaddr(recipient)[1] or recipient for recipient in message.recipients())),
+        content=with_sender(message.message().as_bytes(linesep="\r\n"), sender),  # type: ignore[call-arg]
+    )
+
+
+# A header field with its folded lines; also a first line that would go on with the From put in front of it.
+_NAMES_A_SENDER = re.compile(
+    rb"(?:^(?:from|sender|resent-from|resent-sender|return-path|(?:resent-)?bcc)[ \t]*:|\A[ \t]).*\n(?:[ \t].*\n)*",
+    re.I | re.M,
+)
+_REPLY_TO = re.compile(rb"^reply-to[ \t]*:", re.I | re.M)
+
+
+def with_sender(content: bytes, sender: Sender) -> bytes:
+    """Give a message its From. Whatever sender it named before is taken out, so that nothing can be spoofed."""
+    # First make line ends what every relay sees: a bare CR or LF could hide a sender until then.
+    head, gap, body = envelope.normalised(content).partition(b"\r\n\r\n")
+    kept = _NAMES_A_SENDER.sub(b"", head + b"\r\n").removesuffix(b"\r\n")
+    fields = [f"From: {sender.mailbox.header_value}\r\n"]
+    if sender.reply_to and not _REPLY_TO.search(kept):
+        fields.append(f"Reply-To: {sender.reply_to.header_value}\r\n")
+    return "".join(fields).encode() + kept + gap + body

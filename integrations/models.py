@@ -1,0 +1,194 @@
+"""Which relays we have, who changed what, and who may call the API."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from .fields import EncryptedTextField
+from .validators import validate_ca_certificates, validate_host_name, validate_mailbox, validate_sendgrid_url
+
+
+class Integration(models.Model):
+    """A stored connection. At most one of each kind is connected."""
+
+    connected = models.BooleanField(default=False, editable=False)
+    connected_at = models.DateTimeField(null=True, editable=False)
+    connected_by = models.CharField(max_length=150, blank=True, editable=False)
+    default_from = models.CharField(
+        "Default From",
+        max_length=320,
+        blank=True,
+        validators=[validate_mailbox],
+        help_text="Used where an action leaves From blank, for example Incident Desk <incidents@example.com>.",
+    )
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name}, {'connected' if self.connected else 'not connected'}"
+
+
+class SmtpIntegration(Integration):
+    """The company's own relay. Field names are those of the documented form."""
+
+    class Authentication(models.TextChoices):
+        PLAIN = "plain", "plain"
+        LOGIN = "login", "login"
+        CRAM_MD5 = "cram_md5", "cram_md5"
+
+    class VerifyMode(models.TextChoices):
+        NONE = "none", "None"
+        PEER = "peer", "Peer"
+
+    address = EncryptedTextField(
+        "Address",
+        validators=[validate_host_name],
+        help_text="Host name of your mail server, for example smtp.example.com.",
+    )
+    port = models.PositiveIntegerField(
+        "Port",
+        default=587,
+        validators=[MinValueValidator(1), MaxValueValidator(65535)],
+        help_text="Common ports: 587 (submission, STARTTLS), 465 (SMTPS), 25.",
+    )
+    domain = models.CharField(
+        "Domain",
+        max_length=253,
+        blank=True,
+        validators=[validate_host_name],
+        help_text="The name we greet the server with (HELO/EHLO). Blank: this machine's own name.",
+    )
+    user_name = EncryptedTextField(
+        "Username", blank=True, null=True, help_text="Only if the server wants authentication."
+    )
+    password = EncryptedTextField(
+        "Password", blank=True, null=True, help_text="Only if the server wants authentication."
+    )
+    authentication = models.CharField(
+        "Authentication",
+        max_length=10,
+        choices=Authentication.choices,
+        default=Authentication.PLAIN,
+        help_text="The SASL mechanism. Used only with a username.",
+    )
+    enable_starttls = models.BooleanField(
+        "StartTLS", default=False, help_text="Force STARTTLS. If the server does not offer it, the connection fails."
+    )
+    enable_starttls_auto = models.BooleanField(
+        "StartTLS Auto", default=True, help_text="Use STARTTLS if the server offers it, go on without it if not."
+    )
+    ssl = models.BooleanField("SSL", default=True, help_text="SMTPS: TLS from the first byte, usually on port 465.")
+    openssl_verify_mode = models.CharField(
+        "SSL Verify Mode",
+        max_length=4,
+        choices=VerifyMode.choices,
+        default=VerifyMode.NONE,
+        help_text="None: the certificate is not checked. Peer: it must come from a trusted CA and fit the address.",
+    )
+    ca_certificates = models.TextField(
+        "CA certificates",
+        blank=True,
+        validators=[validate_ca_certificates],
+        help_text="PEM. For an internal CA, with SSL Verify Mode Peer; trusted besides the public ones.",
+    )
+    allow_clear_text_auth = models.BooleanField(
+        "Allow credentials without TLS",
+        default=False,
+        help_text="Lets plain and login send the password readable for everybody on the way. Avoid it.",
+    )
+
+    class Meta:
+        verbose_name = "SMTP"
+        permissions = [("manage_integrations", "Can set up integrations")]
+        constraints = [
+            models.UniqueConstraint(fields=["connected"], condition=Q(connected=True), name="one_smtp_connected"),
+            models.CheckConstraint(condition=Q(port__gte=1, port__lte=65535), name="smtp_port_in_range"),
+            models.CheckConstraint(condition=~Q(ssl=True, enable_starttls=True), name="smtp_ssl_or_starttls"),
+            models.CheckConstraint(
+                condition=Q(connected=True) | Q(user_name__isnull=True, password__isnull=True),
+                name="smtp_disconnected_holds_no_secret",
+            ),
+        ]
+
+
+class SendGridIntegration(Integration):
+    """SendGrid's v3 API."""
+
+    api_key = EncryptedTextField(
+        "API key", null=True, help_text="Starts with SG. A restricted key with 'Mail Send' is enough, and best."
+    )
+    base_url = models.URLField(
+        "API address",
+        default="https://api.sendgrid.com",
+        validators=[validate_sendgrid_url],
+        help_text="https://api.sendgrid.com, or https://api.eu.sendgrid.com for a subuser in the EU.",
+    )
+
+    class Meta:
+        verbose_name = "SendGrid"
+        constraints = [
+            models.UniqueConstraint(fields=["connected"], condition=Q(connected=True), name="one_sendgrid_connected"),
+            models.CheckConstraint(
+                condition=Q(connected=True) | Q(api_key__isnull=True), name="sendgrid_disconnected_holds_no_secret"
+            ),
+        ]
+
+
+class AppendOnly(models.QuerySet["AuditEvent"]):
+    """Rows that are written once."""
+
+    def update(self, **_: Any) -> NoReturn:
+        raise TypeError("The audit log is append-only.")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("The audit log is append-only.")
+
+
+class AuditEvent(models.Model):
+    """Who did what to the configuration, and when. Holds no secret."""
+
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=150)
+    action = models.CharField(max_length=60)
+    details = models.JSONField(default=dict)
+
+    objects = AppendOnly.as_manager()
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["-at"])]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk:
+            raise TypeError("The audit log is append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("The audit log is append-only.")
+
+
+class ApiToken(models.Model):
+    """A bearer token. Only its SHA-256 is kept: it has 256 random bits, so a slow hash would add nothing."""
+
+    class Scope(models.TextChoices):
+        TRIGGER = "trigger"
+        READ = "read"
+        WRITE = "write"
+
+    name = models.CharField(max_length=100, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.name

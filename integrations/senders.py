@@ -1,0 +1,154 @@
+"""May this From be used? And which From does a mail get?"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from email import policy
+from email.errors import HeaderParseError, NonASCIILocalPartDefect
+from email.header import Header
+from email.utils import formataddr
+from typing import Any
+
+from django.conf import settings
+
+from .transports import envelope, network
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LOCAL_AND_DOMAIN = re.compile(r'^(?:"[^"\\]+"|[^\s"@<>(),:;\[\]\\]+)@[^\s@<>(),:;"\[\]]+$')
+_DOMAIN_IN_A_NAME = re.compile(r"@[\w.。-]+")
+
+
+class SenderError(Exception):
+    """This From cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A name (may be empty) and an address, as in From."""
+
+    name: str
+    address: str
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2]
+
+    @property
+    def header_value(self) -> str:
+        """The mailbox as a header field's text: name by RFC 2047 and folded, domain in A-labels."""
+        local, _, domain = self.address.rpartition("@")
+        address = f"{local}@{canonical_domain(domain)}"
+        if not self.name:
+            return address
+        return f"{_quoted_name(self.name)} <{address}>"
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.address}>" if self.name else self.address
+
+
+def _quoted_name(name: str) -> str:
+    if name.isascii() and len(name) < 60 and "=?" not in name:  # RFC 2047 would read "=?" as an encoded word
+        return formataddr((name, "x")).removesuffix(" <x>")
+    return Header(name, "utf-8", header_name="Reply-To").encode(linesep="\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The From that a mail leaves with. `reply_to` is set where another From was asked for."""
+
+    mailbox: Mailbox
+    reply_to: Mailbox | None = None
+
+
+def parse_mailbox(text: str) -> Mailbox:
+    """Return the one mailbox in `text`; SenderError on none, several, or an impossible one."""
+    if _CONTROL.search(text):
+        raise SenderError("A From must not hold line breaks or control characters.")
+    found, sound = _read_mailboxes(text)
+    if len(found) != 1:
+        raise SenderError("Enter one address, for example Incident Desk <incidents@example.com>.")
+    if not sound or not _is_address(found[0].address) or _CONTROL.search(found[0].name):
+        raise SenderError(f"'{text}' is not an e-mail address such as incidents@example.com.")
+    return found[0]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        envelope.wire_address(text)
+    except ValueError:
+        return False
+    return bool(_LOCAL_AND_DOMAIN.match(text))
+
+
+def _read_mailboxes(text: str) -> tuple[list[Mailbox], bool]:
+    """Return the mailboxes as a mail program would read them, and whether the text was well-formed."""
+    try:
+        header: Any = policy.default.header_factory("From", text)
+        found = [Mailbox(address.display_name, address.addr_spec) for address in header.addresses]
+    except (HeaderParseError, ValueError, IndexError, AttributeError):
+        return [], False
+    grouped = any(group.display_name is not None for group in header.groups)
+    return found, not grouped and all(isinstance(defect, NonASCIILocalPartDefect) for defect in header.defects)
+
+
+def canonical_domain(domain: str) -> str:
+    """Return the A-label form, lower case, without a trailing dot: one spelling per domain."""
+    name = domain.strip().lower()
+    with suppress(ValueError):  # not a domain name: compare it as it stands
+        name = network.ascii_domain(name)
+    return name.rstrip(".")
+
+
+def is_reserved(address: str, *, domains: Iterable[str] | None = None) -> bool:
+    """Say whether the address lies in a reserved domain or below one."""
+    domain = canonical_domain(address.rpartition("@")[2])
+    reserved = settings.RESERVED_SENDER_DOMAINS if domains is None else domains
+    names = [canonical_domain(name) for name in reserved if name.strip()]
+    return any(domain == name or domain.endswith(f".{name}") for name in names)
+
+
+def refuse_reserved(text: str) -> Mailbox:
+    """Return the mailbox, or raise SenderError where nobody may send as it."""
+    mailbox = parse_mailbox(text)
+    for address in _addresses_shown(mailbox):
+        if is_reserved(address):
+            raise SenderError(
+                f"'{address.rpartition('@')[2]}' belongs to this installation and cannot be used as From. "
+                "Use an address that your own mail server may send for."
+            )
+    return mailbox
+
+
+def _addresses_shown(mailbox: Mailbox) -> list[str]:
+    """Return the address, and what looks like one in the name: many mail programs show the name alone."""
+    return [mailbox.address, *_DOMAIN_IN_A_NAME.findall(unicodedata.normalize("NFKC", mailbox.name))]
+
+
+def default_sender() -> Mailbox:
+    return parse_mailbox(settings.DEFAULT_FROM_EMAIL)
+
+
+def through_default_sender(requested: str) -> Sender:
+    """The default sender keeps its own address; another From lends its name and becomes Reply-To."""
+    own = default_sender()
+    if not requested or parse_mailbox(requested) == own:
+        return Sender(own)
+    wanted = refuse_reserved(requested)
+    return Sender(Mailbox(wanted.name or own.name, own.address), reply_to=wanted)
+
+
+def through_integration(requested: str, *, default_from: str, user_name: str, label: str) -> Sender:
+    """An integration uses the From asked for, else its Default From, else its username where that is an address."""
+    if requested and parse_mailbox(requested) != default_sender():
+        return Sender(refuse_reserved(requested))
+    if default_from:
+        return Sender(refuse_reserved(default_from))
+    with suppress(SenderError):
+        return Sender(refuse_reserved(user_name))
+    raise SenderError(
+        f"No From: fill in 'Default From' in Configuration → Integrations → {label}, or From in the action."
+    )

@@ -1,0 +1,244 @@
+"""Connect, check and disconnect an integration: validate, prove, save, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from . import audit, diagnosis, providers, senders
+from .diagnosis import Diagnosis
+from .fields import Undecryptable
+from .models import SendGridIntegration, SmtpIntegration
+
+KINDS: dict[str, type[SmtpIntegration] | type[SendGridIntegration]] = {
+    "smtp": SmtpIntegration,
+    "sendgrid": SendGridIntegration,
+}
+SECRETS = {"smtp": "password", "sendgrid": "api_key"}
+# A stored secret never goes to a server that it was not entered for, nor by a less protected road.
+BOUND_TO_SECRET = {
+    "smtp": (
+        "address",
+        "port",
+        "enable_starttls",
+        "enable_starttls_auto",
+        "ssl",
+        "openssl_verify_mode",
+        "ca_certificates",
+        "allow_clear_text_auth",
+    ),
+    "sendgrid": ("base_url",),
+}
+
+
+_MEANWHILE = "Somebody else connected or disconnected it meanwhile, and nothing was saved. Look at it again."
+
+
+class CheckFailed(Exception):
+    """The connection check found a fault; nothing was saved."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis.cause)
+        self.diagnosis = diagnosis
+
+
+class NotConnected(Exception):
+    """There is nothing to check or to show."""
+
+
+def defaults(kind: str) -> dict[str, Any]:
+    """Return every field that an admin may set, with its documented default."""
+    model = KINDS[kind]
+    names = [field.name for field in model._meta.concrete_fields if field.editable and not field.primary_key]
+    return {name: getattr(model(), name) for name in names}
+
+
+def demand_connected(kind: str) -> SmtpIntegration | SendGridIntegration:
+    """Return the connected row; raises NotConnected, or Undecryptable."""
+    row = KINDS[kind]._default_manager.filter(connected=True).first()
+    if row is None:
+        raise NotConnected(f"{kind} is not connected.")
+    return row
+
+
+def describe(kind: str) -> dict[str, Any]:
+    """Return what may be shown of an integration: never a secret, only whether one is stored."""
+    shown: dict[str, Any] = {"connected": is_connected(kind)}
+    if not shown["connected"]:
+        return shown
+    row = demand_connected(kind)
+    shown |= {name: getattr(row, name) for name in defaults(kind)}
+    shown[SECRETS[kind]] = "stored" if shown[SECRETS[kind]] else None
+    return shown | {"connected_at": str(row.connected_at), "connected_by": row.connected_by}
+
+
+def stored(kind: str) -> SmtpIntegration | SendGridIntegration | None:
+    """Return the row of this kind, connected or not; None also where it cannot be decrypted."""
+    try:
+        return KINDS[kind]._default_manager.order_by("-connected", "-pk").first()
+    except Undecryptable:
+        return None
+
+
+def problem(kind: str) -> str:
+    """Say why what is stored cannot be read, or return '' where it can."""
+    try:
+        KINDS[kind]._default_manager.order_by("-connected", "-pk").first()
+    except Undecryptable as error:
+        return str(error)
+    return ""
+
+
+def is_connected(kind: str) -> bool:
+    return KINDS[kind]._default_manager.filter(connected=True).exists()
+
+
+def connect(kind: str, values: Mapping[str, Any], *, actor: str, check: bool = True) -> Diagnosis | None:
+    """Put an integration in force for the next mail.
+
+    `values` are model fields; a blank or missing secret keeps the stored one. Raises ValidationError with one
+    message per field, or CheckFailed; nothing is saved then. Returns what the check found.
+    """
+    row, changed = _changed_row(kind, values)
+    found_at = row.connected_at
+    if not row.connected:
+        row.connected, row.connected_at, row.connected_by = True, timezone.now(), actor
+    # Django checks constraints by a query that would carry the plain secrets; the database does it at save().
+    row.full_clean(validate_constraints=False)
+    found = diagnose(row) if check else None
+    if found and not found.ok:
+        raise CheckFailed(found)
+    with transaction.atomic():
+        _save(row, found_at=found_at)
+        audit.record(f"{kind} connected", actor=actor, changed=changed, checked=check)
+    return found
+
+
+def _changed_row(kind: str, values: Mapping[str, Any]) -> tuple[SmtpIntegration | SendGridIntegration, list[str]]:
+    """Return the stored row (or a new one) with the values filled in, unsaved, and the names of what differs."""
+    row = stored(kind) or _row_to_overwrite(kind)
+    secret = SECRETS[kind]
+    before = {name: getattr(row, name) for name in values}
+    for name, value in values.items():
+        if name != secret or value:
+            setattr(row, name, value)
+    if kind == "smtp":
+        _clean_smtp(row, values)
+    _demand_secret_again(kind, row, values, before)
+    return row, sorted(name for name in values if before[name] != getattr(row, name))
+
+
+def _row_to_overwrite(kind: str) -> SmtpIntegration | SendGridIntegration:
+    """Return a fresh row; where one is stored that no key decrypts, it takes that one's place."""
+    model = KINDS[kind]
+    readable = model._default_manager.order_by("-connected", "-pk").values("pk", "connected_at").first()
+    return model(**(readable or {}))
+
+
+def _clean_smtp(row: Any, values: Mapping[str, Any]) -> None:
+    if row.ssl and row.enable_starttls:
+        text = "SSL and StartTLS exclude each other. Turn off SSL (port 587) or turn off StartTLS (port 465)."
+        raise ValidationError({"ssl": text, "enable_starttls": text})
+    if not row.user_name:
+        if values.get("password"):
+            raise ValidationError({"user_name": "Enter the username that belongs to this password."})
+        row.user_name = row.password = None
+    elif not row.password:
+        raise ValidationError({"password": "Enter the password of this username."})
+
+
+def _demand_secret_again(kind: str, row: Any, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    secret = SECRETS[kind]
+    if row.pk is None or values.get(secret) or not getattr(row, secret):
+        return
+    moved = [name for name in BOUND_TO_SECRET[kind] if name in before and before[name] != getattr(row, name)]
+    if moved:
+        labels = ", ".join(str(row._meta.get_field(name).verbose_name) for name in moved)
+        label = row._meta.get_field(secret).verbose_name
+        raise ValidationError(
+            {secret: f"You changed {labels}: enter the {label} again, so that it goes nowhere by mistake."}
+        )
+
+
+def _save(row: Any, *, found_at: datetime | None) -> None:
+    """Save, unless somebody connected or disconnected it while we checked: erased credentials stay erased."""
+    unmoved = type(row)._default_manager.filter(pk=row.pk, connected_at=found_at)
+    try:
+        with transaction.atomic():
+            if row.pk and not unmoved.update(connected_at=row.connected_at):
+                raise ValidationError(_MEANWHILE)
+            row.save()
+    except IntegrityError as error:
+        raise ValidationError(_MEANWHILE) from error
+
+
+def diagnose(row: SmtpIntegration | SendGridIntegration) -> Diagnosis:
+    """Try a connection with this row's settings, as far as MAIL FROM. Sends nothing."""
+    if isinstance(row, SendGridIntegration):
+        return diagnosis.diagnose_sendgrid(providers.sendgrid_settings(row))
+    return diagnosis.diagnose_smtp(providers.smtp_settings(row), sender=_sender_in_use(row))
+
+
+def _sender_in_use(row: SmtpIntegration) -> str:
+    try:
+        sender = senders.through_integration(
+            "", default_from=row.default_from, user_name=row.user_name or "", label="SMTP"
+        )
+    except senders.SenderError:
+        return ""
+    return sender.mailbox.address
+
+
+def disconnect(kind: str, *, actor: str) -> bool:
+    """Take an integration out of force and erase its credentials. Returns whether it was connected."""
+    erased = {"smtp": {"user_name": None, "password": None}, "sendgrid": {"api_key": None}}[kind]
+    with transaction.atomic():
+        rows = KINDS[kind]._default_manager.filter(connected=True)
+        done = rows.update(connected=False, connected_at=None, connected_by="", **erased)
+        if done:
+            audit.record(f"{kind} disconnected", actor=actor)
+    return bool(done)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One way out, as the catalogue shows it."""
+
+    provider: providers.Provider
+    connected: bool
+    in_force: bool
+    detail: str
+    row: Any = None
+
+
+def in_force() -> providers.Provider:
+    """Return the provider that the next mail leaves through."""
+    return next(p for p in providers.PROVIDERS if p.name not in KINDS or is_connected(p.name))
+
+
+def cards() -> list[Card]:
+    """Return a card for each way out, in priority order."""
+    first = in_force()
+    return [_card(provider, in_force=provider is first) for provider in providers.PROVIDERS]
+
+
+def _card(provider: providers.Provider, *, in_force: bool) -> Card:
+    if provider.name not in KINDS:
+        return Card(provider, connected=True, in_force=in_force, detail=str(senders.default_sender()))
+    try:
+        row = KINDS[provider.name]._default_manager.filter(connected=True).first()
+    except Undecryptable as error:
+        return Card(provider, connected=True, in_force=in_force, detail=str(error))
+    return Card(provider, connected=bool(row), in_force=in_force, detail=_summary(row), row=row)
+
+
+def _summary(row: Any) -> str:
+    if isinstance(row, SmtpIntegration):
+        return f"{row.address}, port {row.port}, {providers.smtp_settings(row).tls_mode.label}"
+    return row.base_url if row else ""

@@ -1,0 +1,187 @@
+"""Which addresses we connect to: resolve once, check every address, hand out only checked ones."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import TypeVar
+
+import idna
+
+from .base import Scope, Stage, TransportError
+
+T = TypeVar("T")
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Where clouds hand credentials to whoever asks from inside: AWS, Google, Alibaba, Oracle, Azure.
+# 169.254.169.254 is link-local and refused as such.
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
+)
+THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")  # Linux takes 0.0.0.0 for localhost
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+
+REPLY_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One checked address, ready for `socket.connect`."""
+
+    family: socket.AddressFamily
+    ip: str
+    port: int
+
+
+class Clock:
+    """The time that is left: for the present step, and for everything together."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = self._step_end = monotonic() + seconds
+
+    def allow(self, seconds: float) -> None:
+        """Begin a step that may take so long, but never longer than the whole."""
+        self._step_end = min(monotonic() + seconds, self._end)
+
+    def allow_beyond(self, seconds: float) -> None:
+        """Begin the last step: it has its own time, whatever the others took."""
+        self._step_end = self._end = monotonic() + seconds
+
+    def left(self) -> float:
+        left = self._step_end - monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+
+class ReplyReader:
+    """Reads lines for smtplib, against a clock that a server cannot stretch by dripping bytes."""
+
+    def __init__(self, sock: socket.socket, *, left: Callable[[], float]) -> None:
+        self._sock = sock
+        self._left = left
+        self._taken = 0
+        self.pending = b""
+
+    def readline(self, limit: int) -> bytes:
+        """Return one whole line, or b'' at the end: half a line is no answer."""
+        while b"\n" not in self.pending and len(self.pending) < limit:
+            self._sock.settimeout(self._left())
+            chunk = self._sock.recv(8192)
+            if not chunk:
+                return b""
+            self._take(chunk)
+        line, end, self.pending = self.pending.partition(b"\n")
+        return line + end
+
+    def _take(self, chunk: bytes) -> None:
+        self._taken += len(chunk)
+        if self._taken > REPLY_LIMIT:
+            raise ConnectionAbortedError("the reply does not end")
+        self.pending += chunk
+
+    def forget_size(self) -> None:
+        self._taken = 0
+
+    def close(self) -> None:
+        """Leave the socket to smtplib, which closes it next."""
+
+
+def resolve(host: str, *, port: int, allow_private: bool, clock: Clock) -> tuple[Address, ...]:
+    """Look a host name up and return the addresses that may be used, in the resolver's order."""
+    found = _lookup(host, port=port, clock=clock)
+    problems = {address.ip: refusal(address.ip, allow_private=allow_private) for address in found}
+    usable = tuple(address for address in found if not problems[address.ip])
+    if not usable:
+        listed = ", ".join(f"{ip} ({problem})" for ip, problem in problems.items())
+        raise _unresolved(f"{host} is not a place for a relay: {listed}. Check the address.")
+    return usable
+
+
+def refusal(ip: str, *, allow_private: bool) -> str:
+    """Say why an address is never connected to, or return '' for a good one."""
+    address = _unwrapped(ipaddress.ip_address(ip.partition("%")[0]))
+    if address in METADATA or address.is_link_local:
+        return "link-local and cloud metadata addresses are refused"
+    if address.is_unspecified or address in THIS_NETWORK:
+        return "the unspecified address is refused"
+    if address.is_multicast or str(address) == "255.255.255.255":
+        return "multicast and broadcast addresses are refused"
+    if not allow_private and not _public(address):
+        return "loopback and private addresses are switched off here"
+    return ""
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a domain as A-labels (IDNA 2008), or raise ValueError."""
+    if domain.isascii():
+        return domain  # as it stands: internal names may have underscores, which IDNA forbids
+    return idna.encode(domain, uts46=True).decode("ascii")  # IDNAError is a ValueError
+
+
+@lru_cache(maxsize=1)
+def own_name() -> str:
+    """Return this machine's full name, or '' where it has none or DNS is slow to say so."""
+    try:
+        name = _within(Clock(2), socket.getfqdn)
+    except OSError:
+        return ""
+    return name if "." in name and not name.endswith(".arpa") else ""
+
+
+def _public(address: IpAddress) -> bool:
+    site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not site_local
+
+
+def _unwrapped(address: IpAddress) -> IpAddress:
+    """Take the IPv4 address out of the IPv6 forms that carry one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in NAT64 or (address in IPV4_COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _lookup(host: str, *, port: int, clock: Clock) -> list[Address]:
+    try:
+        name = ascii_domain(host)
+        rows = _within(clock, lambda: socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+    except TimeoutError as error:
+        raise _unresolved(f"DNS did not answer in time when asked for {host}.") from error
+    except (OSError, ValueError) as error:
+        raise _unresolved(f"The name {host} cannot be resolved. Check the address, or DNS on this machine.") from error
+    addresses = (Address(family, str(place[0]), port) for family, _, _, _, place in rows)
+    return list(dict.fromkeys(addresses))
+
+
+def _unresolved(text: str) -> TransportError:
+    return TransportError(text, stage=Stage.RESOLVE, scope=Scope.PROVIDER)
+
+
+def _within(clock: Clock, ask: Callable[[], T]) -> T:
+    """Call in a thread, because the system's resolver knows no time limit of ours."""
+    answers: list[T] = []
+    errors: list[Exception] = []
+    thread = threading.Thread(target=_collect, args=(ask, answers, errors), daemon=True)
+    thread.start()
+    thread.join(clock.left())
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError("timed out")
+    return answers[0]
+
+
+def _collect(ask: Callable[[], T], answers: list[T], errors: list[Exception]) -> None:
+    try:
+        answers.append(ask())
+    except (OSError, ValueError) as error:
+        errors.append(error)

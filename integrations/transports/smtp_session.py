@@ -1,0 +1,297 @@
+"""One open SMTP session: the steps that open it, one command and its reply, and the end."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+from . import network, smtp_auth, tls
+from .base import Reply, Scope, Stage, TransportError
+from .network import Address, Clock, ReplyReader
+from .smtp_settings import SmtpSettings, TlsMode
+
+Step = tuple[str, Callable[[], str]]  # its name, and what to do; answers with the server's own words
+Watch = Callable[[str, Callable[[], str]], object]
+
+CHUNK = 64 * 1024
+EHLO_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+
+
+def unwatched(name: str, take: Callable[[], str]) -> object:
+    return take()
+
+
+class SmtpSession:
+    """Knows the relay, not the mail. Every failure leaves as TransportError.
+
+    `alive` turns false when the connection cannot be used any more. `clock` may be replaced
+    between two mails: it belongs to the mail, not to the session.
+    """
+
+    def __init__(self, settings: SmtpSettings, *, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.alive = False
+        self.tls = ""
+        self.detail = ""  # of the step just taken: what the server did not say itself
+        # The name is given for form's sake: without it smtplib asks DNS, with no time limit.
+        self._smtp = smtplib.SMTP(local_hostname="localhost")
+        self._smtp.ehlo_msg = "EHLO"
+        self._addresses: tuple[Address, ...] = ()
+        self._introduction = ""  # the reply to EHLO, good until TLS begins
+        self._secrets = smtp_auth.secrets_of(settings)
+
+    # Opening
+
+    def open(self, watch: Watch = unwatched) -> None:
+        """Take the steps up to AUTH; `watch` may look at each, as the connection check does."""
+        try:
+            for name, take in self._steps():
+                self.detail = ""
+                watch(name, take)
+        except BaseException:
+            self.drop()
+            raise
+
+    def _steps(self) -> Iterator[Step]:
+        mode = self.settings.tls_mode
+        yield "resolve", self._resolve
+        yield "connect", self._connect
+        if mode is TlsMode.IMPLICIT:
+            yield "tls", self._encrypt
+        yield "greeting", self._greeting
+        if mode in (TlsMode.STARTTLS_REQUIRED, TlsMode.STARTTLS_OPPORTUNISTIC):
+            yield "tls", self._starttls
+        yield "ehlo", self._introduce
+        if self.settings.username:
+            yield "auth", self._auth
+
+    def _resolve(self) -> str:
+        settings = self.settings
+        self.clock.allow(settings.connect_seconds)
+        self._addresses = network.resolve(
+            settings.host, port=settings.port, allow_private=settings.allow_private_networks, clock=self.clock
+        )
+        self.detail = ", ".join(address.ip for address in self._addresses)
+        return ""
+
+    def _connect(self) -> str:
+        """Connect to the first checked address that answers: to the address, so DNS is not asked again."""
+        failures: list[OSError] = []
+        for address in self._addresses:
+            try:
+                self._adopt(self._dial(address))
+            except OSError as error:
+                failures.append(error)
+            else:
+                self.detail = address.ip
+                return ""
+        raise self._unreachable(failures[-1]) from failures[-1]
+
+    def _dial(self, address: Address) -> socket.socket:
+        self.clock.allow(self.settings.connect_seconds)
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.clock.left())
+            sock.connect((address.ip, address.port))
+            # Without it the last packet of a mail waits for the ACK of the one before.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _adopt(self, sock: socket.socket) -> None:
+        self._smtp.sock = sock
+        self._smtp.file = cast(Any, ReplyReader(sock, left=lambda: self.clock.left()))
+        self.alive = True
+
+    def _greeting(self) -> str:
+        self.clock.allow(self.settings.reply_seconds)
+        return self._expect(self.hear(Stage.CONNECT, to="the greeting"), stage=Stage.CONNECT, code=220)
+
+    def _starttls(self) -> str:
+        """Ask what the relay offers, then encrypt; what was said before TLS counts for nothing."""
+        self._introduce()
+        if "starttls" not in self.features:
+            return self._without_starttls()
+        said = self._expect(self.ask("STARTTLS", stage=Stage.TLS), stage=Stage.TLS, code=220)
+        if self._reader.pending:  # CVE-2011-0411: somebody put words in front of the encrypted ones
+            raise self._refusal("The relay sent more than its answer to STARTTLS. Something interferes.", Stage.TLS)
+        self._encrypt()
+        self._introduction = ""
+        return said
+
+    def _without_starttls(self) -> str:
+        port = self.settings.port
+        if self.settings.tls_mode is TlsMode.STARTTLS_REQUIRED:
+            text = f"The relay offers no STARTTLS on port {port}. Turn off 'StartTLS' or use another port."
+            raise self._refusal(text, Stage.TLS)
+        self.detail = "the relay offers no STARTTLS: the connection stays in clear text"
+        return ""
+
+    def _encrypt(self) -> str:
+        settings = self.settings
+        context = tls.client_context(settings.verify, ca_certificates=settings.ca_certificates)
+        sock = self._socket
+        with self._edge(Stage.TLS, to="the TLS handshake"):
+            self.clock.allow(settings.reply_seconds)
+            sock.settimeout(self.clock.left())
+            # On failure wrap_socket closes the socket: nothing can go over it in clear text.
+            encrypted = context.wrap_socket(sock, server_hostname=network.ascii_domain(settings.host))
+            self._adopt(encrypted)
+        self.tls = encrypted.version() or ""
+        self.detail = tls.session_summary(encrypted)
+        return ""
+
+    def _introduce(self) -> str:
+        """Say EHLO, unless that was done already and no TLS came between."""
+        self._introduction = self._introduction or self._ehlo()
+        self.detail = ", ".join(sorted(self.features)).upper()
+        return self._introduction
+
+    def _ehlo(self) -> str:
+        """Very old relays know HELO only."""
+        with self._edge(Stage.EHLO, to="EHLO"):
+            self._begin_step()
+            reply = self._parsed(*self._smtp.ehlo(self._ehlo_name()))
+            if reply.code in (500, 502):
+                self._begin_step()
+                reply = self._parsed(*self._smtp.docmd("HELO", self._ehlo_name()))
+        return self._expect(reply, stage=Stage.EHLO, code=250)
+
+    def _ehlo_name(self) -> str:
+        try:
+            name = network.ascii_domain(self.settings.domain) or network.own_name()
+        except ValueError:
+            name = " "
+        if name and not EHLO_NAME.fullmatch(name):
+            raise self._refusal("The EHLO name cannot be sent: correct 'Domain', or leave it empty.", Stage.EHLO)
+        return name or self._address_literal()
+
+    def _address_literal(self) -> str:
+        ip = self._socket.getsockname()[0]
+        return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+    def _auth(self) -> str:
+        return str(smtp_auth.authenticate(self))
+
+    # Talking
+
+    @property
+    def features(self) -> dict[str, str]:
+        """What EHLO offered: the keyword in small letters, and its parameters."""
+        return self._smtp.esmtp_features
+
+    def ask(self, command: str, *, stage: Stage) -> Reply:
+        """Send one command and return the reply to it."""
+        self.tell(command, stage=stage)
+        return self.hear(stage, to=command.split(" ")[0].upper())
+
+    def tell(self, *commands: str, stage: Stage) -> None:
+        """Send commands without waiting for replies."""
+        with self._edge(stage, to=commands[0].split(" ")[0]):
+            self._begin_step()
+            self._smtp.send("".join(f"{command}\r\n" for command in commands).encode())
+
+    def tell_content(self, content: bytes) -> None:
+        """Send the content with its final dot; only the time for the whole mail limits it."""
+        with self._edge(Stage.DATA, to="the content"):
+            self.clock.allow(self.settings.total_seconds)
+            for start in range(0, len(content), CHUNK):
+                self._socket.settimeout(self.clock.left())
+                self._smtp.send(content[start : start + CHUNK])
+
+    def hear(self, stage: Stage, *, to: str) -> Reply:
+        """Wait for one reply. After 421 the relay closes, so the session is over."""
+        with self._edge(stage, to=to):
+            reply = self._parsed(*self._smtp.getreply())
+        self.alive = self.alive and reply.code != 421
+        return reply
+
+    def _begin_step(self) -> None:
+        self.clock.allow(self.settings.reply_seconds)
+        if self._smtp.sock:
+            self._smtp.sock.settimeout(self.clock.left())
+
+    def _parsed(self, code: int, text: bytes) -> Reply:
+        self._reader.forget_size()
+        if code == 334:
+            return Reply.parse(code, text)  # a challenge is data: not a letter of it may change
+        return Reply.parse(code, smtp_auth.without_secrets(text, secrets=self._secrets))
+
+    def keep_secret(self, *secrets: str) -> None:
+        self._secrets |= {secret for secret in secrets if secret}
+
+    def _expect(self, reply: Reply, *, stage: Stage, code: int) -> str:
+        if reply.code != code:
+            raise TransportError.from_reply(reply, stage=stage, tls=self.tls)
+        return str(reply)
+
+    # Failing and ending
+
+    @contextmanager
+    def _edge(self, stage: Stage, *, to: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # smtplib's own errors and ssl's are OSErrors too
+            self.alive = False
+            cause = _root(error)
+            raise self._refusal(self._failure_text(cause, stage=stage, to=to), stage) from cause
+
+    def _failure_text(self, error: OSError, *, stage: Stage, to: str) -> str:
+        place = self.settings.place
+        if stage is Stage.TLS and to != "STARTTLS":
+            return tls.failure_text(error, place=place, host=self.settings.host)
+        if isinstance(error, TimeoutError):
+            return f"{place} did not answer in time to {to}."
+        if isinstance(error, smtplib.SMTPServerDisconnected):
+            return f"{place} closed the connection instead of an answer to {to}."
+        return f"The connection to {place} broke at {to}: {error}"
+
+    def _unreachable(self, error: OSError) -> TransportError:
+        place = self.settings.place
+        if isinstance(error, TimeoutError):
+            text = f"{place} does not answer. Check the address and the port, and whether a firewall is between."
+        elif isinstance(error, ConnectionRefusedError):
+            text = f"{place} refuses connections: nothing listens there. Check the address and the port."
+        else:
+            text = f"{place} cannot be reached: {error}"
+        return self._refusal(text, Stage.CONNECT)
+
+    def _refusal(self, text: str, stage: Stage) -> TransportError:
+        return TransportError(text, stage=stage, scope=Scope.PROVIDER, tls=self.tls)
+
+    def quit(self) -> str:
+        """Say QUIT and hang up; whatever happens here, the mails before it are delivered."""
+        said = ""
+        with suppress(TransportError):
+            if self.alive:
+                said = str(self.ask("QUIT", stage=Stage.CONNECT))
+        self.drop()
+        return said
+
+    def drop(self) -> None:
+        self.alive = False
+        with suppress(OSError):
+            self._smtp.close()
+
+    @property
+    def _socket(self) -> socket.socket:
+        if self._smtp.sock is None:
+            raise smtplib.SMTPServerDisconnected("the connection is closed")
+        return self._smtp.sock
+
+    @property
+    def _reader(self) -> ReplyReader:
+        return cast(ReplyReader, self._smtp.file)
+
+
+def _root(error: OSError) -> OSError:
+    """Return the failure that smtplib wrapped, if it did."""
+    context = error.__context__
+    return context if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(context, OSError) else error

@@ -1,0 +1,95 @@
+"""TLS as a client of a relay: the context, and failures in words for people."""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+
+from cryptography import x509
+
+from .base import Scope, Stage, TransportError
+
+# X509_V_ERR_* of OpenSSL, as far as people meet them with relays.
+EXPIRED, NOT_YET_VALID = 10, 9
+SELF_SIGNED = 18
+UNKNOWN_ISSUER = frozenset({2, 19, 20, 21})
+WRONG_HOST = frozenset({62, 64})
+
+# What OpenSSL says when the other side answers in clear text: it depends on the bytes and on its version.
+CLEAR_TEXT_REASONS = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}
+)
+
+
+@lru_cache(maxsize=32)
+def client_context(verify: str, *, ca_certificates: str) -> ssl.SSLContext:
+    """Return the context for 'none' or 'peer'; TLS 1.2 is the least in both."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python 3.13 began to check X.509 strictly; chains of many real relays and of company CAs fail that.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    # An intermediate CA or the relay's own certificate may be all that the admin has.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if verify == "none":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if ca_certificates:
+        _trust(context, ca_certificates)
+    return context
+
+
+def _trust(context: ssl.SSLContext, ca_certificates: str) -> None:
+    try:
+        context.load_verify_locations(cadata=ca_certificates)
+    except (ssl.SSLError, ValueError) as error:
+        text = "The CA certificates cannot be read: paste them in PEM form, with their BEGIN and END lines."
+        raise TransportError(text, stage=Stage.TLS, scope=Scope.PROVIDER) from error
+
+
+def failure_text(error: OSError, *, place: str, host: str) -> str:
+    """Say in words why a handshake failed, and what to do."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"The certificate of {place} {certificate_problem(error, host=host)}"
+    if isinstance(error, ssl.SSLError) and speaks_clear_text(error):
+        return f"{place} does not speak TLS from the first byte. Turn off 'SSL', or use another port."
+    if isinstance(error, TimeoutError):
+        return f"{place} did not answer the TLS handshake in time."
+    return f"The TLS handshake with {place} failed: {error}"
+
+
+def certificate_problem(error: ssl.SSLCertVerificationError, *, host: str) -> str:
+    code = error.verify_code
+    if code == EXPIRED:
+        return "has expired: it has to be renewed on the relay."
+    if code == NOT_YET_VALID:
+        return "is not valid yet: check the clocks of both machines."
+    if code == SELF_SIGNED:
+        return "is self-signed: paste it as CA certificate, or set 'SSL Verify Mode' to None."
+    if code in UNKNOWN_ISSUER:
+        return "comes from a CA that this machine does not know: paste that CA's certificate."
+    if code in WRONG_HOST:
+        return f"was not issued for {host}: use the name it was issued for as address."
+    return f"cannot be verified: {error.verify_message}."
+
+
+def speaks_clear_text(error: ssl.SSLError) -> bool:
+    return (error.reason or "") in CLEAR_TEXT_REASONS
+
+
+def session_summary(sock: ssl.SSLSocket) -> str:
+    """Describe the session and the certificate: version, cipher, subject, issuer, expiry."""
+    cipher = sock.cipher()
+    words = [sock.version() or "", cipher[0] if cipher else ""]
+    encoded = sock.getpeercert(binary_form=True)
+    if encoded:
+        words.append(_certificate_summary(encoded))
+    return ", ".join(word for word in words if word)
+
+
+def _certificate_summary(encoded: bytes) -> str:
+    try:
+        certificate = x509.load_der_x509_certificate(encoded)
+        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+    except ValueError:
+        return "a certificate that cannot be read"
+    return f"certificate for {subject} from {issuer}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"

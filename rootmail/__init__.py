@@ -1,0 +1,5 @@
+"""Wiring only: settings, URLs, Celery, and the commands `up` and `demo`."""
+
+from .celery import app as celery_app
+
+__all__ = ["celery_app"]

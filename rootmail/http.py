@@ -1,0 +1,78 @@
+"""What every JSON entrance needs: a bearer token, a bounded body, errors as JSON:API documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Concatenate, ParamSpec
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from integrations import tokens
+
+Rest = ParamSpec("Rest")
+View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
+
+
+class Problem(Exception):
+    """An answer other than success."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail = status, title, detail
+
+    def response(self) -> JsonResponse:
+        document = {"errors": [{"title": self.title, "status": str(self.status), "detail": self.detail}]}
+        answer = JsonResponse(document, status=self.status)
+        if self.status == 401:
+            answer["WWW-Authenticate"] = "Bearer"
+        return answer
+
+
+def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
+    """Guard a JSON view: one method, a bearer token with this scope; `Problem` becomes the answer.
+
+    There is no cookie in play, so there is nothing for CSRF to protect.
+    """
+
+    def decorate(view: View[Rest]) -> View[Rest]:
+        def guarded(request: HttpRequest, /, *args: Rest.args, **kwargs: Rest.kwargs) -> HttpResponse:
+            try:
+                _demand_method(request, method)
+                _demand_token(request, scope)
+                return view(request, *args, **kwargs)
+            except Problem as problem:
+                return problem.response()
+
+        update_wrapper(guarded, view)
+        return csrf_exempt(guarded)
+
+    return decorate
+
+
+def _demand_method(request: HttpRequest, method: str) -> None:
+    if request.method != method:
+        raise Problem(405, "Method not allowed", f"Use {method}.")
+
+
+def _demand_token(request: HttpRequest, scope: str) -> None:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    row = tokens.find(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+    if row is None:
+        raise Problem(401, "Unauthorized", "Send 'Authorization: Bearer TOKEN' with a token that is not revoked.")
+    if scope not in row.scopes:
+        raise Problem(403, "Forbidden", f"This token lacks the scope '{scope}'.")
+
+
+def bounded_body(request: HttpRequest) -> bytes:
+    """Return the body; Problem where it is too large, of unknown length, or compressed."""
+    length = request.headers.get("Content-Length", "")
+    if not length.isdigit():  # a chunked body would read as empty under WSGI
+        raise Problem(411, "Length required", "Send a Content-Length header.")
+    if int(length) > settings.MAX_EVENT_BYTES:
+        raise Problem(413, "Content too large", f"At most {settings.MAX_EVENT_BYTES} bytes are taken.")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(415, "Unsupported media type", "Send the body without Content-Encoding.")
+    return request.body

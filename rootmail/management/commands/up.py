@@ -1,0 +1,109 @@
+"""One command that runs it all: web, worker, beat and, where no other is named, the embedded broker."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import os
+import sys
+from typing import IO, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from rootmail import broker, state
+from rootmail.supervisor import StartFailed, Supervisor
+
+
+class Command(BaseCommand):
+    help = "Run web, worker, beat and, if BROKER_URL is not set, the embedded broker. Ctrl-C stops them all."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--bind", default="127.0.0.1:8000", help="where the site listens (127.0.0.1:8000)")
+        parser.add_argument("--workers", type=int, default=2, help="worker processes that send mail (2)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with _only_one():
+            address = f"http://{options['bind']}"
+            supervisor = Supervisor(say=self._say, environment=_environment(address))
+            supervisor.listen_for_signals()
+            try:
+                self._start(supervisor, bind=options["bind"], workers=max(options["workers"], 1))
+                if not supervisor.stopping:
+                    self._say(f"rootmail runs at {supervisor.environment['SITE_URL']} (Ctrl-C stops it)")
+                supervisor.run()
+            except (StartFailed, broker.NoBroker) as error:
+                raise CommandError(str(error)) from error
+            finally:
+                supervisor.stop()
+
+    def _start(self, supervisor: Supervisor, *, bind: str, workers: int) -> None:
+        if settings.EMBEDDED_BROKER:
+            self._start_broker(supervisor)
+        call_command("migrate", verbosity=0)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        self._make_first_admin()
+        celery = [sys.executable, "-m", "celery", "-A", "rootmail"]
+        level = f"--loglevel={settings.LOG_LEVEL}"
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        supervisor.start("worker", [*celery, "worker", f"--concurrency={workers}", level, *quiet])
+        supervisor.start("beat", [*celery, "beat", level, "--pidfile="])
+        supervisor.start("web", _web(bind))
+        supervisor.wait_until(lambda: _answers(bind), seconds=60, what="The site")
+
+    def _start_broker(self, supervisor: Supervisor) -> None:
+        url = broker.usable_url(settings.CELERY_BROKER_URL, file=settings.EMBEDDED_BROKER_FILE)
+        supervisor.start("broker", broker.command(url, folder=settings.ROOTMAIL_VAR / "broker"))
+        supervisor.wait_until(lambda: broker.answers(url), seconds=15, what="The embedded broker")
+
+    def _make_first_admin(self) -> None:
+        """A new installation has nobody who could log in."""
+        users = get_user_model()._default_manager
+        if users.exists():
+            return
+        file = settings.ROOTMAIL_VAR / "admin_password"
+        users.create_superuser("admin", password=state.stored(file, state.new_key))
+        self._say(f"The first admin is 'admin', the password is in {file}")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def _environment(address: str) -> dict[str, str]:
+    """What the children see: where no SITE_URL is set, links point to where the site listens."""
+    return {"SITE_URL": address, **os.environ, "DJANGO_SETTINGS_MODULE": "rootmail.settings"}
+
+
+def _web(bind: str) -> list[str]:
+    options = ["--workers=2", "--threads=4", f"--bind={bind}", "--graceful-timeout=10", "--log-level=warning"]
+    return [sys.executable, "-m", "gunicorn", "rootmail.wsgi", *options]
+
+
+def _answers(bind: str) -> bool:
+    """Say whether the site speaks HTTP yet, whatever it says: it may expect another name, or https."""
+    host, _, port = bind.rpartition(":")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
+    connection = http.client.HTTPConnection(host, int(port), timeout=2)
+    try:
+        connection.request("GET", "/login/")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _only_one() -> IO[str]:
+    """Hold a lock on the state folder: two `up` on one folder would start two brokers on its files."""
+    lock = (settings.ROOTMAIL_VAR / "up.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise CommandError(
+            f"rootmail runs already with the state in {settings.ROOTMAIL_VAR}. "
+            "Stop it first, or set ROOTMAIL_VAR to another folder."
+        ) from None
+    return lock

@@ -1,0 +1,194 @@
+"""Every setting, from the environment where an operator may change it.
+
+Without any configuration: SQLite, an embedded broker and generated keys, all under `var/`.
+"""
+
+from __future__ import annotations
+
+from email.utils import parseaddr
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django
+import environ
+from csp.constants import NONE, SELF
+
+from rootmail import state
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where the state lives: SQLite file, keys, embedded broker, outbox.
+ROOTMAIL_VAR = Path(env.str("ROOTMAIL_VAR", default=str(BASE_DIR / "var"))).resolve()
+
+# --- keys ------------------------------------------------------------------------------------
+SECRET_KEY = env.str("SECRET_KEY", default="") or state.stored(ROOTMAIL_VAR / "secret_key", state.new_key)
+# The first key encrypts, all of them decrypt; separated by commas.
+FERNET_KEYS = env.list("FERNET_KEYS", default=[]) or [state.stored(ROOTMAIL_VAR / "fernet_key", state.new_key)]
+
+# --- the site --------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=[urlsplit(SITE_URL).hostname or "", "localhost", "127.0.0.1", "[::1]"]
+)
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+ROOT_URLCONF = "rootmail.urls"
+WSGI_APPLICATION = "rootmail.wsgi.application"
+
+INSTALLED_APPS = [
+    "rootmail",
+    "integrations",
+    "workflows",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = ROOTMAIL_VAR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_MAX_AGE = 3600
+
+# --- security --------------------------------------------------------------------------------
+HTTPS = SITE_URL.startswith("https://")
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "style-src": [SELF],
+        "script-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    },
+}
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+
+# --- database --------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{ROOTMAIL_VAR / 'rootmail.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if "sqlite3" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",  # a transaction that will write says so at once, or it fails as busy later
+        "timeout": 20,
+        # FULL: what was answered with 202 survives a power cut, too.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+# --- broker: only the doorbell, the database is the queue ----------------------------------------
+EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"
+EMBEDDED_BROKER = not env.str("BROKER_URL", default="")
+CELERY_BROKER_URL = env.str("BROKER_URL", default="") or state.stored(EMBEDDED_BROKER_FILE, state.new_broker_url)
+CELERY_TASK_DEFAULT_QUEUE = env.str("QUEUE", default="rootmail")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 600  # shorter than the visibility timeout, or a slow task would run twice
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
+if CELERY_BROKER_URL.startswith(("redis", "valkey")):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "visibility_timeout": 900,
+        # Without these two, the task of a dead worker comes back only after minutes.
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        # Without these four, a half-open connection leaves a worker deaf.
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "workflows.tasks.sweep", "schedule": env.float("SWEEP_SECONDS", default=5.0)}}
+CELERY_BEAT_SCHEDULE_FILENAME = str(ROOTMAIL_VAR / "beat-schedule")
+
+# --- mail ------------------------------------------------------------------------------------
+EMAIL_ROUTER = "integrations.backends.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": EMAIL_ROUTER}}  # beside it, any EMAIL_* setting of Django raises
+else:
+    EMAIL_BACKEND = EMAIL_ROUTER
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_SENDER", default="Rootmail workflows <workflows@rootmail.localhost>")
+DEFAULT_SENDER_URL = env.str("DEFAULT_SENDER_URL", default=f"file://{ROOTMAIL_VAR / 'outbox'}")
+RESERVED_SENDER_DOMAINS = env.list(
+    "RESERVED_SENDER_DOMAINS", default=[parseaddr(DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]]
+)
+SMTP_ALLOW_PRIVATE_NETWORKS = env.bool("SMTP_ALLOW_PRIVATE_NETWORKS", default=True)
+
+# --- the API ---------------------------------------------------------------------------------
+MAX_EVENT_BYTES = env.int("MAX_EVENT_BYTES", default=1024 * 1024)
+
+# --- logs: ids and outcomes, no addresses, no content --------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "httpx": {"level": "WARNING"},  # at INFO it writes a line for every request
+    },
+}

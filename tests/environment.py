@@ -1,0 +1,36 @@
+"""What the tests run in, set before Django reads its settings: a throw-away state folder, nothing of the caller's.
+
+`TEST_DATABASE_URL` names a PostgreSQL to test against, `TEST_BROKER_URLS` (separated by blanks) the brokers for
+the tests with real processes. `TESTS_MUST_NOT_SKIP=1` makes a skip a failure, as in CI.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+OURS = ("ROOTMAIL_VAR", "SECRET_KEY", "FERNET_KEYS", "SITE_URL", "ALLOWED_HOSTS", "DEFAULT_SENDER")
+OURS += (
+    "DEFAULT_SENDER_URL",
+    "RESERVED_SENDER_DOMAINS",
+    "SMTP_ALLOW_PRIVATE_NETWORKS",
+    "BROKER_URL",
+    "DATABASE_URL",
+    "DEBUG",
+    "LOG_LEVEL",
+)
+
+for name in OURS:
+    os.environ.pop(name, None)
+
+_folder = tempfile.mkdtemp(prefix="rootmail-tests-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+(Path(_folder) / "static").mkdir()
+os.environ["ROOTMAIL_VAR"] = _folder
+os.environ["DEFAULT_SENDER"] = "Rootmail <workflows@rootmail.example>"
+os.environ["FERNET_KEYS"] = "a key for the tests alone"
+if "TEST_DATABASE_URL" in os.environ:
+    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]

@@ -1,0 +1,336 @@
+"""From a stored delivery to a recorded outcome, over real sockets."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.mail import get_connection
+from django.utils import timezone
+
+from integrations import services as integrations
+from integrations.models import SendGridIntegration, SmtpIntegration
+from tests.fake_relay import FakeRelay
+from tests.fake_sendgrid import FakeSendGrid
+from tests.test_runs import queued, with_tasks
+from workflows import delivery, documents, leases, runs
+from workflows.ids import new_id
+from workflows.models import Attempt, Delivery, Recipient, Run
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
+
+TO = {"to": ["a@example.org"], "cc": ["b@example.org"], "bcc": ["c@example.org"]}
+
+
+def stored(*tasks: dict[str, Any]) -> Run:
+    run = queued(with_tasks(*(tasks or (TO,))))
+    runs.execute_due()
+    return run
+
+
+def said() -> list[tuple[str, str, int | None, str]]:
+    return list(Recipient.objects.order_by("pk").values_list("address", "state", "code", "enhanced_code"))
+
+
+def make_due() -> None:
+    Delivery.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=timezone.now())
+
+
+def test_an_accepted_mail_completes_its_run(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    run = stored()
+    assert delivery.send_due() is False
+    run.refresh_from_db()
+    assert run.status == "completed"
+    mail = relay.ledger[0]
+    assert (mail.sender, mail.recipients) == ("desk@example.com", ("a@example.org", "b@example.org", "c@example.org"))
+    row = Delivery.objects.get()
+    assert mail.content == b"From: Desk <desk@example.com>\r\n" + bytes(row.content)
+    document = documents.deliveries([row])[0]
+    attempt = document["attempts"][0]
+    assert attempt | {"at": 0, "milliseconds": 0} == {
+        "at": 0,
+        "provider": "smtp",
+        "stage": "data",
+        "outcome": "accepted",
+        "code": 250,
+        "enhanced_code": "2.0.0",
+        "reply": "queued as 1",
+        "tls": None,
+        "milliseconds": 0,
+    }
+    assert document | {"attempts": 0, "triggered_at": 0, "accepted_at": 0} == {
+        "id": str(row.pk),
+        "run": str(run.pk),
+        "workflow": "tell",
+        "task": "Mail",
+        "state": "accepted",
+        "provider": "smtp",
+        "message_id": row.message_id,
+        "from": "Desk <desk@example.com>",
+        "subject": "Hello",
+        "triggered_at": 0,
+        "accepted_at": 0,
+        "reason": None,
+        "recipients": [
+            {"address": f"{one}@example.org", "kind": kind, "state": "accepted"}
+            | {"code": 250, "enhanced_code": "2.0.0", "reply": "queued as 1"}
+            for one, kind in (("a", "to"), ("b", "cc"), ("c", "bcc"))
+        ],
+        "attempts": 0,
+    }
+    assert (row.next_attempt_at, row.lease, row.tries) == (None, None, 1)
+    assert row.accepted_at is not None
+    assert row.triggered_at <= row.accepted_at
+
+
+def test_a_batch_goes_over_one_session(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored(TO, {"to": ["x@example.org"]}, {"to": ["y@example.org"]})
+    delivery.send_due()
+    assert [line for line in relay.transcript if line.startswith(("EHLO", "QUIT"))] == ["EHLO [127.0.0.1]", "QUIT"]
+    assert [mail.recipients[-1] for mail in relay.ledger] == ["c@example.org", "x@example.org", "y@example.org"]
+
+
+def test_a_refused_recipient_does_not_hold_up_the_others(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"RCPT TO:<b@": "550 5.1.1 no such user"}
+    run = stored()
+    delivery.send_due()
+    run.refresh_from_db()
+    assert said() == [
+        ("a@example.org", "accepted", 250, "2.0.0"),
+        ("b@example.org", "refused", 550, "5.1.1"),
+        ("c@example.org", "accepted", 250, "2.0.0"),
+    ]
+    row = Delivery.objects.get()
+    assert (row.state, row.reason) == ("accepted", "b@example.org refused: 550 5.1.1 no such user")
+    assert (run.status, run.status_message) == (
+        "completed_with_errors",
+        "Mail: b@example.org refused: 550 5.1.1 no such user",
+    )
+
+
+def test_only_the_deferred_recipient_gets_the_next_attempt(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"RCPT TO:<b@": ["450 4.7.1 greylisted, try again in 5 minutes"]}
+    stored()
+    now = timezone.now()
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, row.reason) == (
+        "deferred",
+        "b@example.org deferred: 450 4.7.1 greylisted, try again in 5 minutes",
+    )
+    assert row.next_attempt_at is not None
+    assert timedelta(minutes=4.9) < row.next_attempt_at - now < timedelta(minutes=5.1)
+    make_due()
+    delivery.send_due()
+    assert [mail.recipients for mail in relay.ledger] == [("a@example.org", "c@example.org"), ("b@example.org",)]
+    assert relay.ledger[0].content == relay.ledger[1].content
+    assert {state for _, state, _, _ in said()} == {"accepted"}
+    assert (Delivery.objects.get().state, Run.objects.get().status) == ("accepted", "completed")
+
+
+def test_a_message_that_is_refused_for_good_fails(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"DATA": "554 5.7.1 looks like spam"}
+    run = stored(TO, {"to": ["x@example.org"]})
+    delivery.send_due()
+    run.refresh_from_db()
+    assert run.status == "failed"
+    row = Delivery.objects.order_by("position")[0]
+    assert (row.state, row.next_attempt_at) == ("failed", None)
+    assert "554 5.7.1 looks like spam" in row.reason
+    assert said()[0] == ("a@example.org", "failed", 554, "5.7.1")
+    assert relay.ledger == []
+
+
+def test_all_recipients_refused_fails_with_each_reply(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"RCPT TO:<a@": "550 5.1.1 a is gone", "RCPT TO:<b@": "550 5.1.2 b too", "RCPT TO:<c@": "551 no"}
+    stored()
+    delivery.send_due()
+    assert Delivery.objects.get().state == "failed"
+    assert said() == [
+        ("a@example.org", "refused", 550, "5.1.1"),
+        ("b@example.org", "refused", 550, "5.1.2"),
+        ("c@example.org", "refused", 551, ""),
+    ]
+
+
+def test_a_provider_fault_defers_the_batch_after_one_attempt(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.password = "another one"
+    stored(TO, {"to": ["x@example.org"]}, {"to": ["y@example.org"]})
+    delivery.send_due()
+    assert len([line for line in relay.transcript if line.startswith("AUTH")]) == 1
+    assert list(Delivery.objects.order_by("pk").values_list("state", "tries")) == [
+        ("deferred", 1),
+        ("queued", 0),
+        ("queued", 0),
+    ]
+    first, *others = Delivery.objects.order_by("pk").values_list("next_attempt_at", flat=True)
+    assert first is not None
+    assert first > timezone.now()
+    assert others == [first, first]
+    assert {state for _, state, _, _ in said()} == {"queued"}
+    attempt = Attempt.objects.get()
+    assert (attempt.provider, attempt.stage, attempt.outcome, attempt.code) == ("smtp", "auth", "deferred", 535)
+    assert delivery.send_due() is False, "nothing is due"
+
+
+def test_no_answer_after_the_final_dot_is_unknown_and_repeated_with_the_same_bytes(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    relay.drop = ["."]
+    stored()
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, Attempt.objects.get().outcome) == ("unknown", "unknown")
+    assert {state for _, state, _, _ in said()} == {"queued"}
+    relay.drop = []
+    make_due()
+    delivery.send_due()
+    assert Delivery.objects.get().state == "accepted"
+    assert len(relay.ledger) == 2
+    assert relay.ledger[0] == relay.ledger[1]
+
+
+def test_it_is_given_up_after_its_deadline(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"MAIL": "451 4.3.0 try later"}
+    stored()
+    Delivery.objects.update(give_up_at=timezone.now() + timedelta(seconds=5))
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert row.state == "failed"
+    assert "451 4.3.0 try later" in row.reason
+    assert {state for _, state, _, _ in said()} == {"failed"}
+    assert Run.objects.get().status == "failed"
+
+
+def test_connect_and_disconnect_act_on_the_next_mail_without_a_fall_through(
+    smtp: SmtpIntegration, sendgrid: SendGridIntegration, relay: FakeRelay, sendgrid_api: FakeSendGrid, live_router: Any
+) -> None:
+    stored(TO, TO, TO)
+    waiting = list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
+
+    def send(pk: Any) -> str:
+        Delivery.objects.filter(state="queued").update(next_attempt_at=timezone.now() + timedelta(hours=1))
+        Delivery.objects.filter(pk=pk).update(next_attempt_at=timezone.now())
+        delivery.send_due()
+        return Delivery.objects.get(pk=pk).provider
+
+    assert send(waiting[0]) == "smtp"
+    integrations.disconnect("smtp", actor="a test")
+    assert send(waiting[1]) == "sendgrid"
+    integrations.disconnect("sendgrid", actor="a test")
+    assert send(waiting[2]) == "default"
+    assert (len(relay.ledger), len(sendgrid_api.ledger), len(list(live_router.glob("*.eml")))) == (1, 1, 1)
+    assert Delivery.objects.get(pk=waiting[2]).sent_from == "Rootmail <workflows@rootmail.example>"
+
+
+def test_without_any_from_the_delivery_fails_and_names_the_field(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    SmtpIntegration.objects.update(default_from="")
+    stored()
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, relay.ledger) == ("failed", [])
+    assert "fill in 'Default From' in Configuration → Integrations → SMTP" in row.reason
+
+
+def test_under_the_default_sender_another_from_becomes_reply_to(live_router: Any) -> None:
+    stored(TO | {"from": "Anna <anna@example.com>"})
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.provider, row.sent_from, row.requested_from) == (
+        "default",
+        "Anna <workflows@rootmail.example>",
+        "Anna <anna@example.com>",
+    )
+    head = next(live_router.glob("*.eml")).read_bytes().split(b"\r\n\r\n")[0]
+    assert b"\r\nFrom: Anna <workflows@rootmail.example>\r\nReply-To: Anna <anna@example.com>\r\n" in head
+
+
+def test_a_defect_leaves_that_mail_unknown_and_sends_the_others(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(TO, {"to": ["x@example.org"]})
+    send, calls = delivery.StoredMail.send, []
+
+    def stumble(self: Any, *args: Any) -> int:
+        calls.append(self)
+        if len(calls) == 1:
+            raise ZeroDivisionError("a secret may stand here")
+        return send(self, *args)
+
+    monkeypatch.setattr(delivery.StoredMail, "send", stumble)
+    delivery.send_due()
+    first, second = Delivery.objects.order_by("pk")
+    assert (first.state, second.state) == ("unknown", "accepted")
+    assert "secret" not in first.reason
+
+
+class TestLeases:
+    def test_two_workers_never_hold_the_same_mail(self) -> None:
+        stored(*[TO] * 5)
+        one, other = leases.Lease(), leases.Lease()
+        assert (len(one.claim()), len(other.claim())) == (5, 0)
+
+    def test_a_batch_has_a_limit_and_there_may_be_more(
+        self, smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leases, "BATCH", 2)
+        monkeypatch.setattr(delivery, "BATCH", 2)
+        stored(TO, TO, TO)
+        assert [delivery.send_due(), delivery.send_due(), delivery.send_due()] == [True, False, False]
+        assert Delivery.objects.filter(state="accepted").count() == 3
+
+    def test_an_outcome_without_the_lease_is_not_recorded(self, smtp: SmtpIntegration, relay: FakeRelay) -> None:
+        stored()
+        row = leases.Lease().claim()[0]
+        Delivery.objects.update(lease=new_id())  # somebody took it over
+        before = Delivery.objects.values().get()
+        delivery._send_one(row, connection=get_connection())
+        assert len(relay.ledger) == 1
+        assert Delivery.objects.values().get() == before
+        assert {state for _, state, _, _ in said()} == {"queued"}
+        assert not Attempt.objects.exists()
+
+    def test_of_a_dead_workers_batch_only_the_first_without_an_outcome_is_unknown(self) -> None:
+        stored(*[TO] * 4)
+        batch = leases.Lease().claim()
+        delivery.record_error(batch[0], delivery._unknown("x"))  # has an outcome already
+        Delivery.objects.filter(state="sending").update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        delivery.free_expired_leases()
+        delivery.free_expired_leases()
+        assert list(Delivery.objects.order_by("pk").values_list("state", "lease", "tries")) == [
+            ("unknown", None, 1),
+            ("unknown", None, 1),
+            ("queued", None, 0),
+            ("queued", None, 0),
+        ]
+        assert Attempt.objects.filter(delivery=batch[1]).get().reply.startswith("The worker ended before")
+
+    def test_a_lease_that_was_renewed_is_not_taken_over(self) -> None:
+        stored()
+        dead = leases.Lease()
+        dead.claim()
+        assert leases.Lease().take_over(dead.id) == 0
+
+    def test_an_aged_lease_is_renewed_and_a_lost_one_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stored()
+        lease = leases.Lease()
+        lease.claim()
+        before = Delivery.objects.get().lease_expires_at
+        lease._renewed -= leases.RENEW_AFTER + 1
+        assert lease.is_ours() is True
+        after = Delivery.objects.get().lease_expires_at
+        assert before is not None
+        assert after is not None
+        assert after > before
+        Delivery.objects.update(lease=new_id())
+        lease._renewed -= leases.RENEW_AFTER + 1
+        assert lease.is_ours() is False
+
+    def test_a_batch_that_takes_too_long_is_given_back(
+        self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leases, "BATCH_SECONDS", -1.0)
+        stored()
+        delivery.send_due()
+        assert (Delivery.objects.get().state, relay.ledger) == ("queued", [])

@@ -1,0 +1,100 @@
+"""How an event is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from workflows import events
+from workflows.events import EventError, Incoming
+
+
+def test_reads_an_event_with_its_key() -> None:
+    body = b'{"event": "incident_created", "id": "k-1", "data": {"incident": {"title": "caf\xc3\xa9"}}}'
+    assert events.read_event(body) == Incoming("incident_created", {"incident": {"title": "café"}}, key="k-1")
+
+
+def test_data_may_be_missing() -> None:
+    assert events.read_event('{"event": "pulse_created"}') == Incoming("pulse_created", {})
+
+
+def test_drops_what_a_database_cannot_store() -> None:
+    read = events.read_event('{"event": "alert_created", "data": {"a\\u0000b": ["x\\u0000", "\\ud800y", {"n": 1.5}]}}')
+    assert read.data == {"ab": ["x", "y", {"n": 1.5}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[]", "must be a JSON object"),
+        (b'"incident_created"', "must be a JSON object"),
+        (b'{"event": "incident_created", "data": {"x": NaN}}', "NaN is not JSON"),
+        (b'{"event": "incident_created", "data": {"x": 1e999}}', "too large"),
+        (b'{"event": "incident_created", "data": {"x": ' + b"9" * 5000 + b"}}", "not JSON"),
+        (b'{"event": "incident_created", "data": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}", "deeper than 50"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"event": "no_such_event"}', "Unknown event 'no_such_event'"),
+        (b'{"event": 7}', "Unknown event (no name)"),
+        (b"{}", "Unknown event (no name)"),
+        (b'{"event": "incident_created", "data": []}', "'data' must be an object"),
+        (b'{"event": "incident_created", "data": null}', "'data' must be an object"),
+        (b'{"event": "incident_created", "id": 5}', "'id' must be a text"),
+        (b'{"event": "incident_created", "id": ""}', "'id' must be a text"),
+        (b'{"event": "incident_created", "id": "' + b"x" * 201 + b'"}', "'id' must be a text"),
+        (b'{"event": "incident_created", "payload": {}}', "Unknown key 'payload'"),
+    ],
+)
+def test_refuses_what_is_no_event(body: bytes, complaint: str) -> None:
+    with pytest.raises(EventError, match=complaint.replace("(", r"\(").replace(")", r"\)")):
+        events.read_event(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "trigger_type", "known"),
+    [
+        ("incident_created", "incident", True),
+        ("services_added", "incident", True),
+        ("custom_fields.affected-region.updated", "incident", True),
+        ("custom_fields.affected-region.updated", "alert", False),
+        ("custom_fields.Affected Region.updated", "incident", False),
+        ("alert_created", "incident", False),
+        ("alert_created", "alert", True),
+        ("incident_created", "no_such_type", False),
+    ],
+)
+def test_knows_the_events_of_each_type(name: str, trigger_type: str, known: bool) -> None:
+    assert events.is_trigger(name, trigger_type=trigger_type) is known
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("incident_created", {"incident": {}}, "incident"),
+        ("status_updated", {"incident": {}}, "incident"),
+        ("status_updated", {"action_item": {}, "incident": {}}, None),
+        ("status_updated", {"post_mortem": {}}, "post_mortem"),
+        ("action_item_created", {"action_item": {}, "incident": {}}, "action_item"),
+        ("incident_created", {}, None),
+    ],
+)
+def test_tells_whose_event_it_is(name: str, data: dict[str, object], kind: str | None) -> None:
+    assert events.object_type(Incoming(name, data)) == kind
+
+
+@pytest.mark.parametrize(
+    ("triggers", "name", "heard"),
+    [
+        (["incident_created"], "incident_created", True),
+        (["incident_created"], "incident_updated", False),
+        (["incident_updated"], "title_updated", True),
+        (["incident_updated"], "services_removed", True),
+        (["incident_updated"], "custom_fields.region.updated", True),
+        (["incident_updated"], "incident_created", False),
+        (["incident_updated"], "alert_status_updated", False),
+        (["title_updated"], "incident_updated", False),
+    ],
+)
+def test_a_catch_all_hears_every_change(triggers: list[str], name: str, heard: bool) -> None:
+    assert events.hears(triggers, name, kind="incident") is heard

@@ -1,0 +1,300 @@
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workflows import liquid
+from workflows.liquid import Kind, TemplateError, fill
+from workflows.liquid.shielding import to_characters, to_entities
+
+NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
+EXAMPLES = Path(__file__).parent.parent / "workflows" / "examples"
+EXAMPLE: dict[str, Any] = json.loads((EXAMPLES / "incident.json").read_text(encoding="utf-8"))
+
+
+def filled(source: str, *, kind: Kind = Kind.PLAIN, **variables: Any) -> str:
+    return fill(source, kind=kind, variables=variables, now=NOW).text
+
+
+def warnings(source: str, **variables: object) -> tuple[str, ...]:
+    return fill(source, kind=Kind.PLAIN, variables=variables, now=NOW).warnings
+
+
+def error(source: str, **variables: Any) -> tuple[str, int | None]:
+    with pytest.raises(TemplateError) as caught:
+        filled(source, **variables)
+    return str(caught.value), caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "text"),
+    [
+        (
+            "{{ incident.raw_services | map: 'notify_emails' | flatten | join: ',' }}",
+            Kind.LIST,
+            "checkout-team@example.com,shop-owners@example.org,payments-team@example.com,shop-owners@example.org",
+        ),
+        (
+            "{{ incident.raw_severity | get: 'notify_emails' | join: ',' }}",
+            Kind.LIST,
+            "severe@example.com,duty-manager@example.com",
+        ),
+        ("{{ incident.notify_emails }}", Kind.LIST, "incident-leads@example.com,support-desk@example.org"),
+        (
+            "{{ incident.severity }} - {{ incident.name }} incident has been started",
+            Kind.PLAIN,
+            "SEV1 - Checkout fails for card payments incident has been started",
+        ),
+        (
+            'incident-{{ incident.started_at | date: "%Y%m%d" }}-{{ incident.slug }}',
+            Kind.PLAIN,
+            "incident-20261122-checkout-fails-for-card-payments",
+        ),
+        (
+            "{% for role in incident.roles %}* {{ role.incident_role.name }}: {{ role.user.name }}\n{% endfor %}",
+            Kind.BODY,
+            "* Commander: Anna Kowalska\n* Communications: Kenji Sato\n* Operations: Zoë Müller\n",
+        ),
+        (
+            "{{ incident.custom_fields | find: 'custom_field.slug', 'affected-region' | get: 'value' }}",
+            Kind.PLAIN,
+            "Europe, Türkiye",
+        ),
+    ],
+)
+def test_fills_what_people_write(source: str, kind: Kind, text: str) -> None:
+    assert fill(source, kind=kind, variables=EXAMPLE, now=NOW) == liquid.Filled(text=text, warnings=())
+
+
+def test_draws_a_timeline() -> None:
+    source = "{{ incident.events | to_table: 'events', 'Timeline', 'Europe/Berlin', 'markdown' }}"
+    assert fill(source, kind=Kind.BODY, variables=EXAMPLE, now=NOW).text.split("\n")[:7] == [
+        "",
+        "**Timeline**",
+        "",
+        "| Time | Event | By |",
+        "| --- | --- | --- |",
+        "| 2026-11-22 14:02 | Deploy 2026.11.22-3 reached production | Deploy bot |",
+        "| 2026-11-22 14:05 | Alert: card authorisations \U000f003c 65 % \\| checkout-eu |  |",
+    ]
+
+
+def test_draws_tables_in_ascii_and_html() -> None:
+    rows = [{"name": "A <b>", "notes": None}, {"name": "Bo", "notes": "x"}]
+    assert filled("{{ rows | to_table: '', 'T', 'UTC', 'ascii' }}", rows=rows) == (
+        "T\n"
+        "+-------+-------+\n"
+        "| Name  | Notes |\n"
+        "+-------+-------+\n"
+        "| A <b> |       |\n"
+        "| Bo    | x     |\n"
+        "+-------+-------+"
+    )
+    drawn = filled("{{ rows | to_table: '', 'T', 'UTC', 'html' }}", kind=Kind.BODY, rows=rows)
+    assert to_entities(drawn) == (
+        "<table><caption>T</caption><thead><tr><th>Name</th><th>Notes</th></tr></thead><tbody>"
+        "<tr><td>A &lt;b&gt;</td><td></td></tr><tr><td>Bo</td><td>x</td></tr></tbody></table>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "blank"),
+    [
+        (None, True),
+        (False, True),
+        ("", True),
+        (" \n\t", True),
+        ([], True),
+        ({}, True),
+        (0, False),
+        ("x", False),
+        ([None], False),
+    ],
+)
+def test_knows_what_is_blank(value: object, blank: bool) -> None:
+    source = "{% if v.x == blank %}blank{% endif %}{% if v.x != blank %}full{% endif %}"
+    assert filled(source, v={"x": value}) == ("blank" if blank else "full")
+
+
+def test_takes_what_is_missing_for_blank() -> None:
+    source = "{% if v.x == blank and blank == v.x %}blank{% endif %}{% unless v.x != blank %}!{% endunless %}"
+    assert filled(source, v={}) == "blank!"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ nothing | join: ',' }}", ""),
+        ("{{ v.none | join: ',' }}", ""),
+        ("{{ v.none | append: v.none | prepend: nil }}", ""),
+        ("{{ v.names | join }}", "a  b"),
+        ("{{ v.none | concat: v.names | compact | join: '+' }}", "a+b"),
+        ("{{ v.none }}{{ v.yes }}{{ v.object }}", 'true{"k": "ü"}'),
+        ("{{ v.names }}", "ab"),
+        ("{{ v.object | to_json }} {{ nothing | to_json }}", '{"k": "ü"} null'),
+        ("{{ v.object | to_values | first }}{{ v.names | last }}", "üb"),
+        ("{{ v.people | map: 'user.name' | join: ',' }}", "Ann,Bo"),
+        ("{{ v.people | where: 'user.name', 'Bo' | size }}", "1"),
+        ("{{ v.people | get: '1.user.name' }}", "Bo"),
+        ("{{ v.people | find: 'user.name', 'No' | get: 'user.name' }}", ""),
+        ("{{ v.people | first | slice: 'id' | to_json }}", '{"id": 1}'),
+        ("{{ 'abcdef' | slice: 1, 3 }}", "bcd"),
+        ("{{ 'a,b' | split: ',' | last }}", "b"),
+        ("{{ v.people | map: 'id' | concat: v.people | uniq | size }}", "4"),
+        ("{{ 'in_time_zone' | dasherize }} {{ 'Ab c, d!' | parameterize }}", "in-time-zone ab-c-d"),
+        ("{{ 'in_time_zone' | camelize }} {{ 'in_time_zone' | titleize }}", "InTimeZone In Time Zone"),
+        ("{{ 'author_id' | humanize }}", "Author"),
+        (r"{{ 'SEV1: x  y' | regex_replace: '\s+', ' ' | regex_match: 'SEV\d' }}", "SEV1"),
+        (r"{{ 'a1b2' | regex_replace: '([a-z])(\d)', '\2\1' }}", "1a2b"),
+        ("{{ 'abc' | replace: '', 'x' }}", "abc"),
+    ],
+)
+def test_filters(source: str, text: str) -> None:
+    people = [{"id": 1, "user": {"name": "Ann"}}, {"id": 2, "user": {"name": "Bo"}}]
+    v = {"none": None, "yes": True, "names": ["a", None, "b"], "object": {"k": "ü"}, "people": people}
+    assert filled(source, v=v) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ '2026-11-22T14:02:11+01:00' | date: '%Y-%m-%d %H:%M %z' }}", "2026-11-22 14:02 +0100"),
+        ("{{ '2026-11-22T13:02:11.250Z' | date: '%-d %b %L %:z %s %P %%' }}", "22 Nov 250 +00:00 1795352531 pm %"),
+        ("{{ '2026-11-22 13:02:11 UTC' | to_iso8601 }}", "2026-11-22T13:02:11Z"),
+        ("{{ 'now' | date: '%F' }} {{ 'today' | date: '%H:%M' }}", "2026-11-22 13:30"),
+        ("{{ 1795352531 | date: '%F' }}", "2026-11-22"),
+        ("{{ 'soon' | date: '%F' }}{{ nil | date: '%F' }}", "soon"),
+        ("{{ 'now' | in_time_zone: 'Asia/Tokyo' }}", "2026-11-22 22:30:00 +0900"),
+        ("{{ '2026-07-01T12:00:00Z' | in_time_zone: 'Europe/Berlin' | date: '%H:%M %Z' }}", "14:00 CEST"),
+        ("{{ '2026-11-22T14:02:11+01:00' | to_utc }}", "2026-11-22 13:02:11 +0000"),
+        ("{{ '2026-01-31' | date_add: 1, 'month' | date: '%F' }}", "2026-02-28"),
+        ("{{ 'now' | date_add: 2, 'hours' | date: '%H:%M' }}", "15:30"),
+        ("{{ 'now' | date_minus: 1, 'year' | date: '%F' }}", "2025-11-22"),
+        ("{{ 'now' | smart_date: 'tomorrow' }}", "2026-11-23 12:00:00 +0000"),
+        ("{{ 'now' | smart_date: 'next friday' | date: '%F' }}", "2026-11-27"),
+        ("{{ '2026-11-22T13:00:00Z' | distance_of_time_in_words: 'now' }}", "30 minutes"),
+        ("{{ '2026-11-22T10:00:00Z' | distance_of_time_in_words_to_now }}", "about 4 hours"),
+        ("{{ '2024-01-01' | distance_of_time_in_words: '2026-12-01' }}", "almost 3 years"),
+    ],
+)
+def test_dates(source: str, text: str) -> None:
+    assert filled(source) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "line"),
+    [
+        ("a\n{{ x | foo }}", 'unknown filter "foo"', 2),
+        ("a\n\n{% foo %}", 'unknown tag "foo"', 3),
+        ("{% include 'secrets' %}", 'unknown tag "include"', 1),
+        ("{% render 'secrets' %}", 'unknown tag "render"', 1),
+        ("{{ x | safe }}", 'unknown filter "safe"', 1),
+        ("{{ 'now' | in_time_zone: 'Mars/Base' }}", 'unknown time zone "Mars/Base"', 1),
+        ("\n{{ 'now' | date_add: 1, 'moon' }}", 'unknown unit "moon"', 2),
+        ("{{ (1..100000000) | join: 'x' }}", "a range may have 10000 numbers", 1),
+        ("{% for i in (1..100000000) reversed %}{% endfor %}", "a range may have 10000 numbers", 1),
+        ("{% assign r = (1..99999999999999999999999) %}", "a range may have 10000 numbers", 1),
+    ],
+)
+def test_an_error_names_the_line_and_the_culprit(source: str, message: str, line: int) -> None:
+    assert error(source) == (message, line)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if x %}",
+        "{{ x",
+        "{% for %}{% endfor %}",
+        "{{ [[[[ }}",
+        "{{ " + "[" * 5000 + " }}",
+        "{% if " + " and ".join(["x"] * 5000) + " %}{% endif %}",
+        "{% if x %}" * 50 + "{% endif %}" * 50,
+        "x" * 100_001 + "{{ x }}",
+        "{% for i in (1..200) %}{% for j in (1..200) %}{% endfor %}{% endfor %}",
+        "{% assign s = 'x' %}" + "{% assign s = s | append: s %}" * 40 + "{{ s }}",
+        "{% assign n = 9999999999 %}" + "{% assign n = n | times: n %}" * 12 + "{{ n }}",
+        "{% assign s = 'xxxxxxxxxx' %}" + "{% assign s = s | replace: 'x', s %}" * 9 + "{{ s }}",
+        "{% for i in (1..9000) %}" + "x" * 100 + "{% endfor %}",
+    ],
+)
+def test_wrong_or_greedy_templates_end_soon_with_an_error(source: str) -> None:
+    started = time.monotonic()
+    error(source)
+    assert time.monotonic() - started < 5
+
+
+def test_stops_at_the_deadline() -> None:
+    with pytest.raises(TemplateError, match="took longer than 2 seconds"):
+        fill("{{ x }}", kind=Kind.PLAIN, variables={}, now=NOW, deadline=time.monotonic() - 1)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|aa)+$", "(a*)*b", "a?" * 30 + "a" * 30, ".*" * 8 + "x", r"(.*)\1\1x"]
+)
+def test_a_pattern_that_could_run_for_ever_is_not_used(pattern: str) -> None:
+    value = "a" * 2000
+    assert filled("{{ v | regex_replace: p, '' }}", v=value, p=pattern) == value
+    assert warnings("{{ v | regex_match: p }}", v=value, p=pattern) != ()
+
+
+def test_lists_what_the_event_does_not_have() -> None:
+    noted = "{{ v.a }}{{ v.b | upcase }}{% for x in v.e %}{% endfor %}"
+    not_noted = "{{ v.c | default: 'x' }}{% if v.d %}{% endif %}{{ v.f }}"
+    assert warnings(noted + not_noted, v={"f": None}) == (
+        "v.a is not in this event",
+        "v.b is not in this event",
+        "v.e is not in this event",
+    )
+
+
+class Treasure:
+    secret = "password"
+
+    def __getitem__(self, key: str) -> str:
+        return self.secret
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ v.secret }}", "{{ v['secret'] }}", "{{ v | get: 'secret' }}", "{{ v | map: 'secret' }}", "{{ s.__class__ }}"],
+)
+def test_reads_data_and_never_the_attributes_of_python_objects(source: str) -> None:
+    assert filled(source, v=Treasure(), s="x") == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "html"),
+    [
+        ("<i>{{ v }}</i>", '<i>&lt;b title="x">&amp;lt;</i>'),
+        ("{% capture c %}<i>{{ v }}</i>{% endcapture %}{{ c }}", '<i>&lt;b title="x">&amp;lt;</i>'),
+        ("{% assign c = '<hr>' %}{{ c }}{{ c | append: v }}", '<hr>&lt;hr>&lt;b title="x">&amp;lt;'),
+        ("{{ l | join: '<br>' }}", "&lt;p><br>&amp;"),
+        ("{{ l | last | newline_to_br }}", "&amp;"),
+        ("{{ v | escape }}", '&lt;b title="x">&amp;lt;'),
+        ("{% echo v %}{% cycle v %}", '&lt;b title="x">&amp;lt;' * 2),
+        ("{% liquid echo v %}", '&lt;b title="x">&amp;lt;'),
+        ("{% ifchanged %}<i>{{ v }}</i>{% endifchanged %}", '<i>&lt;b title="x">&amp;lt;</i>'),
+        ("<p title='{{ v }}'>", "<p title='&lt;b&#32;title&#61;&quot;x&quot;&gt;&amp;lt;'>"),
+        ("<p title='>{{ v }}'>", "<p title='>&lt;b&#32;title&#61;&quot;x&quot;&gt;&amp;lt;'>"),
+        ("<p {% ifchanged %}{{ v }}{% endifchanged %}>", "<p &lt;b&#32;title&#61;&quot;x&quot;&gt;&amp;lt;>"),
+        (
+            "{% capture c %}{{ v }}{% endcapture %}<p title='{{ c }}'>",
+            "<p title='&lt;b&#32;title&#61;&quot;x&quot;&gt;&amp;lt;'>",
+        ),
+        ("<{{ w }} {{ w }}>", "<&#98; b>"),
+        ("<{{ u }}>", "<https://example.org/?a&#61;1&amp;b&#61;2>"),
+        ("1 < 2 {{ v }}", '1 < 2 &lt;b title="x">&amp;lt;'),
+    ],
+)
+def test_in_a_body_values_are_text_and_the_markup_of_the_author_is_markup(source: str, html: str) -> None:
+    values = {"v": '<b title="x">&lt;', "l": ["<p>", "&"], "w": "b", "u": "https://example.org/?a=1&b=2"}
+    assert to_entities(filled(source, kind=Kind.BODY, **values)) == html
+
+
+def test_shielded_values_come_back_as_they_were() -> None:
+    value = "<a href='x'>&amp;</a> \"'`=\\\n"
+    assert to_characters(filled("{{ v }}<p {{ v }}>", kind=Kind.BODY, v=value)) == f"{value}<p {value}>"

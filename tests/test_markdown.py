@@ -1,0 +1,102 @@
+import time
+
+import pytest
+
+from workflows.markdown import render
+
+
+def html(source: str) -> str:
+    return render(source)[0].strip()
+
+
+def text(source: str) -> str:
+    return render(source)[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("~~old~~ **new**", "<p><s>old</s> <strong>new</strong></p>"),
+        ("    indented", "<p>indented</p>"),
+        ("```\n  <b>\n```", "<pre><code>  &lt;b&gt;\n</code></pre>"),
+        ("![logo](cid:logo 'Logo')", '<p><img src="cid:logo" alt="logo" title="Logo"></p>'),
+        ("<https://example.org/>", '<p><a href="https://example.org/">https://example.org/</a></p>'),
+        (
+            "(see https://example.org/a_b.)",
+            '<p>(see <a href="https://example.org/a_b">https://example.org/a_b</a>.)</p>',
+        ),
+        (
+            "<a href='https://example.org/'>https://b.example</a>",
+            '<p><a href="https://example.org/">https://b.example</a></p>',
+        ),
+        ("[x](javascript:alert(1)) [y](/path) [z]( 'btn')", "<p>x y z</p>"),
+        ("![x](data:image/png;base64,AAAA)", '<p><img alt="x"></p>'),
+        (
+            '<p style="color: red; position: fixed" onclick="x()" class="card" id="a">hi</p>',
+            '<p style="color:red">hi</p>',
+        ),
+        ("<script>alert(1)</script>ok <b>bold</b><iframe src='https://x.example'></iframe>", "ok <b>bold</b>"),
+        ("<a href='java&#9;script:alert(1)'>x</a>", "<p><a>x</a></p>"),
+        (
+            "a [Go](https://example.org 'btn') b",
+            '<p>a <a href="https://example.org" class="button-inline">Go</a> b</p>',
+        ),
+    ],
+)
+def test_makes_safe_html(source: str, expected: str) -> None:
+    assert html(source) == expected
+
+
+def test_makes_a_button_of_table_cells() -> None:
+    assert html("[View *it*](https://example.org/?a=1&b=2 'btn')") == (
+        '<table role="presentation" class="buttons" border="0" cellpadding="0" cellspacing="0"><tbody><tr>'
+        '<td class="button" align="center" bgcolor="#1d4ed8">'
+        '<a class="button-link" href="https://example.org/?a=1&amp;b=2">View it</a></td></tr></tbody></table>'
+    )
+
+
+def test_puts_two_buttons_in_one_row() -> None:
+    row = html("[A](https://a.example 'btn')\n[B](https://b.example 'btn')")
+    assert row.count("<table") == 1
+    assert row.count('class="button"') == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("# Big\n\ntext", "Big\n===\n\ntext"),
+        ("## 障害", "障害\n----"),
+        ("* one\n* two\n  * deep\n", "- one\n- two\n  - deep"),
+        ("3. three\n4. four", "3. three\n4. four"),
+        ("1. one\n\n   more\n\n2. two", "1. one\n   more\n2. two"),
+        ("> said\n> so", "> said\n> so"),
+        (
+            "[docs](https://example.org/) and <https://example.org/>",
+            "docs (https://example.org/) and https://example.org/",
+        ),
+        ("<me@example.org>", "me@example.org"),
+        ("[View](https://example.org 'btn')", "View: https://example.org"),
+        ("| a | long |\n|---|---|\n| wide cell | b |", "a          long\n---------  ----\nwide cell  b"),
+        ("| | |\n|---|---|\n| a | b |", "a  b"),
+        ("a  \nb\nc", "a\nb\nc"),
+        ("```\nx < 1\n  y\n```", "x < 1\n  y"),
+        ("one\n\n---\n\ntwo", f"one\n\n{'-' * 40}\n\ntwo"),
+        ("![diagram](https://example.org/a.png)", "diagram"),
+        ("<p>one<br>two &amp; <b>three</b></p>", "one\ntwo & three"),
+        ("<table><tr><td>a</td><td>b</td></tr></table>", "a  b"),
+        ("x <a href='https://example.org/'>here</a> <!-- no --> <i>y</i>", "x here (https://example.org/)  y"),
+        ("<style>p {}</style>", ""),
+        ("", ""),
+    ],
+)
+def test_makes_text_that_reads_well(source: str, expected: str) -> None:
+    assert text(source) == expected
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "![", "*a ", "**a*", "<", "<a ", "&", "`a``", "> ", "- ", "|a|b|\n", "http://a", ")"]
+)
+def test_hostile_text_costs_time_in_proportion(piece: str) -> None:
+    started = time.monotonic()
+    render(("http://a" if piece == ")" else "") + piece * (30_000 // len(piece)))
+    assert time.monotonic() - started < 5

@@ -1,0 +1,350 @@
+"""The SendGrid transport against a stand-in that enforces the contract."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from email.message import EmailMessage
+from typing import Any
+
+import httpx
+import pytest
+
+from integrations.transports.base import Receipt, Reply, Scope, Stage, Submission, TransportError
+from integrations.transports.sendgrid import (
+    SendGridSettings,
+    SendGridTransport,
+    checked_url,
+    stated_seconds,
+)
+from integrations.transports.sendgrid_payload import payload
+
+from .fake_sendgrid import FakeSendGrid, broken_rules, refuse
+
+KEY = "SG.key"
+
+
+def content(**headers: str) -> bytes:
+    message = EmailMessage()
+    usual = {"From": "Amy <a@x.test>", "To": "b@x.test", "Subject": "Hello", "Message-ID": "<1@x.test>"}
+    for name, value in {**usual, **headers}.items():
+        if value:
+            message[name.replace("_", "-")] = value
+    message.set_content("Text\n")
+    return message.as_bytes()
+
+
+def mail(*recipients: str, body: bytes = b"", sender: str = "a@x.test", **headers: str) -> Submission:
+    return Submission(sender=sender, recipients=recipients or ("b@x.test",), content=body or content(**headers))
+
+
+def send(fake: FakeSendGrid, submission: Submission | None = None, **changes: Any) -> Receipt:
+    transport = transport_to(fake, **changes)
+    try:
+        return transport.send(submission or mail())
+    finally:
+        transport.close()
+
+
+def transport_to(fake: FakeSendGrid, **changes: Any) -> SendGridTransport:
+    return SendGridTransport(SendGridSettings(**{"api_key": KEY, "base_url": fake.base_url, **changes}))
+
+
+def fail(fake: FakeSendGrid, submission: Submission | None = None, **changes: Any) -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        send(fake, submission, **changes)
+    return caught.value
+
+
+def document_of(submission: Submission) -> dict[str, Any]:
+    document, _ = payload(submission)
+    assert list(broken_rules(document)) == []
+    return document
+
+
+def test_sends_a_mail() -> None:
+    with FakeSendGrid() as fake:
+        receipt = send(fake)
+    assert fake.requests == ["POST /v3/mail/send"]
+    assert receipt.reply == Reply(202, "queued as id-1")
+    assert (receipt.message_id, receipt.refused, receipt.tls) == ("<1@x.test>", {}, "")
+    assert fake.ledger == [
+        {
+            "personalizations": [{"to": [{"email": "b@x.test"}]}],
+            "from": {"email": "a@x.test", "name": "Amy"},
+            "subject": "Hello",
+            "content": [{"type": "text/plain", "value": "Text\n"}],
+            "headers": {"Message-ID": "<1@x.test>"},
+            "custom_args": {"rootmail_message_id": "<1@x.test>"},
+            "tracking_settings": {
+                "click_tracking": {"enable": False, "enable_text": False},
+                "open_tracking": {"enable": False},
+                "subscription_tracking": {"enable": False},
+            },
+        }
+    ]
+
+
+ALL = ("b@x.test", "c@x.test", "d@x.test", "e@x.test")
+
+
+@pytest.mark.parametrize(
+    ("recipients", "to", "cc", "expected"),
+    [
+        (ALL, "b@x.test", "c@x.test", [{"to": ["b@x.test"], "cc": ["c@x.test"], "bcc": ["d@x.test", "e@x.test"]}]),
+        (ALL[:1], "b@x.test, c@x.test", "", [{"to": ["b@x.test"]}]),
+        (ALL[1:], "b@x.test", "c@x.test, d@x.test", [{"to": ["c@x.test"], "cc": ["d@x.test"], "bcc": ["e@x.test"]}]),
+        (ALL[2:], "b@x.test", "c@x.test", [{"to": ["d@x.test"]}, {"to": ["e@x.test"]}]),
+        (("B@X.test", "b@x.test"), "b@x.test", "B@x.test", [{"to": ["B@X.test"]}]),
+        (("b@bücher.test",), "b@bücher.test", "", [{"to": ["b@xn--bcher-kva.test"]}]),
+    ],
+    ids=["all kinds", "only those due", "cc without to", "bcc do not see each other", "twice", "IDN"],
+)
+def test_sorts_the_due_recipients(recipients: tuple[str, ...], to: str, cc: str, expected: list[Any]) -> None:
+    message = f"From: a@x.test\r\nTo: {to}\r\nSubject: S\r\n".encode()
+    message += f"Cc: {cc}\r\n".encode() if cc else b""
+    document = document_of(mail(*recipients, body=message + b"\r\nText"))
+    found = [
+        {kind: [one["email"] for one in people] for kind, people in group.items()}
+        for group in document["personalizations"]
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "person"),
+    [
+        ('"Doe, Amy; Ops" <b@x.test>', {"email": "b@x.test", "name": "Doe Amy Ops"}),
+        ("=?utf-8?q?J=C3=BCrgen?= <b@x.test>", {"email": "b@x.test", "name": "Jürgen"}),
+        ('",;" <b@x.test>', {"email": "b@x.test"}),
+    ],
+)
+def test_cleans_names(header: str, person: dict[str, str]) -> None:
+    document = document_of(mail(body=f"From: a@x.test\r\nTo: {header}\r\nSubject: S\r\n\r\nText".encode()))
+    assert document["personalizations"] == [{"to": [person]}]
+
+
+def test_leaves_out_reserved_headers_in_any_case() -> None:
+    head = "From: a@x.test\r\nTO: b@x.test\r\nsubject: S\r\nMIME-Version: 1.0\r\ncontent-TYPE: text/plain\r\n"
+    head += "Received: by me\r\nDKIM-Signature: v=1\r\nX-SG-EID: 1\r\nReply-To: r@x.test\r\nReturn-Path: <a@x.test>\r\n"
+    head += "List-Unsubscribe: <mailto:u@x.test>\r\nX-Empty: \r\nIn-Reply-To: <0@x.test>\r\n"
+    document = document_of(mail(body=head.encode() + b"\r\nText"))
+    assert document["headers"] == {"List-Unsubscribe": "<mailto:u@x.test>", "In-Reply-To": "<0@x.test>"}
+    assert document["reply_to"] == {"email": "r@x.test"}
+
+
+def test_several_reply_addresses_are_a_list() -> None:
+    document = document_of(mail(Reply_To="R <r@x.test>, s@x.test"))
+    assert document["reply_to_list"] == [{"email": "r@x.test", "name": "R"}, {"email": "s@x.test"}]
+    assert "reply_to" not in document
+
+
+def test_text_comes_before_html_and_attachments_follow() -> None:
+    message = EmailMessage()
+    for name, value in {"From": "a@x.test", "To": "b@x.test", "Subject": "S"}.items():
+        message[name] = value
+    message.set_content("Text ü\n")
+    message.add_alternative("<p>HTML</p>\n", subtype="html")
+    html = message.get_body(("html",))
+    assert html
+    html.add_related(b"png", "image", "png", cid="<logo@x>", filename="logo.png", disposition="inline")
+    message.add_attachment(b"data", "application", "pdf", filename="report.pdf")
+    document = document_of(mail(body=message.as_bytes()))
+    assert document["content"] == [
+        {"type": "text/plain", "value": "Text ü\n"},
+        {"type": "text/html", "value": "<p>HTML</p>\n"},
+    ]
+    assert document["attachments"] == [
+        {
+            "content": "cG5n",
+            "type": "image/png",
+            "filename": "logo.png",
+            "disposition": "inline",
+            "content_id": "logo@x",
+        },
+        {"content": "ZGF0YQ==", "type": "application/pdf", "filename": "report.pdf", "disposition": "attachment"},
+    ]
+
+
+def test_leaves_out_an_empty_text() -> None:
+    message = EmailMessage()
+    message["From"], message["To"] = "a@x.test", "b@x.test"
+    message.set_content("\n")
+    message.add_alternative("<p>HTML</p>\n", subtype="html")
+    document = document_of(mail(body=message.as_bytes()))
+    assert document["content"] == [{"type": "text/html", "value": "<p>HTML</p>\n"}]
+    assert document["subject"] == "(no subject)"
+
+
+def test_an_attached_message_is_one_thing() -> None:
+    inner = EmailMessage()
+    inner.set_content("Inner\n")
+    outer = EmailMessage()
+    outer["From"], outer["To"], outer["Subject"] = "a@x.test", "b@x.test", "S"
+    outer.set_content("Outer\n")
+    outer.add_attachment(inner, filename="inner.eml")
+    document = document_of(mail(body=outer.as_bytes()))
+    assert [block["value"] for block in document["content"]] == ["Outer\n"]
+    assert [(one["type"], one["filename"]) for one in document["attachments"]] == [("message/rfc822", "inner.eml")]
+
+
+def test_a_mail_without_any_text_has_the_least_that_is_allowed() -> None:
+    assert document_of(mail(body=b"From: a@x.test\r\nTo: b@x.test\r\n\r\n"))["content"] == [
+        {"type": "text/plain", "value": " "}
+    ]
+
+
+def test_refuses_addresses_beyond_ascii_and_sends_to_the_others() -> None:
+    with FakeSendGrid() as fake:
+        receipt = send(fake, mail("b@x.test", "bö@x.test", "a b@x.test"))
+        error = fail(fake, mail("bö@x.test"))
+        sender_error = fail(fake, mail(sender="ä@x.test", From=""))
+    assert {address: reply.enhanced for address, reply in receipt.refused.items()} == {
+        "bö@x.test": "5.6.7",
+        "a b@x.test": "5.1.3",
+    }
+    assert len(fake.ledger) == 1
+    assert (error.scope, error.permanent, set(error.refused)) == (Scope.RECIPIENT, True, {"bö@x.test"})
+    assert (sender_error.scope, sender_error.permanent) == (Scope.MESSAGE, True)
+
+
+P, M = Scope.PROVIDER, Scope.MESSAGE
+HTML = (502, "<html>Bad Gateway</html>", {"Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "scope", "permanent", "unknown", "words"),
+    [
+        (refuse(400, "Bad Request"), M, True, False, "400 Bad Request"),
+        (refuse(400, "too short", "subject"), M, True, False, "400 too short (field subject)"),
+        (refuse(401, "Permission denied, wrong credentials"), P, False, False, "Check the API key"),
+        (refuse(401, "Maximum credits exceeded"), P, False, False, "The plan is used up"),
+        (refuse(401, "Authenticated user is not authorized to send mail"), P, False, False, "Check the API key"),
+        (refuse(403, "The from address does not match a verified Sender Identity.", "from"), M, True, False, "Verify"),
+        (refuse(403, "no", "from.email"), M, True, False, "Verify"),
+        (refuse(403, "access forbidden"), P, False, False, "Check the API key"),
+        (refuse(403, "You are temporarily blocked from sending emails"), P, False, False, "wait some minutes"),
+        (refuse(404, "not found"), P, False, False, "Check the base URL"),
+        (refuse(405, "method not allowed"), P, False, False, "Check the base URL"),
+        ((302, "", {"Location": "https://elsewhere.test/"}), P, False, False, "Check the base URL"),
+        ((200, "{}", {}), P, False, False, "Check the base URL"),
+        ((413, "<html>", {}), M, True, False, "too large"),
+        (refuse(429, "too many requests"), P, False, False, "429 too many requests"),
+        ((500, "", {}), P, False, True, "500 Internal Server Error"),
+        (HTML, P, False, True, "502 Bad Gateway"),
+        ((503, "[1]", {}), P, False, True, "503"),
+        ((504, '{"errors": ["text"]}', {}), P, False, True, "504"),
+    ],
+)
+def test_reads_what_a_refusal_means(
+    answer: tuple[int, str, Mapping[str, str]], scope: Scope, permanent: bool, unknown: bool, words: str
+) -> None:
+    with FakeSendGrid(answer=answer) as fake:
+        error = fail(fake)
+    assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (Stage.HTTP, scope, permanent, unknown)
+    assert error.code == answer[0]
+    assert words in error.text
+    assert len(fake.requests) == 1  # neither repeated nor redirected
+
+
+def test_a_refusal_never_quotes_the_key() -> None:
+    with FakeSendGrid(answer=refuse(401, f"bad key {KEY}")) as fake:
+        error = fail(fake)
+    assert error.reply == Reply(401, "bad key ***")
+    assert KEY not in error.text + repr(SendGridSettings(KEY))
+
+
+@pytest.mark.parametrize("fault", ["hang", "reset"])
+def test_no_answer_after_the_whole_mail_leaves_the_outcome_unknown(fault: str) -> None:
+    with FakeSendGrid(fault=fault) as fake:
+        error = fail(fake, reply_seconds=0.3)
+    assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (Stage.HTTP, P, False, True)
+    assert len(fake.ledger) == 1
+
+
+def test_an_accepted_mail_stays_accepted_when_the_body_is_cut_short() -> None:
+    with FakeSendGrid(answer=(202, "x" * 50, {"X-Message-Id": "abc"}), fault="truncate") as fake:
+        assert send(fake).reply == Reply(202, "queued as abc")
+
+
+def test_a_server_that_is_not_there_has_certainly_not_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    transport = SendGridTransport(SendGridSettings(KEY, base_url=f"http://127.0.0.1:{port}"))
+    with pytest.raises(TransportError) as caught:
+        transport.send(mail())
+    transport.close()
+    error = caught.value
+    assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (Stage.CONNECT, P, False, False)
+
+
+@pytest.mark.parametrize("key", ["", "SG.ke y", "SG.k\ney", "SG.kéy"])
+def test_a_key_that_cannot_be_a_header_is_not_sent(key: str) -> None:
+    with FakeSendGrid() as fake:
+        error = fail(fake, api_key=key)
+    assert error.text == "The API key cannot be right: copy it once more, without spaces."
+    assert fake.requests == []
+
+
+def test_white_space_around_the_key_does_not_matter() -> None:
+    with FakeSendGrid() as fake:
+        assert send(fake, api_key=f" {KEY}\n").reply.code == 202
+
+
+@pytest.mark.parametrize(
+    ("url", "checked"),
+    [
+        ("https://api.sendgrid.com", "https://api.sendgrid.com"),
+        ("https://api.eu.sendgrid.com/", "https://api.eu.sendgrid.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost", "http://localhost"),
+        ("http://[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_takes_a_safe_base_url(url: str, checked: str) -> None:
+    assert checked_url(url) == checked
+
+
+@pytest.mark.parametrize(
+    "url", ["http://api.sendgrid.com", "http://10.0.0.1", "api.sendgrid.com", "https://", "ftp://x", "", "http://[::1"]
+)
+def test_refuses_to_send_the_key_in_clear_text(url: str) -> None:
+    with pytest.raises(TransportError):
+        checked_url(url)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "999999"}, 3600),
+        ({"X-RateLimit-Reset": "1060", "X-RateLimit-Remaining": "0"}, 60),
+        ({"X-RateLimit-Reset": "1060"}, 60),
+        ({"X-RateLimit-Reset": "900", "X-RateLimit-Remaining": "0"}, 1),
+        ({"X-RateLimit-Reset": "1060", "X-RateLimit-Remaining": "500"}, None),
+        ({"X-RateLimit-Reset": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_reads_how_long_to_wait(headers: dict[str, str], seconds: int | None) -> None:
+    assert stated_seconds(httpx.Headers(headers), now=1000) == seconds
+
+
+def test_a_rate_limit_says_when_to_come_back() -> None:
+    answer = (429, json.dumps({"errors": [{"message": "too many requests"}]}), {"Retry-After": "9"})
+    with FakeSendGrid(answer=answer) as fake:
+        assert fail(fake).retry_after == 9
+
+
+def test_asks_what_the_key_may_do() -> None:
+    with FakeSendGrid(scopes=["mail.send", "alerts.read"]) as fake:
+        assert transport_to(fake).scopes() == ["mail.send", "alerts.read"]
+    assert fake.requests == ["GET /v3/scopes"]
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, ""), (200, "<html>"), (200, "[]"), (200, '{"scopes": 1}')])
+def test_asking_for_scopes_never_leaves_an_outcome_unknown(status: int, body: str) -> None:
+    with FakeSendGrid(answer=(status, body, {})) as fake, pytest.raises(TransportError) as caught:
+        transport_to(fake).scopes()
+    assert not caught.value.outcome_unknown

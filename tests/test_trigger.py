@@ -1,0 +1,248 @@
+"""Triggering: in process, over HTTP, from the command line."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from integrations import tokens
+from integrations.models import ApiToken
+from tests.test_documents import SMALL, changed
+from workflows import documents, services, tasks
+from workflows.events import Incoming
+from workflows.models import Delivery, Event, Run, Workflow
+
+SEV1 = {"incident": {"severity": "SEV1", "title": "Checkout slow"}}
+
+
+@pytest.fixture
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    rung: list[dict[str, Any]] = []
+    monkeypatch.setattr(tasks.work, "apply_async", lambda **options: rung.append(options))
+    return rung
+
+
+@pytest.fixture
+def workflow(db: None) -> Workflow:
+    documents.load(changed("wait", None))
+    return Workflow.objects.get()
+
+
+@pytest.fixture
+def headers(db: None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tokens.create('pager', scopes=['trigger'], actor='a test')}"}
+
+
+def post(client: Client, body: Any, headers: dict[str, str]) -> Any:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post("/v1/events", content, content_type="application/json", headers=headers)
+
+
+class TestInProcess:
+    def test_makes_a_run_and_rings_after_the_commit(
+        self, workflow: Workflow, rings: list[dict[str, Any]], django_capture_on_commit_callbacks: Any
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            done = services.trigger(Incoming("incident_created", SEV1))
+            assert rings == []
+        assert rings == [{"retry": False}]
+        run = Run.objects.get()
+        assert done.as_dict() == {
+            "event_id": str(Event.objects.get().pk),
+            "runs": [{"id": str(run.pk), "workflow": "tell", "status": "queued"}],
+            "skipped": [],
+        }
+        assert (run.event.data, run.triggered_by) == (SEV1, "system")
+
+    def test_says_why_a_workflow_did_not_run(self, workflow: Workflow) -> None:
+        done = services.trigger(Incoming("incident_created", {"incident": {"severity": "sev3"}}))
+        assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": "Its conditions (ALL) do not hold."}]
+        Workflow.objects.update(enabled=False)
+        done = services.trigger(Incoming("incident_created", SEV1))
+        assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": "The workflow is switched off."}]
+        assert not Run.objects.exists()
+        assert Event.objects.count() == 2
+
+    def test_another_event_concerns_nobody(self, workflow: Workflow) -> None:
+        done = services.trigger(Incoming("alert_created", SEV1)).as_dict()
+        assert (done["runs"], done["skipped"]) == ([], [])
+
+    def test_the_same_key_makes_no_second_run(self, workflow: Workflow) -> None:
+        first = services.trigger(Incoming("incident_created", SEV1, key="k"))
+        again = services.trigger(Incoming("incident_created", {"incident": {"severity": "sev0"}}, key="k"))
+        assert (first.repeated, again.repeated) == (False, True)
+        assert first.as_dict() == again.as_dict()
+        assert Run.objects.count() == 1
+
+    def test_a_wait_delays_the_run_in_the_database(self, workflow: Workflow) -> None:
+        documents.load(SMALL)
+        now = timezone.now().replace(microsecond=0)
+        with time_machine.travel(now, tick=False):
+            services.trigger(Incoming("incident_created", SEV1))
+        assert Run.objects.get().due_at == now + timedelta(seconds=30)
+
+    def test_a_broker_that_is_down_costs_a_log_line(
+        self, workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(**_: Any) -> None:
+            raise OperationalError("connection refused")
+
+        monkeypatch.setattr(tasks.work, "apply_async", refuse)
+        services.ring()
+        assert [record.getMessage() for record in caplog.records] == [
+            "The broker does not answer (connection refused). The sweeper will ring again."
+        ]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_the_same_event_at_once_from_many_sides_makes_one_run(self, rings: list[dict[str, Any]]) -> None:
+        documents.load(changed("wait", None))
+        answers: list[dict[str, Any]] = []
+        gate = threading.Barrier(4)
+
+        def trigger() -> None:
+            gate.wait()
+            answers.append(services.trigger(Incoming("incident_created", SEV1, key="same")).as_dict())
+            connection.close()
+
+        threads = [threading.Thread(target=trigger) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(answers) == 4
+        assert all(answer == answers[0] for answer in answers)
+        assert (Event.objects.count(), Run.objects.count()) == (1, 1)
+
+
+@pytest.mark.usefixtures("rings")
+class TestHttp:
+    @pytest.mark.django_db(transaction=True)
+    def test_answers_202_with_the_runs(self, client: Client, workflow: Workflow, headers: dict[str, str]) -> None:
+        answer = post(client, {"event": "incident_created", "data": SEV1}, headers)
+        run = Run.objects.get()
+        assert (answer.status_code, answer.json()) == (
+            202,
+            {
+                "event_id": str(run.event_id),
+                "runs": [{"id": str(run.pk), "workflow": "tell", "status": "queued"}],
+                "skipped": [],
+            },
+        )
+
+    def test_a_repeat_is_answered_with_200(self, client: Client, workflow: Workflow, headers: dict[str, str]) -> None:
+        event = {"event": "incident_created", "id": "k-1", "data": SEV1}
+        first, again = post(client, event, headers), post(client, event, headers)
+        assert (first.status_code, again.status_code) == (202, 200)
+        assert first.json() == again.json()
+
+    def test_the_slash_at_the_end_may_be_there(self, client: Client, headers: dict[str, str]) -> None:
+        answer = client.post("/v1/events/", b'{"event": "pulse_created"}', content_type="text/plain", headers=headers)
+        assert answer.status_code == 202
+
+    @pytest.mark.parametrize(
+        ("body", "status", "detail"),
+        [
+            (b"{", 400, "The body is not JSON"),
+            ({"event": "lunch"}, 400, "Unknown event 'lunch'"),
+            ({"event": "incident_created", "data": 1}, 400, "'data' must be an object"),
+            (b'{"event": "pulse_created", "data": {"x": "' + b"y" * 1024 * 1024 + b'"}}', 413, "At most 1048576 bytes"),
+        ],
+    )
+    def test_bad_input_is_refused_and_nothing_stored(
+        self, client: Client, headers: dict[str, str], body: Any, status: int, detail: str
+    ) -> None:
+        answer = post(client, body, headers)
+        assert answer.status_code == status
+        assert answer.json()["errors"][0]["status"] == str(status)
+        assert answer.json()["errors"][0]["detail"].startswith(detail)
+        assert not Event.objects.exists()
+
+    @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer  ", "Bearer wrong", "Basic dTpw", "rm_x"])
+    def test_without_a_valid_token_401(self, client: Client, db: None, authorization: str | None) -> None:
+        answer = post(client, {"event": "pulse_created"}, {"Authorization": authorization} if authorization else {})
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+        assert not Event.objects.exists()
+
+    def test_a_revoked_token_is_no_token(self, client: Client, headers: dict[str, str]) -> None:
+        ApiToken.objects.update(revoked_at=timezone.now())
+        assert post(client, {"event": "pulse_created"}, headers).status_code == 401
+
+    def test_a_token_without_the_scope_403(self, client: Client, db: None) -> None:
+        token = tokens.create("reader", scopes=["read"], actor="a test")
+        answer = post(client, {"event": "pulse_created"}, {"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 403
+        assert not Event.objects.exists()
+
+    def test_a_get_is_405(self, client: Client, headers: dict[str, str]) -> None:
+        assert client.get("/v1/events", headers=headers).status_code == 405
+
+    def test_a_compressed_body_is_415(self, client: Client, headers: dict[str, str]) -> None:
+        assert post(client, b"x", headers | {"Content-Encoding": "gzip"}).status_code == 415
+
+    def test_a_session_is_no_substitute_for_a_token(self, as_admin: Client) -> None:
+        assert post(as_admin, {"event": "pulse_created"}, {}).status_code == 401
+
+
+@pytest.mark.usefixtures("rings")
+class TestCommand:
+    def run(self, *arguments: str, capsys: pytest.CaptureFixture[str] | None = None) -> tuple[str, str]:
+        out, err = StringIO(), StringIO()
+        call_command("workflow", *arguments, stdout=out, stderr=err)
+        return out.getvalue(), err.getvalue()
+
+    def test_prints_the_run_ids(self, workflow: Workflow, tmp_path: Any) -> None:
+        (tmp_path / "data.json").write_text(json.dumps(SEV1))
+        out, err = self.run("trigger", "incident_created", str(tmp_path / "data.json"))
+        assert (out, err) == (f"{Run.objects.get().pk}\n", "")
+        assert Run.objects.get().triggered_by == "user"
+
+    def test_takes_a_whole_event_from_standard_input(self, workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", StringIO(json.dumps({"event": "incident_created", "id": "k", "data": SEV1})))
+        out, _ = self.run("trigger", "incident_created", "-", "--json")
+        assert json.loads(out)["runs"] == [{"id": str(Run.objects.get().pk), "workflow": "tell", "status": "queued"}]
+        assert Event.objects.get().key == "k"
+
+    def test_says_on_standard_error_what_was_skipped(self, workflow: Workflow) -> None:
+        out, err = self.run("trigger", "incident_created")
+        assert (out, err.strip()) == ("", "tell: Its conditions (ALL) do not hold.")
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (["trigger", "lunch"], "Unknown event 'lunch'"),
+            (["trigger", "incident_created", "/no/such/file"], "cannot be read"),
+            (["load", "/no/such/file"], "cannot be read"),
+        ],
+    )
+    def test_errors_are_for_people(self, db: None, arguments: list[str], complaint: str) -> None:
+        with pytest.raises(CommandError, match=complaint):
+            self.run(*arguments)
+
+    def test_load_and_dump(self, db: None, tmp_path: Any) -> None:
+        (tmp_path / "w.json").write_text(json.dumps(SMALL))
+        assert self.run("load", str(tmp_path / "w.json")) == ("tell: created\n", "")
+        assert self.run("load", str(tmp_path / "w.json")) == ("tell: replaced\n", "")
+        assert json.loads(self.run("dump")[0]) == SMALL
+
+    def test_a_file_that_is_not_json(self, db: None, tmp_path: Any) -> None:
+        (tmp_path / "w.json").write_text("workflows: []")
+        with pytest.raises(CommandError, match="is not JSON"):
+            self.run("load", str(tmp_path / "w.json"))
+
+    def test_without_mail_deliveries_say_so(self, db: None) -> None:
+        out = StringIO()
+        call_command("deliveries", stdout=out)
+        call_command("deliveries", "--json", stdout=out)
+        assert out.getvalue() == "No mail yet.\n[]\n"
+        assert not Delivery.objects.exists()

@@ -1,0 +1,139 @@
+"""What may happen: the catalogue of event names, and how an event is read. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+_PARTS = ("environments", "incident_types", "services", "functionalities", "teams", "causes", "subscribers")
+_FIELDS = ("title", "summary", "status", "severity", "visibility")
+
+TRIGGERS: dict[str, frozenset[str]] = {
+    "incident": frozenset(
+        ["incident_in_triage", "incident_created", "incident_started", "incident_updated"]
+        + ["timeline_updated", "status_page_timeline_updated", "slack_command"]
+        + [f"{field}_updated" for field in _FIELDS]
+        + [f"{part}_{what}" for part in (*_PARTS, "role_assignments") for what in ("added", "removed", "updated")]
+    ),
+    "post_mortem": frozenset(["post_mortem_created", "post_mortem_updated", "status_updated", "slack_command"]),
+    "action_item": frozenset(
+        ["action_item_created", "action_item_updated", "incident_updated", "slack_command"]
+        + [
+            f"{f}_updated"
+            for f in ("assigned_user", "summary", "description", "status", "priority", "due_date", "teams")
+        ]
+    ),
+    "alert": frozenset(["alert_created", "alert_status_updated"]),
+    "pulse": frozenset(["pulse_created"]),
+    "simple": frozenset(["slack_command"]),
+}
+_WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
+_CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated$")
+_ALL = frozenset().union(*TRIGGERS.values())
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
+MAX_DEPTH = 50
+
+
+class EventError(ValueError):
+    """An event that cannot be taken; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An event as a client told it. `key` is its idempotency key, or None."""
+
+    name: str
+    data: dict[str, Any]
+    key: str | None = None
+
+
+def is_trigger(name: str, *, trigger_type: str) -> bool:
+    if _CUSTOM_FIELD.match(name):
+        return trigger_type in _WITH_CUSTOM_FIELDS
+    return name in TRIGGERS.get(trigger_type, ())
+
+
+def hears(triggers: Sequence[str], name: str, *, kind: str) -> bool:
+    """Say whether a workflow with these triggers hears the event; the catch-all hears every change."""
+    if name in triggers:
+        return True
+    is_change = name.endswith(("_updated", "_added", "_removed", ".updated"))
+    return is_change and f"{kind}_updated" in triggers and is_trigger(name, trigger_type=kind)
+
+
+def object_type(incoming: Incoming) -> str | None:
+    """Return whose event it is: `status_updated` exists for three objects, the one in the data decides.
+
+    None where the data does not tell; then every type that knows the name hears it.
+    """
+    present = [kind for kind in TRIGGERS if kind in incoming.data and is_trigger(incoming.name, trigger_type=kind)]
+    own = [kind for kind in present if incoming.name.startswith(f"{kind}_")]
+    candidates = own or present
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def read_event(body: bytes | str) -> Incoming:
+    """Return the event of a JSON document {"event", "data", "id"?}; raises EventError."""
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise EventError("The body must be a JSON object.")
+    unknown = sorted(set(document) - {"event", "data", "id"})
+    if unknown:
+        raise EventError(f"Unknown key '{unknown[0]}'. An event has 'event', 'data' and, if you like, 'id'.")
+    return make_event(document.get("event"), document.get("data", {}), key=document.get("id"))
+
+
+def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:
+    """Check the parts of an event that are already Python objects; raises EventError."""
+    if not isinstance(name, str) or not (name in _ALL or _CUSTOM_FIELD.match(name)):
+        raise EventError(f"Unknown event {_shown(name)}. For example: incident_created, status_updated, alert_created.")
+    if not isinstance(data, dict):
+        raise EventError("'data' must be an object such as {\"incident\": {…}}.")
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):
+        raise EventError("'id' must be a text of 1 to 200 characters.")
+    return Incoming(name=name, data=_storable(data), key=_UNSTORABLE.sub("", key) if key else None)
+
+
+def read_data(body: bytes | str) -> dict[str, Any]:
+    """Return the data of an event from JSON; raises EventError."""
+    data = _parse(body)
+    if not isinstance(data, dict):
+        raise EventError('The data must be a JSON object such as {"incident": {…}}.')
+    return data
+
+
+def _shown(name: Any) -> str:
+    return f"'{name[:60]}'" if isinstance(name, str) else "(no name)"
+
+
+def _parse(body: bytes | str) -> Any:
+    try:
+        text = body.decode("utf-8") if isinstance(body, bytes) else body
+        return json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise EventError("The body is not UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise EventError(f"The body is not JSON that can be read: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _storable(value: Any, *, depth: int = 0) -> Any:
+    """Return the value without what a database cannot keep; raises EventError when nested too deep."""
+    if depth > MAX_DEPTH:
+        raise EventError(f"The data is nested deeper than {MAX_DEPTH} levels.")
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("", value)
+    if isinstance(value, dict):
+        return {_UNSTORABLE.sub("", key): _storable(item, depth=depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item, depth=depth + 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EventError("A number in the data is too large.")
+    return value

@@ -1,0 +1,67 @@
+"""One worker's hold on a batch of deliveries: claim, renew, give back, take over from the dead."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from .ids import new_id
+from .models import Delivery
+
+BATCH = 50
+LEASE = timedelta(seconds=240)
+RENEW_AFTER = 60.0  # seconds; a lease then outlasts what a transport may take for one mail (160 s)
+BATCH_SECONDS = 300.0  # well within the task's time limit
+RELEASED = {"lease": None, "lease_expires_at": None}
+
+
+class Lease:
+    """One worker's hold on a batch of deliveries."""
+
+    def __init__(self) -> None:
+        self.id = new_id()
+        self.began = self._renewed = time.monotonic()
+
+    def claim(self) -> list[Delivery]:
+        """Take up to BATCH due deliveries, in the order in which they will be sent."""
+        now = timezone.now()
+        with transaction.atomic():
+            due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
+            Delivery.objects.filter(
+                pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], state__in=Delivery.DUE
+            ).update(state=Delivery.State.SENDING, lease=self.id, lease_expires_at=now + LEASE)
+        return list(self.held().order_by("pk").prefetch_related("recipients"))
+
+    def take_over(self, dead: uuid.UUID) -> int:
+        """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
+        now = timezone.now()
+        return Delivery.objects.filter(lease=dead, lease_expires_at__lt=now).update(
+            lease=self.id, lease_expires_at=now + LEASE
+        )
+
+    def held(self) -> QuerySet[Delivery]:
+        return Delivery.objects.filter(lease=self.id)
+
+    def is_ours(self) -> bool:
+        """Say whether there is time for one more mail; renew the lease where it has aged.
+
+        The clock goes on while a process is frozen, so a thawed worker notices before it sends.
+        """
+        now = time.monotonic()
+        if now - self.began > BATCH_SECONDS:
+            return False
+        if now - self._renewed > RENEW_AFTER:
+            if not self.held().update(lease_expires_at=timezone.now() + LEASE):
+                return False
+            self._renewed = now
+        return True
+
+    def give_back(self, *, next_attempt_at: datetime | None = None) -> None:
+        """Queue what was not tried. It has spent no attempt."""
+        due = next_attempt_at or timezone.now()
+        self.held().update(state=Delivery.State.QUEUED, next_attempt_at=due, **RELEASED)

@@ -1,0 +1,192 @@
+"""The filters beside the standard ones, and standard ones whose traps are mended."""
+
+import html
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liquid.builtin.filters.string import slice_ as standard_slice
+from liquid.filter import with_context
+from liquid.undefined import Undefined
+
+from . import dates, patterns, tables
+from .shielding import TrustedText, shield
+from .values import as_list, dig, present, to_text
+
+Filter = Callable[..., object]
+
+
+def find(value: object, path: object, wanted: object = None) -> object:
+    """Return the first element whose value at the dotted path is the wanted one, or is anything at all."""
+    return next((item for item in as_list(value) if _matches(item, path, wanted)), None)
+
+
+def where(value: object, path: object, wanted: object = None) -> list[object]:
+    return [item for item in as_list(value) if _matches(item, path, wanted)]
+
+
+def _matches(item: object, path: object, wanted: object) -> bool:
+    found = dig(item, str(path))
+    if not present(wanted):
+        return present(found) and found is not False
+    return found == wanted
+
+
+def get(value: object, path: object) -> object:
+    return dig(value, str(path))
+
+
+def map_(value: object, path: object) -> list[object]:
+    return [dig(item, str(path)) for item in as_list(value)]
+
+
+def flatten(value: object) -> list[object]:
+    return [leaf for item in as_list(value) for leaf in (flatten(item) if isinstance(item, list | tuple) else [item])]
+
+
+@with_context
+def join(value: object, separator: object = " ", *, context: Any) -> str:
+    """Return the elements in one line; a separator with markup, such as '<br>', keeps its meaning in a body."""
+    texts = [to_text(item) for item in flatten(value)]
+    if isinstance(separator, TrustedText) and context.env.shielding:
+        return TrustedText(separator.join(text if isinstance(text, TrustedText) else shield(text) for text in texts))
+    return to_text(separator).join(texts)
+
+
+def concat(value: object, other: object) -> list[object]:
+    return as_list(value) + as_list(other)
+
+
+def first(value: object) -> object:
+    items = as_list(value)
+    return items[0] if items and not isinstance(value, str) else None
+
+
+def last(value: object) -> object:
+    items = as_list(value)
+    return items[-1] if items and not isinstance(value, str) else None
+
+
+def uniq(value: object, path: object = None) -> list[object]:
+    """Return the elements without repetitions; compared as JSON, since objects have no hash."""
+    seen: dict[str, object] = {}
+    for item in as_list(value):
+        key = dig(item, str(path)) if present(path) else item
+        seen.setdefault(to_json(key), item)
+    return list(seen.values())
+
+
+def compact(value: object, path: object = None) -> list[object]:
+    items = as_list(value)
+    return [item for item in items if present(dig(item, str(path)) if present(path) else item)]
+
+
+def to_values(value: object) -> list[object]:
+    return list(value.values()) if isinstance(value, Mapping) else as_list(value)
+
+
+def slice_(value: object, *arguments: object) -> object:
+    """Return the named keys of an object or of each object in a list; otherwise a part, as usual."""
+    if isinstance(value, Mapping):
+        return {str(key): value[key] for key in arguments if key in value}
+    if isinstance(value, list) and arguments and not isinstance(arguments[0], int):
+        return [slice_(item, *arguments) for item in value]
+    return standard_slice(to_text(value) if not isinstance(value, list) else value, *arguments[:2])
+
+
+def to_json(value: object) -> str:
+    return json.dumps(None if isinstance(value, Undefined) else value, default=str, ensure_ascii=False)
+
+
+def replace(value: object, old: object, new: object = "") -> str:
+    return _replaced(to_text(value), to_text(old), to_text(new), count=-1)
+
+
+def append(value: object, other: object) -> str:
+    return to_text(value) + to_text(other)
+
+
+def prepend(value: object, other: object) -> str:
+    return to_text(other) + to_text(value)
+
+
+@with_context
+def escape(value: object, *, context: Any) -> str:
+    """Return the text with its markup escaped; in a body it will be anyway, and only once."""
+    return str(to_text(value)) if context.env.shielding else html.escape(to_text(value))
+
+
+def remove(value: object, old: object) -> str:
+    return _replaced(to_text(value), to_text(old), "", count=-1)
+
+
+def _replaced(text: str, old: str, new: str, *, count: int) -> str:
+    """Replace, unless there is nothing to look for: that would put the new text between all letters."""
+    if not old:
+        return text
+    if len(text) + text.count(old) * len(new) > 100_000:
+        raise ValueError("replace: the result is too long")
+    return text.replace(old, new, count)
+
+
+@with_context
+def newline_to_br(value: object, *, context: Any) -> str:
+    text = to_text(value)
+    shielded = shield(text) if context.env.shielding and not isinstance(text, TrustedText) else text
+    return TrustedText(re.sub(r"\r\n?|\n", "<br>\n", shielded))
+
+
+def dasherize(value: object) -> str:
+    return to_text(value).replace("_", "-")
+
+
+def parameterize(value: object, separator: object = "-") -> str:
+    words = re.findall(r"[^\W_]+", to_text(value).casefold())
+    return to_text(separator).join(words)
+
+
+def camelize(value: object) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[_\s-]+", to_text(value)))
+
+
+def titleize(value: object) -> str:
+    return " ".join(word[:1].upper() + word[1:] for word in humanize(value).split(" "))
+
+
+def humanize(value: object) -> str:
+    words = re.sub(r"_id$", "", to_text(value)).replace("_", " ").replace("-", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+FILTERS: dict[str, Filter] = {
+    "find": find,
+    "where": where,
+    "get": get,
+    "map": map_,
+    "flatten": flatten,
+    "join": join,
+    "concat": concat,
+    "first": first,
+    "last": last,
+    "uniq": uniq,
+    "compact": compact,
+    "to_values": to_values,
+    "slice": slice_,
+    "to_json": to_json,
+    "replace": replace,
+    "remove": remove,
+    "append": append,
+    "prepend": prepend,
+    "escape": escape,
+    "escape_once": escape,
+    "newline_to_br": newline_to_br,
+    "dasherize": dasherize,
+    "parameterize": parameterize,
+    "camelize": camelize,
+    "titleize": titleize,
+    "humanize": humanize,
+    **dates.FILTERS,
+    **patterns.FILTERS,
+    **tables.FILTERS,
+}

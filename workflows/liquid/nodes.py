@@ -1,0 +1,197 @@
+"""The parts of python-liquid that are replaced: output, literals, comparisons, ranges.
+
+The library has no hook for them, so a parsed template is walked once and the classes of those parts are
+swapped for subclasses without fields of their own.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from io import StringIO
+from typing import Any, TextIO
+
+from liquid import BoundTemplate, RenderContext
+from liquid.ast import Node
+from liquid.builtin.content import ContentNode
+from liquid.builtin.expressions import FilteredExpression, LoopExpression
+from liquid.builtin.expressions.logical import EqExpression, NeExpression
+from liquid.builtin.expressions.primitive import Blank, RangeLiteral, StringLiteral
+from liquid.builtin.output import OutputNode
+from liquid.builtin.tags.echo_tag import EchoNode
+from liquid.exceptions import LiquidTypeError, OutputStreamLimitError
+from liquid.expression import Expression
+from liquid.undefined import UNDEFINED as UNDEFINED
+from liquid.undefined import is_undefined
+
+from .shielding import TrustedText, open_tag, shield, shield_in_tag
+from .values import flat_texts, is_blank, to_text
+
+RANGE_LIMIT = 10_000
+
+
+class Kind(Enum):
+    """What becomes of the text: it decides how values are written into it."""
+
+    PLAIN = "plain"
+    LIST = "list"
+    BODY = "body"
+
+
+class Buffer(StringIO):
+    """Collects output; in a body it shields every value, knowing whether it stands inside a tag."""
+
+    def __init__(self, *, limit: int, shielding: bool) -> None:
+        super().__init__()
+        self.limit = limit
+        self.size = 0
+        self.shielding = shielding
+        self.opening = ""
+
+    def write(self, text: str, /) -> int:
+        self.size += len(text)
+        if self.size > self.limit:
+            raise OutputStreamLimitError(f"the result is longer than {self.limit} characters", token=None)
+        if not self.shielding:
+            return super().write(text)
+        if isinstance(text, TrustedText):
+            self.opening = open_tag(self.opening + text)
+            return super().write(text)
+        return super().write(self._shielded(text))
+
+    def write_value(self, text: str) -> int:
+        # What the author captured may hold the quotes of a value: inside a tag nothing is trusted.
+        return self.write(str(text)) if self.opening else self.write(text)
+
+    def getvalue(self) -> str:
+        return TrustedText(super().getvalue()) if self.shielding else super().getvalue()
+
+    def _shielded(self, text: str) -> str:
+        if not self.opening:
+            return shield(text)
+        shielded = shield_in_tag(text, opening=self.opening)
+        self.opening += shielded
+        return shielded
+
+
+class ValueOutput(OutputNode):
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return _write_value(self.expression.evaluate(context), context=context, buffer=buffer)
+
+
+class ValueEcho(EchoNode):
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return _write_value(self.expression.evaluate(context), context=context, buffer=buffer)
+
+
+class NotingExpression(FilteredExpression):
+    """Notes a variable that the event does not have, unless a default was given for it."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> object:
+        value = self.left.evaluate(context)
+        filters = self.filters or []
+        if is_undefined(value) and not any(each.name == "default" for each in filters):
+            note_missing(self.left, context)
+        for each in filters:
+            value = each.evaluate(value, context)
+        return value
+
+
+class NotingLoop(LoopExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> tuple[Iterator[object], int]:
+        if is_undefined(self.iterable.evaluate(context)):
+            note_missing(self.iterable, context)
+        return super().evaluate(context)
+
+
+class BlankAwareEq(EqExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        blank = _compared_with_blank(self, context)
+        return bool(super().evaluate(context)) if blank is None else blank
+
+
+class BlankAwareNe(NeExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        blank = _compared_with_blank(self, context)
+        return bool(super().evaluate(context)) if blank is None else not blank
+
+
+class BoundedRange(RangeLiteral):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> range:
+        numbers = super().evaluate(context)
+        # A range longer than a machine word has no len().
+        if numbers.stop - numbers.start > RANGE_LIMIT:
+            raise LiquidTypeError(f"a range may have {RANGE_LIMIT} numbers", token=self.token)
+        return numbers
+
+
+class AuthorLiteral(StringLiteral):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> str:
+        return TrustedText(self.value)
+
+
+REPLACEMENTS: dict[type, type] = {
+    OutputNode: ValueOutput,
+    EchoNode: ValueEcho,
+    FilteredExpression: NotingExpression,
+    LoopExpression: NotingLoop,
+    EqExpression: BlankAwareEq,
+    NeExpression: BlankAwareNe,
+    RangeLiteral: BoundedRange,
+    StringLiteral: AuthorLiteral,
+}
+
+
+def harden(template: BoundTemplate) -> None:
+    """Swap the parts named above, in the whole tree."""
+    context = RenderContext(template)
+    waiting: list[Any] = list(template.nodes)
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Node):
+            waiting += part.children(context, include_partials=False)
+            waiting += part.expressions()
+        elif isinstance(part, Expression):
+            waiting += part.children()
+        _swap(part)
+
+
+def _swap(part: Any) -> None:
+    if isinstance(part, ContentNode):
+        part.text = TrustedText(part.text)
+    replacement = REPLACEMENTS.get(type(part))
+    if replacement is not None:
+        part.__class__ = replacement
+
+
+def _write_value(value: object, *, context: RenderContext, buffer: TextIO) -> int:
+    as_list = getattr(context.env, "kind", None) is Kind.LIST
+    text = ",".join(flat_texts(value)) if as_list else to_text(value)
+    return buffer.write_value(text) if isinstance(buffer, Buffer) else buffer.write(text)
+
+
+def _compared_with_blank(expression: EqExpression | NeExpression, context: RenderContext) -> bool | None:
+    """Return whether the other side is blank, or None when no side is the word 'blank'."""
+    if isinstance(expression.right, Blank):
+        return is_blank(expression.left.evaluate(context))
+    if isinstance(expression.left, Blank):
+        return is_blank(expression.right.evaluate(context))
+    return None
+
+
+def note_missing(expression: Expression, context: RenderContext) -> None:
+    warn = getattr(context, "warn", None)
+    if warn is not None:
+        warn(f"{expression} is not in this event")

@@ -1,0 +1,206 @@
+"""Turn a filled body into safe HTML and into text that reads well."""
+
+import re
+from collections.abc import Iterable
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+
+from . import plaintext
+from .liquid.shielding import STAND_INS, to_characters, to_entities
+from .plaintext import ABSOLUTE, SCHEMES
+
+BARE_LINK = re.compile(rf"https?://(?:(?!{STAND_INS.pattern})[^\s<>\"`]|[\U000f0026])+", re.IGNORECASE)
+TRAILING = ".,;:!?'*_~"
+BUTTON_TITLE = "btn"
+BUTTON_COLOUR = "#1d4ed8"
+BETWEEN_BUTTONS = {"text", "softbreak", "hardbreak", "em_open", "em_close", "strong_open", "strong_close"}
+
+TAGS = """
+    a abbr b blockquote br caption center code col colgroup dd del div dl dt em font h1 h2 h3 h4 h5 h6 hr i img ins kbd
+    li mark ol p pre q s samp small span strike strong sub sup table tbody td tfoot th thead tr tt u ul var
+"""
+STYLES = """
+    background-color border border-bottom border-collapse border-color border-left border-radius border-right
+    border-spacing border-style border-top border-width color display font-family font-size font-style font-weight
+    height letter-spacing line-height list-style-type margin margin-bottom margin-left margin-right margin-top
+    max-width min-width padding padding-bottom padding-left padding-right padding-top text-align text-decoration
+    text-transform vertical-align white-space width
+"""
+SIZED = {"align", "bgcolor", "height", "valign", "width"}
+ATTRIBUTES = {
+    "*": {"dir", "lang", "style", "title"},
+    "a": {"href"},
+    "img": {"alt", "align", "border", "height", "src", "width"},
+    "table": {"border", "cellpadding", "cellspacing", "role", *SIZED},
+    "td": {"colspan", "rowspan", *SIZED},
+    "th": {"colspan", "rowspan", *SIZED},
+    "tr": SIZED,
+    "col": {"span", "width"},
+    "div": {"align"},
+    "p": {"align"},
+    "font": {"color", "face", "size"},
+    "ol": {"start", "type"},
+}
+CLASSES = {"a": {"button-link", "button-inline"}, "table": {"data", "buttons"}, "td": {"button"}}
+CLEANER = nh3.Cleaner(
+    tags=set(TAGS.split()),
+    attributes=ATTRIBUTES,
+    allowed_classes=CLASSES,
+    filter_style_properties=set(STYLES.split()),
+    url_schemes=set(SCHEMES),
+    url_relative="deny",
+    link_rel=None,
+)
+
+
+class _Renderer(RendererHTML):
+    def buttons(self, tokens: list[Token], index: int, *_: object) -> str:
+        """Draw a row of buttons as table cells: Outlook ignores padding on links, not on cells."""
+        cells = '<td width="12">&nbsp;</td>'.join(self._button(token) for token in tokens[index].children or ())
+        row = f'<table role="presentation" class="buttons" border="0" cellpadding="0" cellspacing="0"><tr>{cells}</tr>'
+        return f"{row}</table>\n"
+
+    def _button(self, token: Token) -> str:
+        link = f'<a class="button-link"{self.renderAttrs(token)}>{_escaped(token.content)}</a>'
+        return f'<td class="button" align="center" bgcolor="{BUTTON_COLOUR}">{link}</td>'
+
+
+class _Markdown(MarkdownIt):
+    def normalizeLink(self, url: str) -> str:
+        # Before the link is judged: a stand-in must not hide what it says.
+        return super().normalizeLink(to_characters(url))
+
+    def validateLink(self, url: str) -> bool:
+        return True  # unsafe ones lose their link, not their label, in `_finish`
+
+
+def render(source: str) -> tuple[str, str]:
+    """Return the sanitised HTML and the text of a filled body."""
+    environment: dict[str, object] = {}
+    tokens = MARKDOWN.parse(source, environment)
+    html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, environment)
+    # Sanitised last, with every value in its place: a link is judged as the reader's program will see it.
+    return CLEANER.clean(to_entities(html)), plaintext.render(tokens)
+
+
+def _finish(state: StateCore) -> None:
+    """Settle links, buttons and tables once the whole text is parsed."""
+    for token in state.tokens:
+        if token.type == "table_open":
+            token.attrSet("class", "data")
+        if token.type == "inline":
+            token.children = _mark_buttons(_without_dead_links(_with_bare_links(token.children or [])))
+    state.tokens = list(_with_button_rows(state.tokens))
+
+
+def _with_bare_links(children: list[Token]) -> list[Token]:
+    found: list[Token] = []
+    depth = 0
+    for token in children:
+        depth += {"link_open": 1, "link_close": -1}.get(token.type, _html_link(token))
+        found += _split_at_links(token) if token.type == "text" and depth <= 0 and "://" in token.content else [token]
+    return found
+
+
+def _html_link(token: Token) -> int:
+    if token.type != "html_inline":
+        return 0
+    content = token.content.lower()
+    return 1 if content.startswith(("<a ", "<a>")) else -1 if content.startswith("</a") else 0
+
+
+def _split_at_links(token: Token) -> Iterable[Token]:
+    position = 0
+    for match in BARE_LINK.finditer(token.content):
+        address = _without_trailing(match.group())
+        yield _text(token.content[position : match.start()])
+        yield Token("link_open", "a", 1, attrs={"href": MARKDOWN.normalizeLink(address)})
+        yield _text(address)
+        yield Token("link_close", "a", -1)
+        position = match.start() + len(address)
+    yield _text(token.content[position:])
+
+
+def _without_trailing(address: str) -> str:
+    """Return the address without the full stop of its sentence or the bracket around it."""
+    surplus = address.count(")") - address.count("(")
+    end = len(address)
+    while end and (address[end - 1] in TRAILING or (address[end - 1] == ")" and surplus > 0)):
+        surplus -= address[end - 1] == ")"
+        end -= 1
+    return address[:end]
+
+
+def _without_dead_links(children: list[Token]) -> list[Token]:
+    """Drop links to nowhere, such as `[Join]({{ incident.zoom_url }})` without a meeting; labels stay."""
+    kept: list[Token] = []
+    dead: list[bool] = []
+    for token in children:
+        if token.type == "link_open":
+            dead.append(not ABSOLUTE.match(str(token.attrGet("href") or "")))
+        is_dead = token.type in ("link_open", "link_close") and dead[-1]
+        if token.type == "link_close":
+            dead.pop()
+        if not is_dead:
+            kept.append(token)
+    return kept
+
+
+def _mark_buttons(children: list[Token]) -> list[Token]:
+    for token in children:
+        if token.type == "link_open" and token.attrs.get("title") == BUTTON_TITLE:
+            del token.attrs["title"]
+            token.attrSet("class", "button-inline")
+    return children
+
+
+def _with_button_rows(tokens: list[Token]) -> Iterable[Token]:
+    """Yield the tokens, a paragraph of nothing but buttons as one row of them."""
+    position = 0
+    while position < len(tokens):
+        inside = tokens[position + 1] if tokens[position].type == "paragraph_open" else None
+        row = _button_row(inside.children or []) if inside else []
+        if row:
+            yield Token("buttons", "", 0, children=row, block=True)
+        else:
+            yield tokens[position]
+        position += 3 if row else 1
+
+
+def _button_row(children: list[Token]) -> list[Token]:
+    """Return one token a button, or nothing when there is anything else beside them."""
+    row: list[Token] = []
+    is_open = False
+    for token in children:
+        if token.type == "link_open" and token.attrs.get("class") == "button-inline":
+            row.append(Token("button", "a", 0, attrs={"href": token.attrs["href"]}))
+            is_open = True
+        elif token.type == "link_close":
+            is_open = False
+        elif is_open and token.type in ("text", "code_inline"):
+            row[-1].content += token.content
+        elif token.content.strip() or token.type not in BETWEEN_BUTTONS:
+            return []
+    return row
+
+
+def _text(content: str) -> Token:
+    return Token("text", "", 0, content=content)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def _parser() -> MarkdownIt:
+    # Four spaces are how people indent nested Liquid; fences remain for code.
+    parser = _Markdown("commonmark", renderer_cls=_Renderer).enable(["table", "strikethrough"]).disable("code")
+    parser.core.ruler.push("finish", _finish)
+    return parser
+
+
+MARKDOWN = _parser()

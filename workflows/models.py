@@ -1,0 +1,253 @@
+"""What to send, when, and did the relay accept it."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator, URLValidator
+from django.db import models
+from django.db.models import Q
+
+from .ids import new_id
+from .validators import (
+    validate_conditions,
+    validate_slug,
+    validate_templates,
+    validate_triggers,
+    validate_visible_sender,
+    validate_wait,
+)
+
+
+class Workflow(models.Model):
+    """When something happens that fits, its actions are carried out."""
+
+    class Join(models.TextChoices):
+        ALL = "ALL"
+        ANY = "ANY"
+        NONE = "NONE"
+
+    slug = models.CharField(max_length=100, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=200)
+    enabled = models.BooleanField(default=True)
+    trigger_type = models.CharField(max_length=20)
+    triggers = models.JSONField(default=list, blank=True)  # `clean` says what is missing
+    condition = models.CharField(max_length=4, choices=Join.choices, default=Join.ALL)
+    conditions = models.JSONField(default=list, blank=True, validators=[validate_conditions])
+    wait = models.CharField(max_length=50, blank=True, validators=[validate_wait])
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        validate_triggers(self.trigger_type, self.triggers)
+
+
+class Action(models.Model):
+    """One Send an Email step of a workflow. Its texts are Liquid templates, its body is Markdown besides."""
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="actions")
+    position = models.PositiveIntegerField(validators=[MinValueValidator(1)])
+    name = models.CharField(max_length=200)
+    enabled = models.BooleanField(default=True)
+    skip_on_failure = models.BooleanField(default=False)
+    to = models.JSONField(default=list, validators=[validate_templates])
+    cc = models.JSONField(default=list, blank=True, validators=[validate_templates])
+    bcc = models.JSONField(default=list, blank=True, validators=[validate_templates])
+    sender = models.CharField(max_length=500, blank=True, validators=[validate_visible_sender])
+    subject = models.TextField()
+    preheader = models.TextField(blank=True)
+    body = models.TextField()
+    include_header = models.BooleanField(default=True)
+    include_footer = models.BooleanField(default=True)
+    custom_logo_url = models.CharField(
+        max_length=2000, blank=True, validators=[URLValidator(schemes=["http", "https"])]
+    )
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["workflow", "position"], name="one_action_per_position"),
+            models.CheckConstraint(condition=Q(position__gte=1), name="position_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workflow} · {self.name}"
+
+
+class Event(models.Model):
+    """Something happened, as a client told us. `key` is the client's idempotency key."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=100)
+    key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001 (NULL: no key, and not unique)
+    data = models.JSONField(default=dict)
+    received_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"
+
+
+class Leased(models.Model):
+    """A row that one worker at a time may work on: who holds the lease writes, nobody else."""
+
+    lease = models.UUIDField(null=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Run(Leased):
+    """One workflow carried out for one event."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        STARTED = "started"
+        COMPLETED = "completed"
+        COMPLETED_WITH_ERRORS = "completed_with_errors"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="runs")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="runs")
+    status = models.CharField(max_length=21, choices=Status.choices, default=Status.QUEUED)
+    triggered_by = models.CharField(max_length=10, default="system")
+    status_message = models.TextField(blank=True)
+    due_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workflow", "event"], name="one_run_per_workflow_and_event"),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),
+            models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="run_leased"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workflow_id} {self.id}"
+
+
+class Delivery(Leased):
+    """One mail on its way: the rendered bytes, the state, and when it is due. This row is the truth."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        SENDING = "sending"
+        ACCEPTED = "accepted"
+        DEFERRED = "deferred"
+        FAILED = "failed"
+        UNKNOWN = "unknown"
+        HELD = "held"
+        CANCELLED = "cancelled"
+
+    DUE = (State.QUEUED, State.DEFERRED, State.UNKNOWN)
+    FINAL = (State.ACCEPTED, State.FAILED, State.CANCELLED)
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries")
+    action = models.ForeignKey(Action, null=True, on_delete=models.SET_NULL, related_name="deliveries")
+    action_name = models.CharField(max_length=200)
+    position = models.PositiveIntegerField()
+    state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
+    reason = models.TextField(blank=True)
+    message_id = models.CharField(max_length=200, blank=True)
+    requested_from = models.CharField(max_length=500, blank=True)
+    sent_from = models.CharField(max_length=500, blank=True)
+    provider = models.CharField(max_length=20, blank=True)
+    subject = models.TextField(blank=True)
+    content = models.BinaryField(default=b"")
+    warnings = models.JSONField(default=list)
+    triggered_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(null=True)
+    give_up_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(fields=["run", "position"], name="one_delivery_per_run_and_action"),
+            models.CheckConstraint(
+                condition=Q(lease__isnull=False, state="sending") | Q(lease__isnull=True) & ~Q(state="sending"),
+                name="delivery_leased_while_sending",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="delivery_due"),
+            models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="delivery_leased"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action_name} {self.id}"
+
+
+class Recipient(models.Model):
+    """One address of one mail, and what the relay said about it."""
+
+    class Kind(models.TextChoices):
+        TO = "to"
+        CC = "cc"
+        BCC = "bcc"
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        ACCEPTED = "accepted"
+        DEFERRED = "deferred"
+        REFUSED = "refused"
+        FAILED = "failed"
+
+    OPEN = (State.QUEUED, State.DEFERRED)
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="recipients")
+    address = models.CharField(max_length=320)
+    kind = models.CharField(max_length=3, choices=Kind.choices)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    code = models.PositiveSmallIntegerField(null=True)
+    enhanced_code = models.CharField(max_length=11, blank=True)
+    reply = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "address"], name="one_recipient_per_address"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.state}"
+
+    @property
+    def said(self) -> str:
+        """The server's words about this recipient, with its codes."""
+        return " ".join(str(part) for part in (self.code, self.enhanced_code, self.reply) if part)
+
+
+class Attempt(models.Model):
+    """One try to hand a mail over: through whom, how far it came, what was said."""
+
+    class Outcome(models.TextChoices):
+        ACCEPTED = "accepted"
+        DEFERRED = "deferred"
+        FAILED = "failed"
+        UNKNOWN = "unknown"
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
+    at = models.DateTimeField()
+    provider = models.CharField(max_length=20, blank=True)
+    stage = models.CharField(max_length=10)
+    outcome = models.CharField(max_length=8, choices=Outcome.choices)
+    code = models.PositiveSmallIntegerField(null=True)
+    enhanced_code = models.CharField(max_length=11, blank=True)
+    reply = models.TextField(blank=True)
+    tls = models.CharField(max_length=10, blank=True)
+    milliseconds = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} at {self.stage}"

@@ -1,0 +1,83 @@
+"""Read mailboxes out of what a template rendered: 'Name <a@b>' or 'a@b'."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+# What other systems print where they have no address.
+NOTHING = {"", "none", "nil", "null"}
+LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+WITH_NAME = re.compile(r"(?P<name>[^<>]*|\"(?:[^\"\\]|\\.)*\"\s*)<\s*(?P<address>[^<>\s]+)\s*>")
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+PLAIN_NAME = re.compile(r"[^\"(),.:;<>@\[\\\]]*")
+# A comma or line end splits only outside quotes; a quote that never closes is an ordinary character.
+ELEMENT = re.compile(r'(?:"[^"]*"|[^,\n])+')
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    address: str
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return what makes two mailboxes the same: the local part as written, the domain in one spelling."""
+        local, _, domain = self.address.rpartition("@")
+        return f"{local}@{ascii_domain(domain)}"
+
+    def __str__(self) -> str:
+        if not self.name:
+            return self.address
+        return f"{quoted_name(self.name)} <{self.address}>"
+
+
+def quoted_name(name: str) -> str:
+    if PLAIN_NAME.fullmatch(name):
+        return name
+    escaped = re.sub(r'(["\\])', r"\\\1", name)
+    return f'"{escaped}"'
+
+
+def split(text: str) -> list[str]:
+    """Return the elements of a recipient field, without blanks and 'None'."""
+    elements = (element.strip() for element in ELEMENT.findall(text.replace("\r", "\n")))
+    return [element for element in elements if element.casefold() not in NOTHING]
+
+
+def parse(text: str) -> Mailbox:
+    """Return the mailbox; raise ValueError with a text for people when it is none."""
+    match = WITH_NAME.fullmatch(text.strip())
+    address = match["address"] if match else text.strip()
+    if not is_address(address):
+        raise ValueError(f'"{text.strip()}" is not an e-mail address')
+    return Mailbox(address=address, name=_clean_name(match["name"]) if match else "")
+
+
+def is_address(text: str) -> bool:
+    local, at, domain = text.rpartition("@")
+    if not at or len(text) > 254 or len(local) > 64 or not LOCAL_PART.fullmatch(local):
+        return False
+    return all(LABEL.fullmatch(label) for label in ascii_domain(domain).split("."))
+
+
+def ascii_domain(domain: str) -> str:
+    """Return the domain as it goes over the wire, or nothing when no name server could know it."""
+    try:
+        return domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return ""
+
+
+def without_duplicates(mailboxes: Iterable[Mailbox], *, seen: set[str]) -> Iterator[Mailbox]:
+    """Yield the mailboxes not seen before, and remember them: the first place wins."""
+    for mailbox in mailboxes:
+        if mailbox.key not in seen:
+            seen.add(mailbox.key)
+            yield mailbox
+
+
+def _clean_name(name: str) -> str:
+    quoted = QUOTED.fullmatch(name.strip())
+    plain = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else name
+    return " ".join(plain.split())

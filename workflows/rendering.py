@@ -1,0 +1,170 @@
+"""Turn the parameters of a Send an Email action and the variables of an event into a mail."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from . import layout, liquid, markdown, recipients
+from .liquid import Kind
+from .recipients import Mailbox
+
+KINDS = ("to", "cc", "bcc")
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+# What is no character at all: halves of pairs, which no encoding can carry.
+SURROGATES = re.compile("[\ud800-\udfff]")
+LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class MailTemplate:
+    """The parameters of one action, as the author wrote them."""
+
+    to: tuple[str, ...]
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    sender: str = ""  # 'from'; blank: the default From of whatever provider is active
+    subject: str = ""
+    preheader: str = ""
+    body: str = ""
+    include_header: bool = True
+    include_footer: bool = True
+    custom_logo_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    sender: str
+    subject: str
+    text: str
+    html: str
+    warnings: tuple[str, ...]
+
+    @property
+    def envelope(self) -> tuple[tuple[str, str], ...]:
+        """Return every recipient's bare address with its kind: to, cc or bcc."""
+        fields = zip(KINDS, (self.to, self.cc, self.bcc), strict=True)
+        return tuple((recipients.parse(each).address, kind) for kind, mailboxes in fields for each in mailboxes)
+
+
+class RenderingError(Exception):
+    def __init__(self, field: str, message: str, *, line: int | None = None) -> None:
+        super().__init__(field, message, line)
+        self.field = field
+        self.message = message
+        self.line = line
+
+    def __str__(self) -> str:
+        place = self.field if self.line is None else f"{self.field}, line {self.line}"
+        return f"{place}: {self.message}"
+
+
+def render(template: MailTemplate, variables: Mapping[str, object], *, now: datetime, site_url: str) -> RenderedMail:
+    """Return the mail; raise RenderingError, which names the field, when there is none to send."""
+    filler = _Filler(variables, now=now)
+    addressed = _recipients(template, filler)
+    sender = _sender(template.sender, filler)
+    subject = _one_line(filler.fill("subject", template.subject))
+    preheader = _one_line(filler.fill("preheader", template.preheader))
+    html, text = markdown.render(filler.fill("body", template.body, kind=Kind.BODY))
+    dressing = _dressing(template, variables, subject=subject, preheader=preheader, site_url=site_url)
+    if dressing.logo_url and not dressing.logo:
+        filler.warn("custom_logo_url", ["is no web address and was left out"])
+    return RenderedMail(
+        **addressed,
+        sender=sender,
+        subject=subject,
+        text=_clean(layout.text(text, dressing=dressing)),
+        html=layout.html(html, dressing=dressing),
+        warnings=tuple(filler.warnings),
+    )
+
+
+class _Filler:
+    """Fills one field after the other within one time limit, and gathers their warnings."""
+
+    def __init__(self, variables: Mapping[str, object], *, now: datetime) -> None:
+        self.variables = variables
+        self.now = now
+        self.deadline = time.monotonic() + liquid.SECONDS
+        self.warnings: dict[str, None] = {}
+
+    def fill(self, field: str, source: str, *, kind: Kind = Kind.PLAIN) -> str:
+        try:
+            filled = liquid.fill(source, kind=kind, variables=self.variables, now=self.now, deadline=self.deadline)
+        except liquid.TemplateError as error:
+            raise RenderingError(field, str(error), line=error.line) from error
+        self.warn(field, filled.warnings)
+        return _clean(filled.text)
+
+    def warn(self, field: str, texts: Iterable[str]) -> None:
+        self.warnings.update(dict.fromkeys(f"{field}: {text}" for text in texts))
+
+
+def _recipients(template: MailTemplate, filler: _Filler) -> dict[str, tuple[str, ...]]:
+    seen: set[str] = set()
+    refused: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for field in KINDS:
+        elements: tuple[str, ...] = getattr(template, field)
+        mailboxes = [mailbox for each in elements for mailbox in _mailboxes(field, each, filler, refused)]
+        found[field] = tuple(map(str, recipients.without_duplicates(mailboxes, seen=seen)))
+    if not seen:
+        raise _nobody_left(refused)
+    for text, field in refused.items():
+        filler.warn(field, [f"{text} and was left out"])
+    return found
+
+
+def _mailboxes(field: str, element: str, filler: _Filler, refused: dict[str, str]) -> list[Mailbox]:
+    found: list[Mailbox] = []
+    for text in recipients.split(filler.fill(field, element, kind=Kind.LIST)):
+        try:
+            found.append(recipients.parse(text))
+        except ValueError as error:
+            refused[str(error)] = field
+    return found
+
+
+def _nobody_left(refused: Mapping[str, str]) -> RenderingError:
+    reasons = f" ({'; '.join(refused)})" if refused else ""
+    return RenderingError(next(iter(refused.values()), "to"), f"no recipient left{reasons}")
+
+
+def _sender(source: str, filler: _Filler) -> str:
+    elements = recipients.split(filler.fill("from", source, kind=Kind.LIST))
+    if len(elements) > 1:
+        raise RenderingError("from", f"a mail has one sender, not {len(elements)}")
+    try:
+        return str(recipients.parse(elements[0])) if elements else ""
+    except ValueError as error:
+        raise RenderingError("from", str(error)) from error
+
+
+def _dressing(
+    template: MailTemplate, variables: Mapping[str, object], *, subject: str, preheader: str, site_url: str
+) -> layout.Dressing:
+    workflow = variables.get("workflow")
+    name = workflow.get("name") if isinstance(workflow, Mapping) else None
+    return layout.Dressing(
+        subject=subject,
+        preheader=preheader,
+        header=template.include_header,
+        footer=template.include_footer,
+        logo_url=template.custom_logo_url,
+        workflow=_one_line(_clean(name)) if isinstance(name, str) else "",
+        site_url=site_url,
+    )
+
+
+def _clean(text: str) -> str:
+    """Return the text with one kind of line end, without control characters and broken letters."""
+    return SURROGATES.sub("\ufffd", CONTROLS.sub("", LINE_ENDS.sub("\n", text)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,25 @@
+"""When to try again, or never. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from integrations.transports.base import TransportError
+
+DELAYS = (30, 60, 120, 300, 600, 1200, 1800, 3600)
+GIVE_UP_AFTER = timedelta(hours=24)
+SCATTER = 0.2
+
+
+def next_delay(error: TransportError, *, attempt: int, scatter: float = 0.0) -> int | None:
+    """Return seconds until the next attempt, or None to give up.
+
+    `attempt` counts from 1; `scatter` from 0 to 1 lengthens the wait by up to a fifth, so that mails that
+    failed together do not come back together. A time that the server named is obeyed, with a day as ceiling.
+    """
+    if error.permanent and not error.outcome_unknown:
+        return None
+    if error.retry_after is not None:
+        return min(max(error.retry_after, 1), int(GIVE_UP_AFTER.total_seconds()))
+    base = DELAYS[min(attempt, len(DELAYS)) - 1]
+    return base + round(base * SCATTER * scatter)

@@ -1,0 +1,186 @@
+"""Carry out a run: render its actions, store one delivery for each. Nothing is sent here."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email.utils import make_msgid
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from integrations import senders
+
+from . import conditions, mime, rendering, retry
+from .ids import new_id
+from .leases import RELEASED
+from .models import Action, Delivery, Recipient, Run
+from .rendering import MailTemplate, RenderedMail, RenderingError
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=120)
+BATCH = 20
+
+
+def execute_due() -> bool:
+    """Carry out the queued runs whose time has come. Returns whether there may be more."""
+    lease = new_id()
+    claimed = _claim(lease)
+    if claimed:
+        for run in Run.objects.filter(lease=lease).select_related("workflow", "event").order_by("pk"):
+            _execute_or_fail(run)
+    return claimed == BATCH
+
+
+def _execute_or_fail(run: Run) -> None:
+    """Carry out one run; a defect of ours must neither stop the others nor come back for ever."""
+    try:
+        execute(run)
+    except Exception:
+        logger.exception("run %s failed by a defect", run.pk)
+        Run.objects.filter(pk=run.pk, lease=run.lease).update(
+            status=Run.Status.FAILED,
+            status_message="A defect of rootmail itself: the worker's log holds the details.",
+            finished_at=timezone.now(),
+            **RELEASED,
+        )
+
+
+def _claim(lease: uuid.UUID) -> int:
+    with transaction.atomic():
+        due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=timezone.now()).order_by("due_at")
+        return Run.objects.filter(
+            pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], status=Run.Status.QUEUED
+        ).update(status=Run.Status.STARTED, lease=lease, lease_expires_at=timezone.now() + LEASE)
+
+
+def free_expired_leases() -> int:
+    """Queue the runs of dead workers again: until its deliveries are stored, a run has done nothing."""
+    expired = Run.objects.filter(lease__isnull=False, lease_expires_at__lt=timezone.now())
+    return expired.update(status=Run.Status.QUEUED, **RELEASED)
+
+
+def execute(run: Run) -> None:
+    """Render the actions of a leased run and store what they made, in one transaction."""
+    reason = _why_cancelled(run)
+    made = [] if reason else list(_deliveries(run))
+    with transaction.atomic():
+        if not _start(run, cancelled=reason):
+            return  # the lease was lost: another worker does it
+        Delivery.objects.bulk_create([delivery for delivery, _ in made])
+        Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
+        settle(run.pk)
+
+
+def _why_cancelled(run: Run) -> str:
+    """Look at the workflow again: it may have been changed while the run was waiting."""
+    if not run.workflow.enabled:
+        return "The workflow was switched off before the run began."
+    if not conditions.satisfied(run.workflow.conditions, run.event.data, join=run.workflow.condition):
+        return "Its conditions do not hold any more."
+    return ""
+
+
+def _start(run: Run, *, cancelled: str) -> bool:
+    now = timezone.now()
+    values: dict[str, object] = {**RELEASED, "started_at": now}
+    if cancelled:
+        values |= {"status": Run.Status.CANCELED, "status_message": cancelled, "finished_at": now}
+    return bool(Run.objects.filter(pk=run.pk, lease=run.lease).update(**values))
+
+
+def _deliveries(run: Run) -> Iterator[tuple[Delivery, list[Recipient]]]:
+    """Yield a delivery for each action, from the top; a failed one ends the run unless it may be skipped."""
+    variables = variables_of(run)
+    for action in run.workflow.actions.filter(enabled=True).order_by("position"):
+        delivery, recipients = _delivery(run, action, variables)
+        yield delivery, recipients
+        if delivery.state == Delivery.State.FAILED and not action.skip_on_failure:
+            return
+
+
+def variables_of(run: Run) -> dict[str, object]:
+    """Return what the templates of a run may use: the event's objects, and what we add."""
+    return {
+        **run.event.data,
+        "event": {"id": str(run.event_id), "name": run.event.name},
+        "workflow": {"name": run.workflow.name, "slug": run.workflow.slug},
+        "run": {"id": str(run.pk), "triggered_by": run.triggered_by},
+        "images": images(),
+    }
+
+
+ICONS = ("slack", "google_meet", "zoom", "webex", "jira", "asana", "trello", "shortcut", "service_now")
+
+
+def images() -> dict[str, str]:
+    """Return the addresses of the 16-pixel icons, absolute since mail programs know no site."""
+    return {f"{app}_url_16": f"{settings.SITE_URL}/static/icons/{app}_16.png" for app in ICONS}
+
+
+def _delivery(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:
+    now = timezone.now()
+    delivery = Delivery(
+        run=run,
+        action=action,
+        action_name=action.name,
+        position=action.position,
+        triggered_at=run.event.received_at,
+        next_attempt_at=now,
+        give_up_at=now + retry.GIVE_UP_AFTER,
+    )
+    try:
+        mail = rendering.render(template_of(action), variables, now=now, site_url=settings.SITE_URL)
+        if mail.sender:
+            senders.refuse_reserved(mail.sender)
+        _fill(delivery, mail, now=now)
+    except (RenderingError, senders.SenderError) as error:
+        delivery.state, delivery.reason, delivery.next_attempt_at = Delivery.State.FAILED, str(error), None
+        return delivery, []
+    return delivery, [Recipient(delivery=delivery, address=address, kind=kind) for address, kind in mail.envelope]
+
+
+def template_of(action: Action) -> MailTemplate:
+    return MailTemplate(
+        to=tuple(action.to),
+        cc=tuple(action.cc),
+        bcc=tuple(action.bcc),
+        sender=action.sender,
+        subject=action.subject,
+        preheader=action.preheader,
+        body=action.body,
+        include_header=action.include_header,
+        include_footer=action.include_footer,
+        custom_logo_url=action.custom_logo_url,
+    )
+
+
+def _fill(delivery: Delivery, mail: RenderedMail, *, now: datetime) -> None:
+    domain = senders.default_sender().domain
+    delivery.message_id = make_msgid(idstring=delivery.pk.hex, domain=senders.canonical_domain(domain))
+    delivery.requested_from = mail.sender
+    delivery.subject = mail.subject
+    delivery.warnings = list(mail.warnings)
+    delivery.content = mime.build(mail, message_id=delivery.message_id, date=now, delivery_id=str(delivery.pk))
+
+
+def settle(run_id: uuid.UUID) -> None:
+    """End a run when all its deliveries have: it is completed only when its mails were accepted."""
+    deliveries = list(
+        Delivery.objects.filter(run=run_id).values_list("state", "reason", "action__skip_on_failure", "action_name")
+    )
+    if any(state not in Delivery.FINAL for state, *_ in deliveries):
+        return
+    failed = [(name, reason, optional) for state, reason, optional, name in deliveries if state != "accepted"]
+    refused = [(name, reason, True) for state, reason, _, name in deliveries if state == "accepted" and reason]
+    status = Run.Status.COMPLETED_WITH_ERRORS if failed or refused else Run.Status.COMPLETED
+    if any(not optional for _, _, optional in failed):
+        status = Run.Status.FAILED
+    message = "; ".join(f"{name}: {reason}" for name, reason, _ in failed + refused)
+    Run.objects.filter(pk=run_id, status=Run.Status.STARTED).update(
+        status=status, status_message=message, finished_at=timezone.now()
+    )

@@ -1,0 +1,108 @@
+"""What may be done with workflows: trigger them, and ring for the workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from . import conditions, events, schedule, tasks
+from .events import Incoming
+from .models import Event, Run, Workflow
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """What an event led to. `repeated`: its idempotency key was known, nothing new was made."""
+
+    event: Event
+    runs: list[Run]
+    skipped: list[tuple[Workflow, str]] = field(default_factory=list)
+    repeated: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document of the API."""
+        return {
+            "event_id": str(self.event.pk),
+            "runs": [{"id": str(run.pk), "workflow": run.workflow.slug, "status": run.status} for run in self.runs],
+            "skipped": [{"workflow": workflow.slug, "reason": reason} for workflow, reason in self.skipped],
+        }
+
+
+def trigger(incoming: Incoming, *, triggered_by: str = "system") -> Triggered:
+    """Make a run of every workflow that hears this event; they are committed when this returns.
+
+    Nothing is rendered or sent here. The workers are rung for once the transaction has been committed.
+    """
+    known = _known(incoming)
+    if known:
+        return known
+    try:
+        with transaction.atomic():
+            done = _store(incoming, triggered_by=triggered_by)
+            transaction.on_commit(ring)
+    except IntegrityError:
+        known = _known(incoming)  # the same event arrived twice at once, the other one won
+        if known is None:
+            raise
+        return known
+    return done
+
+
+def _known(incoming: Incoming) -> Triggered | None:
+    event = Event.objects.filter(key=incoming.key).first() if incoming.key else None
+    if event is None:
+        return None
+    return Triggered(event, list(event.runs.select_related("workflow").order_by("pk")), repeated=True)
+
+
+def _store(incoming: Incoming, *, triggered_by: str) -> Triggered:
+    now = timezone.now()
+    event = Event(name=incoming.name, key=incoming.key, data=incoming.data, received_at=now)
+    event.save(force_insert=True)
+    runs, skipped = [], []
+    for workflow in _hearing(incoming):
+        reason = why_skipped(workflow, incoming.data)
+        if reason:
+            skipped.append((workflow, reason))
+            continue
+        wait = schedule.parse_duration(workflow.wait)
+        runs.append(Run(workflow=workflow, event=event, due_at=now + wait, triggered_by=triggered_by))
+    Run.objects.bulk_create(runs)
+    return Triggered(event, runs, skipped)
+
+
+def _hearing(incoming: Incoming) -> Iterable[Workflow]:
+    kind = events.object_type(incoming)
+    for workflow in Workflow.objects.order_by("slug"):
+        if kind in (None, workflow.trigger_type) and events.hears(
+            workflow.triggers, incoming.name, kind=workflow.trigger_type
+        ):
+            yield workflow
+
+
+def why_skipped(workflow: Workflow, data: dict[str, Any]) -> str:
+    """Return why this workflow does not run on this data, or an empty text."""
+    if not workflow.enabled:
+        return "The workflow is switched off."
+    if not conditions.satisfied(workflow.conditions, data, join=workflow.condition):
+        return f"Its conditions ({workflow.condition}) do not hold."
+    return ""
+
+
+def ring() -> None:
+    """Tell a worker that something is due.
+
+    A broker that is down costs a log line, not the request: the sweeper rings again.
+    """
+    try:
+        tasks.work.apply_async(retry=False)
+    except OperationalError as error:
+        logger.warning("The broker does not answer (%s). The sweeper will ring again.", error)

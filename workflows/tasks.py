@@ -1,0 +1,23 @@
+"""Celery entrances. A task carries no mail; it may run twice, late or never, and nothing is lost."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from . import delivery, runs
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def work() -> None:
+    """Carry out what is due: runs first, then the mails that they made."""
+    more_runs = runs.execute_due()
+    if delivery.send_due() or more_runs:
+        work.delay()  # there was a full batch: there may be more
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Give back what dead workers held, and look for what is due. Beat calls it every few seconds."""
+    runs.free_expired_leases()
+    delivery.free_expired_leases()
+    work()

@@ -1,0 +1,10 @@
+"""Workflow pages and the API."""
+
+from django.urls import re_path
+
+from . import api, views
+
+urlpatterns = [
+    re_path(r"^$", views.deliveries, name="home"),
+    re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
+]

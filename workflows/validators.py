@@ -1,0 +1,90 @@
+"""What a workflow's parts must look like. Messages say what to do."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from integrations import senders
+
+from . import conditions, events, schedule
+
+_SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")
+SHORTEST_WAIT = timedelta(seconds=10)
+
+
+def validate_slug(value: str) -> None:
+    if not _SLUG.match(value):
+        raise ValidationError("Use small letters, digits and hyphens, for example tell-stakeholders.")
+
+
+def validate_triggers(trigger_type: str, triggers: Any) -> None:
+    if trigger_type not in events.TRIGGERS:
+        raise ValidationError({"trigger_type": f"Choose one of {', '.join(events.TRIGGERS)}."})
+    if not isinstance(triggers, list) or not triggers or not all(isinstance(name, str) for name in triggers):
+        raise ValidationError({"triggers": 'Name at least one event, for example ["incident_created"].'})
+    for name in triggers:
+        if not events.is_trigger(name, trigger_type=trigger_type):
+            raise ValidationError({"triggers": f"'{name}' is not an event of type {trigger_type}."})
+    _refuse_catch_all(trigger_type, triggers)
+
+
+def _refuse_catch_all(trigger_type: str, triggers: list[str]) -> None:
+    """A catch-all beside a specific trigger of the same object would run the workflow twice for one change."""
+    catch_all = f"{trigger_type}_updated"
+    specific = [name for name in triggers if name != catch_all and events.hears([catch_all], name, kind=trigger_type)]
+    if catch_all in triggers and specific:
+        raise ValidationError({"triggers": f"'{catch_all}' already hears '{specific[0]}': keep one of the two."})
+
+
+def validate_conditions(value: Any) -> None:
+    if not isinstance(value, list):
+        raise ValidationError("Conditions are a list.")
+    for number, condition in enumerate(value, start=1):
+        problem = _problem_of_condition(condition)
+        if problem:
+            raise ValidationError(f"Condition {number}: {problem}")
+
+
+def _problem_of_condition(condition: Any) -> str:
+    if not isinstance(condition, dict) or set(condition) - {"path", "operator", "values"}:
+        return "it is an object with 'path', 'operator' and 'values'."
+    if not isinstance(condition.get("path"), str) or not condition["path"].strip("."):
+        return "'path' names a value of the event, for example incident.severity."
+    if condition.get("operator") not in conditions.OPERATORS:
+        return f"'operator' is one of {', '.join(conditions.OPERATORS)}."
+    values = condition.get("values", [])
+    if not isinstance(values, list) or not all(isinstance(item, str | int | float | bool) for item in values):
+        return "'values' is a list of texts or numbers."
+    if not values and condition["operator"] not in conditions.NEED_NO_VALUES:
+        return f"'{condition['operator']}' needs at least one value."
+    return ""
+
+
+def validate_wait(value: str) -> None:
+    if not value:
+        return
+    try:
+        length = schedule.parse_duration(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+    if not SHORTEST_WAIT <= length <= schedule.LONGEST:
+        raise ValidationError(f"Wait between 10 seconds and one year, for example: {schedule.EXAMPLES}.")
+
+
+def validate_templates(value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError('Enter a list of texts, for example ["oncall@example.com"].')
+
+
+def validate_visible_sender(value: str) -> None:
+    """Refuse a reserved From where it can be seen without an event; templates are checked when they render."""
+    if "{{" in value or "{%" in value:
+        return
+    try:
+        senders.refuse_reserved(value)
+    except senders.SenderError as error:
+        raise ValidationError(str(error)) from error

@@ -1,0 +1,26 @@
+"""Pages of workflows and deliveries."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from .models import Delivery, Workflow
+
+SHOWN = 50
+
+
+@require_GET
+@login_required
+def deliveries(request: HttpRequest) -> HttpResponse:
+    """The newest mails and what became of them."""
+    newest = (
+        Delivery.objects.select_related("run__workflow")
+        .prefetch_related("recipients")
+        .defer("content", "run__event")
+        .order_by("-pk")[:SHOWN]
+    )
+    context = {"deliveries": newest, "shown": SHOWN, "workflows": Workflow.objects.filter(enabled=True).count()}
+    return render(request, "workflows/deliveries.html", context)
