@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from email.utils import parseaddr
+from email.utils import getaddresses
 from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 from . import providers
+from .redaction import redact_error, redact_receipt
 from .senders import Sender, SenderError
 from .transports import envelope
 from .transports.base import Receipt, Scope, Stage, Submission, Transport, TransportError
@@ -63,12 +64,15 @@ class EmailBackend(BaseEmailBackend):
 
     def _route(self, message: EmailMessage) -> Receipt:
         route = providers.active_route()
+        host, user_name = getattr(route.settings, "host", ""), getattr(route.settings, "username", "")
         try:
             sender = _sender(route, message)
             receipt = self._session(route.settings).send(_submission(message, sender))
         except TransportError as error:
             error.provider = route.provider.name
+            redact_error(error, host=host, user_name=user_name)
             raise
+        receipt = redact_receipt(receipt, host=host)
         return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
 
     def _session(self, settings: providers.TransportSettings) -> Transport:
@@ -89,9 +93,15 @@ def _sender(route: providers.Route, message: EmailMessage) -> Sender:
 def _submission(message: EmailMessage, sender: Sender) -> Submission:
     return Submission(
         sender=sender.mailbox.address,
-        recipients=tuple(dict.fromkeys(parseaddr(recipient)[1] or recipient for recipient in message.recipients())),
+        recipients=tuple(_address(recipient) for recipient in message.recipients()),
         content=with_sender(message.message().as_bytes(linesep="\r\n"), sender),  # type: ignore[call-arg]
     )
+
+
+def _address(recipient: str) -> str:
+    """Return the bare address. What is not one mailbox stays whole: the transport refuses it by its name."""
+    found = getaddresses([recipient])
+    return found[0][1] if len(found) == 1 and found[0][1] else recipient
 
 
 # A header field with its folded lines; also a first line that would go on with the From put in front of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -36,6 +37,16 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _post_clean(self) -> None:
         """Validate in `services.connect`, against the stored row; a ModelForm would write into it first."""
+
+    def in_words(self, proposal: Mapping[str, Any]) -> str:
+        """Return a proposed correction as a sentence's end: 'turn on StartTLS, turn off SSL'."""
+        verbs = {True: "turn on {}", False: "turn off {}"}
+        return ", ".join(
+            verbs[value].format(self.fields[name].label)
+            if isinstance(value, bool)
+            else f"set {self.fields[name].label} to {value}"
+            for name, value in sorted(proposal.items(), reverse=True, key=lambda item: item[1] is True)
+        )
 
     @property
     def values(self) -> dict[str, Any]:
@@ -76,12 +87,20 @@ class SmtpForm(IntegrationForm):
         }
 
 
+class HttpsAddress(forms.URLField):
+    """An address that is https where nothing else is written before it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(assume_scheme="https", **options)
+
+
 class SendGridForm(IntegrationForm):
     secret = "api_key"  # noqa: S105 (the name of a field)
 
     class Meta:
         model = SendGridIntegration
         fields = ["api_key", "base_url", "default_from"]
+        field_classes = {"base_url": HttpsAddress}
         widgets = {"api_key": SecretInput()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -36,7 +36,7 @@ class Route:
 
     provider: Provider
     settings: TransportSettings
-    row: Any
+    row: Any = field(repr=False)  # for the default sender its URL, which may hold a password
 
     def sender(self, requested: str) -> senders.Sender:
         """Return the From for a mail that asked for `requested` (may be blank); raises SenderError."""

@@ -17,8 +17,11 @@ from django.conf import settings
 
 from .transports import envelope, network
 
+LONGEST = 998  # a line of a header (RFC 5322 section 2.1.1)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LOCAL_AND_DOMAIN = re.compile(r'^(?:"[^"\\]+"|[^\s"@<>(),:;\[\]\\]+)@[^\s@<>(),:;"\[\]]+$')
+# RFC 5322 wants quotes around a dot, and people leave them out: Example Inc. <a@example.com>.
+_DOTTED_NAME = re.compile(r'^\s*((?!.*=\?)[^"<>@(),:;\\]*\.[^"<>@(),:;\\]*?)\s*(<[^<>]*>)\s*$')
 _DOMAIN_IN_A_NAME = re.compile(r"@[\w.。-]+")
 
 
@@ -66,6 +69,8 @@ class Sender:
 
 def parse_mailbox(text: str) -> Mailbox:
     """Return the one mailbox in `text`; SenderError on none, several, or an impossible one."""
+    if len(text) > LONGEST:
+        raise SenderError(f"A From must not be longer than {LONGEST} characters.")
     if _CONTROL.search(text):
         raise SenderError("A From must not hold line breaks or control characters.")
     found, sound = _read_mailboxes(text)
@@ -87,7 +92,7 @@ def _is_address(text: str) -> bool:
 def _read_mailboxes(text: str) -> tuple[list[Mailbox], bool]:
     """Return the mailboxes as a mail program would read them, and whether the text was well-formed."""
     try:
-        header: Any = policy.default.header_factory("From", text)
+        header: Any = policy.default.header_factory("From", _DOTTED_NAME.sub(r'"\1" \2', text))
         found = [Mailbox(address.display_name, address.addr_spec) for address in header.addresses]
     except (HeaderParseError, ValueError, IndexError, AttributeError):
         return [], False

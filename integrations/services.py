@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import audit, diagnosis, providers, senders
@@ -78,10 +79,15 @@ def describe(kind: str) -> dict[str, Any]:
     return shown | {"connected_at": str(row.connected_at), "connected_by": row.connected_by}
 
 
+def _rows(kind: str) -> QuerySet[Any]:
+    """Return the rows of a kind; the first one counts."""
+    return KINDS[kind]._default_manager.order_by("-connected", "-pk")
+
+
 def stored(kind: str) -> SmtpIntegration | SendGridIntegration | None:
     """Return the row of this kind, connected or not; None also where it cannot be decrypted."""
     try:
-        return KINDS[kind]._default_manager.order_by("-connected", "-pk").first()
+        return _rows(kind).first()
     except Undecryptable:
         return None
 
@@ -89,7 +95,7 @@ def stored(kind: str) -> SmtpIntegration | SendGridIntegration | None:
 def problem(kind: str) -> str:
     """Say why what is stored cannot be read, or return '' where it can."""
     try:
-        KINDS[kind]._default_manager.order_by("-connected", "-pk").first()
+        _rows(kind).first()
     except Undecryptable as error:
         return str(error)
     return ""
@@ -110,7 +116,7 @@ def connect(kind: str, values: Mapping[str, Any], *, actor: str, check: bool = T
     if not row.connected:
         row.connected, row.connected_at, row.connected_by = True, timezone.now(), actor
     # Django checks constraints by a query that would carry the plain secrets; the database does it at save().
-    row.full_clean(validate_constraints=False)
+    row.full_clean(validate_unique=False, validate_constraints=False)
     found = diagnose(row) if check else None
     if found and not found.ok:
         raise CheckFailed(found)
@@ -136,9 +142,8 @@ def _changed_row(kind: str, values: Mapping[str, Any]) -> tuple[SmtpIntegration 
 
 def _row_to_overwrite(kind: str) -> SmtpIntegration | SendGridIntegration:
     """Return a fresh row; where one is stored that no key decrypts, it takes that one's place."""
-    model = KINDS[kind]
-    readable = model._default_manager.order_by("-connected", "-pk").values("pk", "connected_at").first()
-    return model(**(readable or {}))
+    pk, connected_at = _rows(kind).values_list("pk", "connected_at").first() or (None, None)
+    return KINDS[kind](pk=pk, connected_at=connected_at)
 
 
 def _clean_smtp(row: Any, values: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ def setup(request: HttpRequest, kind: str) -> HttpResponse:
             return redirect("integrations")
     context = {"form": form, "kind": kind, "label": _label(kind), "connected": services.is_connected(kind)}
     context |= {"diagnosis": found, "problem": services.problem(kind)}
+    context["suggestion"] = form.in_words(found.proposal) if found else ""
     return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
 
 

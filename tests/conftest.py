@@ -77,7 +77,7 @@ def smtp(db: None, relay: FakeRelay) -> SmtpIntegration:
 def sendgrid(db: None, sendgrid_api: FakeSendGrid) -> SendGridIntegration:
     """SendGrid, connected to its stand-in."""
     return SendGridIntegration.objects.create(
-        connected=True, api_key=sendgrid_api.api_key, base_url=sendgrid_api.base_url, default_from="Desk <d@example.com>"
+        connected=True, api_key=sendgrid_api.api_key, base_url=sendgrid_api.base_url, default_from="desk@example.com"
     )  # fmt: skip
 
 

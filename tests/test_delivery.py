@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from integrations import services as integrations
 from integrations.models import SendGridIntegration, SmtpIntegration
+from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_runs import queued, with_tasks
@@ -305,6 +306,25 @@ class TestLeases:
             ("queued", None, 0),
         ]
         assert Attempt.objects.filter(delivery=batch[1]).get().reply.startswith("The worker ended before")
+
+    def test_what_is_given_back_is_in_the_state_that_it_was_claimed_in(self) -> None:
+        stored(*[TO] * 3)
+        batch = leases.Lease().claim()
+        delivery.record_error(batch[1], TransportError("later", stage=Stage.DATA, scope=Scope.MESSAGE))
+        delivery.record_error(batch[2], delivery._unknown("lost"))
+        make_due()
+        Delivery.objects.filter(state="sending").update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        again = leases.Lease()
+        again.take_over(batch[0].lease or new_id())
+        again.give_back()
+        again = leases.Lease()
+        assert len(again.claim()) == 3
+        again.give_back()
+        assert list(Delivery.objects.order_by("pk").values_list("state", "lease")) == [
+            ("queued", None),
+            ("deferred", None),
+            ("unknown", None),
+        ]
 
     def test_a_lease_that_was_renewed_is_not_taken_over(self) -> None:
         stored()

@@ -7,17 +7,22 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
 from .ids import new_id
-from .models import Delivery
+from .models import Attempt, Delivery
 
 BATCH = 50
 LEASE = timedelta(seconds=240)
 RENEW_AFTER = 60.0  # seconds; a lease then outlasts what a transport may take for one mail (160 s)
 BATCH_SECONDS = 300.0  # well within the task's time limit
 RELEASED = {"lease": None, "lease_expires_at": None}
+_BEFORE = Case(
+    When(last=None, then=Value(Delivery.State.QUEUED)),
+    When(last=Attempt.Outcome.UNKNOWN, then=Value(Delivery.State.UNKNOWN)),
+    default=Value(Delivery.State.DEFERRED),
+)
 
 
 class Lease:
@@ -62,6 +67,7 @@ class Lease:
         return True
 
     def give_back(self, *, next_attempt_at: datetime | None = None) -> None:
-        """Queue what was not tried. It has spent no attempt."""
+        """Put what was not tried back into the state that it was claimed in. It has spent no attempt."""
         due = next_attempt_at or timezone.now()
-        self.held().update(state=Delivery.State.QUEUED, next_attempt_at=due, **RELEASED)
+        last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
+        self.held().annotate(last=Subquery(last)).update(state=_BEFORE, next_attempt_at=due, **RELEASED)

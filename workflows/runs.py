@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from email.utils import make_msgid
 
 from django.conf import settings
 from django.db import transaction
@@ -161,7 +160,7 @@ def template_of(action: Action) -> MailTemplate:
 
 def _fill(delivery: Delivery, mail: RenderedMail, *, now: datetime) -> None:
     domain = senders.default_sender().domain
-    delivery.message_id = make_msgid(idstring=delivery.pk.hex, domain=senders.canonical_domain(domain))
+    delivery.message_id = f"<{delivery.pk.hex}@{senders.canonical_domain(domain)}>"
     delivery.requested_from = mail.sender
     delivery.subject = mail.subject
     delivery.warnings = list(mail.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,12 +98,21 @@ def why_skipped(workflow: Workflow, data: dict[str, Any]) -> str:
     return ""
 
 
+RING_AGAIN_AFTER = 5.0  # seconds; the sweeper rings in the meantime
+_silent_until = 0.0
+
+
 def ring() -> None:
     """Tell a worker that something is due.
 
-    A broker that is down costs a log line, not the request: the sweeper rings again.
+    A broker that is down costs a log line, not the request: the sweeper rings again. One that cannot even be
+    reached holds up one request in a while for the seconds of its connection time-out, not every one.
     """
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return
     try:
         tasks.work.apply_async(retry=False)
     except OperationalError as error:
+        _silent_until = time.monotonic() + RING_AGAIN_AFTER
         logger.warning("The broker does not answer (%s). The sweeper will ring again.", error)

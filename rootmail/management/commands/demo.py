@@ -20,7 +20,8 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="stop everything afterwards; exit 0 if all arrived")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         demonstration = Demonstration(say=self._say)
         try:
             demonstration.run()

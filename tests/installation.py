@@ -1,0 +1,159 @@
+"""A whole installation for a test: `manage.py up` as real processes, with a state folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import kombu
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from rootmail import state
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "workflows" / "examples"
+INCIDENT = json.loads((EXAMPLES / "incident.json").read_text())
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 30.0, what: str = "it") -> Any:
+    """Return the first true answer of `condition`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.05)
+    return answer
+
+
+@dataclass
+class Installation:
+    """`database_url` and `broker_url` empty: SQLite and the embedded broker."""
+
+    folder: Path
+    database_url: str = ""
+    broker_url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bind = f"127.0.0.1:{state.free_port()}"
+        self.site = f"http://{self.bind}"
+        self.log = self.folder / "up.log"
+        self.outbox = self.folder / "outbox"
+        own = {"ROOTMAIL_VAR": str(self.folder), "LOG_LEVEL": "DEBUG", "SWEEP_SECONDS": "1", "SITE_URL": self.site}
+        own |= {"QUEUE": f"rootmail-test-{secrets.token_hex(4)}", "DEFAULT_SENDER": "workflows@rootmail.example"}
+        own |= {"DATABASE_URL": self.database_url} if self.database_url else {}
+        own |= {"BROKER_URL": self.broker_url} if self.broker_url else {}
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)} | own | self.environment
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up", "--bind", self.bind, "--workers", "2"],
+                cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        ready = f"rootmail runs at {self.site}"
+        wait_until(lambda: self.process.poll() is not None or ready in self.output, seconds=90, what="the start")
+        assert self.process.poll() is None, self.output
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+        if self.broker_url:
+            with kombu.Connection(self.broker_url) as connection:
+                connection.default_channel.queue_delete(self.environment["QUEUE"])
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def manage(self, *arguments: str, stdin: str = "", ok: bool = True) -> str:
+        """Run a command as an operator would, and return its standard output."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode == 0) is ok, done.stderr + done.stdout
+        return done.stdout
+
+    def token(self) -> str:
+        return self.manage("token", "create", f"test {secrets.token_hex(3)}", "--scope", "trigger").strip()
+
+    def post_event(self, token: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Trigger `incident_created` over HTTP and return the answer."""
+        event = {"event": "incident_created", "data": INCIDENT if data is None else data}
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.post(f"{self.site}/v1/events", json=event, headers=headers, trust_env=False, timeout=30)
+        assert answer.status_code == 202, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def deliveries(self, run: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.manage("deliveries", "--json", "--run", run))
+        return found
+
+    def mails_of(self, event: dict[str, Any], *, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """Return the mails of an event's run once all of them are accepted."""
+
+        def accepted() -> list[dict[str, Any]]:
+            found = self.deliveries(event["runs"][0]["id"])
+            return found if found and all(mail["state"] == "accepted" for mail in found) else []
+
+        found: list[dict[str, Any]] = wait_until(accepted, seconds=seconds, what="the acceptance of every mail")
+        return found
+
+    def processes(self, *words: str) -> list[int]:
+        """Return the pids of our processes whose command line holds all these words, the oldest first."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if self._is_ours(entry) and all(word in command for word in words):
+                    found.append(int(entry.name))
+        return sorted(found)
+
+    def _is_ours(self, process: Path) -> bool:
+        if (process / "cwd").readlink() == self.folder / "broker":  # a Valkey writes over its environment
+            return True
+        return f"ROOTMAIL_VAR={self.folder}\0".encode() in (process / "environ").read_bytes()
+
+
+def from_environment(name: str) -> str:
+    """Return the address of an outer service, or skip the test."""
+    address = os.environ.get(name, "")
+    if not address:
+        pytest.skip(f"{name} is not set")
+    return address
+
+
+@contextlib.contextmanager
+def fresh_postgres() -> Iterator[str]:
+    """Make a database of its own on the server that TEST_POSTGRES_URL names, and drop it afterwards."""
+    server = from_environment("TEST_POSTGRES_URL")
+    name = f"rootmail_test_{secrets.token_hex(4)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        try:
+            yield server.rpartition("/")[0] + f"/{name}"
+        finally:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))

@@ -1,0 +1,34 @@
+"""The append-only record of who changed the configuration."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+import time_machine
+
+from integrations import audit
+from integrations.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_entry_says_who_did_what_and_when() -> None:
+    now = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    with time_machine.travel(now, tick=False):
+        audit.record("smtp connected", actor="ada", changed=["port"], checked=True)
+    [event] = AuditEvent.objects.all()
+    assert (event.at, event.actor, event.action) == (now, "ada", "smtp connected")
+    assert event.details == {"changed": ["port"], "checked": True}
+    assert str(event) == "2026-11-22 10:00:00 ada smtp connected"
+
+
+def test_an_entry_needs_no_details() -> None:
+    audit.record("smtp disconnected", actor=audit.COMMAND_LINE)
+    event = AuditEvent.objects.get()
+    assert (event.actor, event.details) == ("command line", {})
+
+
+def test_a_name_that_is_too_long_is_cut_and_not_refused() -> None:
+    audit.record("smtp connected", actor="x" * 500)
+    assert AuditEvent.objects.get().actor == "x" * 150

@@ -1,0 +1,100 @@
+"""The pages in a real browser, against a real installation and a real relay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+
+from tests.fake_relay import FakeRelay
+from tests.installation import Installation, from_environment
+
+pytestmark = pytest.mark.processes
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    from_environment("TEST_CHROMIUM")
+    with Installation(tmp_path_factory.mktemp("installation")) as running:
+        yield running
+
+
+@pytest.fixture(params=["with JavaScript", "without JavaScript"])
+def page(request: pytest.FixtureRequest, installation: Installation) -> Iterator[Page]:
+    """A page of somebody who has logged in as the admin. Any error on the browser's console fails the test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=from_environment("TEST_CHROMIUM"), args=QUIET)
+        scripts = request.param == "with JavaScript"
+        context = browser.new_context(base_url=installation.site, java_script_enabled=scripts)
+        page = context.new_page()
+        complaints: list[Any] = []
+        page.on("console", lambda one: complaints.append(one.text) if _is_complaint(one) else None)
+        page.goto("/configuration/integrations/")
+        page.get_by_label("Username").fill("admin")
+        page.get_by_label("Password").fill((Path(installation.folder) / "admin_password").read_text().strip())
+        page.get_by_role("button", name="Log in").click()
+        yield page
+        assert complaints == []
+        browser.close()
+
+
+def _is_complaint(message: ConsoleMessage) -> bool:
+    """A status that the test itself provokes is none."""
+    return message.type == "error" and not re.search("status of (404|422)", message.text)
+
+
+def test_an_admin_sets_up_smtp_corrects_a_mistake_and_disconnects(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Integrations")).to_be_visible()
+    default = page.get_by_role("listitem").filter(has_text="Default sender")
+    smtp = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="SMTP"))
+    expect(default).to_contain_text("In use")
+    with FakeRelay(user="ada", password="right horse", tls="starttls") as relay:
+        smtp.get_by_role("link", name="Setup").click()
+        page.get_by_label("SSL", exact=True).check()  # as documented; what was disconnected is offered again
+        page.get_by_label("StartTLS", exact=True).uncheck()
+        page.get_by_label("Address").fill("127.0.0.1")
+        page.get_by_label("Port").fill(str(relay.port))
+        page.get_by_label("Username").fill("ada")
+        page.get_by_label("Password").fill("right horse")
+        page.get_by_label("Default From").fill("desk@example.com")
+        page.get_by_role("button", name="Connect").click()
+
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text("Nothing was saved.")
+        expect(alert).to_contain_text("Suggested: turn on StartTLS, turn off SSL.")
+        alert.get_by_role("link", name="SSL").click()
+        expect(page.get_by_label("SSL", exact=True)).to_be_focused()
+        expect(page.get_by_label("Password")).to_have_value("")
+        expect(page.get_by_label("Address")).to_have_value("127.0.0.1")
+
+        page.get_by_label("SSL", exact=True).uncheck()
+        page.get_by_label("StartTLS", exact=True).check()
+        page.get_by_label("Password").fill("right horse")
+        page.get_by_role("button", name="Connect").click()
+        expect(page.get_by_role("status")).to_contain_text("SMTP is connected.")
+        expect(smtp).to_contain_text("In use")
+        expect(default).not_to_contain_text("In use")
+
+        disconnect = page.get_by_role("button", name="Disconnect")
+        expect(disconnect).to_be_hidden()
+        page.get_by_text("Connected", exact=True).focus()
+        page.keyboard.press("Enter")
+        expect(disconnect).to_be_visible()
+        disconnect.click()
+    expect(page.get_by_role("status")).to_contain_text("Mail leaves through Default sender from now on.")
+    expect(default).to_contain_text("In use")
+
+
+def test_pages_fit_a_phone_and_load_without_help_from_elsewhere(page: Page, installation: Installation) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path in ("/", "/configuration/integrations/", "/configuration/integrations/smtp/", "/no-such-page/"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    assert [url for url in asked if not re.match(re.escape(installation.site), url)] == []

@@ -1,0 +1,34 @@
+"""What is stored of a server's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from integrations.redaction import redact_error, redact_receipt
+from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "expected"),
+    [
+        ("smtp.acme.test:587 does not answer.", Stage.CONNECT, "The relay does not answer."),
+        ("The certificate of SMTP.acme.test:465 has expired", Stage.TLS, "The certificate of the relay has expired"),
+        ("535 user ada failed at smtp.acme.test", Stage.AUTH, "535 user the username failed at the relay"),
+        ("550 no such user ada", Stage.RCPT, "550 no such user ada"),
+        ("mx.smtp.acme.test and smtp.acme.test-2", Stage.DATA, "mx.smtp.acme.test and smtp.acme.test-2"),
+    ],
+)
+def test_an_error_names_neither_relay_nor_at_auth_the_user(text: str, stage: Stage, expected: str) -> None:
+    reply = Reply(535, text)
+    error = TransportError(text, stage=stage, scope=Scope.PROVIDER, reply=reply, refused={"x": reply})
+    redact_error(error, host="smtp.acme.test", user_name="ada")
+    assert (error.text, str(error), error.reply) == (expected, expected, Reply(535, expected))
+    assert "smtp.acme.test " not in error.refused["x"].text + " " or stage == Stage.DATA
+
+
+def test_a_receipt_does_not_name_the_relay() -> None:
+    receipt = Receipt(
+        Reply(250, "queued at smtp.acme.test"), "<1@x>", 1, refused={"b": Reply(550, "ask smtp.acme.test")}
+    )
+    redacted = redact_receipt(receipt, host="smtp.acme.test")
+    assert (redacted.reply.text, redacted.refused["b"].text) == ("queued at the relay", "ask the relay")

@@ -1,0 +1,95 @@
+"""Several processes as one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rootmail.supervisor import StartFailed, Supervisor
+from tests.installation import wait_until
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open(sys.argv[1], "w").write(f"{os.getpid()} {child.pid}")
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(said: list[str]) -> Iterator[Supervisor]:
+    made = Supervisor(say=said.append, environment=os.environ)
+    yield made
+    made.stop()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_starts_again_what_died_and_says_so(supervisor: Supervisor, said: list[str]) -> None:
+    supervisor.start("sleeper", SLEEP)
+    child = supervisor.children[0]
+    first = child.process
+    assert first is not None
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: child.process and child.process.pid != first.pid, seconds=10)
+    supervisor.stopping = True
+    thread.join()
+    assert said == ["sleeper ended (exit code -9), starting it again in 1 s"]
+
+
+def test_pauses_grow_while_it_dies_again_and_again(supervisor: Supervisor, said: list[str]) -> None:
+    supervisor.start("broken", [sys.executable, "-c", "raise SystemExit(3)"])
+    child = supervisor.children[0]
+    for _ in range(3):
+        wait_until(lambda: child.process and child.process.poll() is not None)
+        supervisor._look_after(child)
+        child.restart_at = 0
+        supervisor._look_after(child)
+    assert [line.rpartition(" in ")[2] for line in said] == ["1 s", "2 s", "4 s"]
+
+
+def test_a_child_that_never_runs_fails_the_start(supervisor: Supervisor) -> None:
+    supervisor.start("broken", [sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(StartFailed, match="broken ended at once"):
+        supervisor.wait_until(lambda: False, seconds=10, what="It")
+
+
+def test_what_does_not_answer_in_time_fails_the_start(supervisor: Supervisor) -> None:
+    supervisor.start("sleeper", SLEEP)
+    with pytest.raises(StartFailed, match="The site did not answer within 0 seconds"):
+        supervisor.wait_until(lambda: False, seconds=0.2, what="The site")
+
+
+def test_stopping_ends_even_what_does_not_listen_and_what_that_had_started(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rootmail.supervisor.STOP_SECONDS", 0.5)
+    note = tmp_path / "pids"
+    supervisor.start("first", SLEEP)
+    supervisor.start("stubborn", [sys.executable, "-c", STUBBORN, str(note)])
+    wait_until(lambda: note.exists() and len(note.read_text().split()) == 2)
+    pids = [int(pid) for pid in note.read_text().split()]
+    first = supervisor.children[0].process
+    supervisor.stop()
+    assert first is not None
+    assert [alive(pid) for pid in (*pids, first.pid)] == [False, False, False]
