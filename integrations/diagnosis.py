@@ -82,12 +82,16 @@ class Recorder:
 
 
 def diagnose_smtp(settings: SmtpSettings, *, sender: str) -> Diagnosis:
-    """Go through the whole conversation up to MAIL FROM; no mail is sent."""
+    """Go through the whole conversation up to MAIL FROM; no mail is sent.
+
+    Without a `sender` the conversation ends before it: every action may name its own From.
+    """
     recorder = Recorder()
     session = SmtpSession(settings, clock=Clock(settings.total_seconds))
     try:
         session.open(lambda name, act: recorder.take(name, act, detail=lambda: session.detail))
-        recorder.take("mail", lambda: _mail_from(session, sender=sender))
+        if sender:
+            recorder.take("mail", lambda: _mail_from(session, sender=sender))
         recorder.take("quit", session.quit)
         hint = _success_hint(session)
     except TransportError as error:

@@ -264,6 +264,16 @@ def test_a_sender_that_is_no_address() -> None:
         assert finding(check(relay, sender="nobody", **CLEAR)) == (False, "mail", "default_from", {})
 
 
+def test_without_a_from_the_check_ends_before_it() -> None:
+    """Every action may name its own From; the connection is good all the same."""
+    with FakeRelay() as relay:
+        found = check(relay, sender="", **CLEAR)
+    assert (found.ok, [step.name for step in found.steps]) == (
+        True,
+        ["resolve", "connect", "greeting", "ehlo", "quit"],
+    )
+
+
 def test_a_connection_that_breaks_blames_no_field() -> None:
     with FakeRelay(drop=["MAIL"]) as relay:
         assert finding(check(relay, **CLEAR)) == (False, "mail", "", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from email.header import Header
 from email.message import EmailMessage
 from typing import Any
 
@@ -348,3 +349,14 @@ def test_asking_for_scopes_never_leaves_an_outcome_unknown(status: int, body: st
     with FakeSendGrid(answer=(status, body, {})) as fake, pytest.raises(TransportError) as caught:
         transport_to(fake).scopes()
     assert not caught.value.outcome_unknown
+
+
+def test_a_long_name_comes_through_unbroken() -> None:
+    """It takes two encoded words, and what stands between them is no part of it (RFC 2047, section 6.2)."""
+    name = "インシデント対応チーム・東京オフィス・当番"
+    folded = Header(name, "utf-8").encode(linesep="\r\n")
+    assert folded.count("=?") == 2
+    head = f"From: {folded} <desk@example.com>\r\nTo: {folded}\r\n <a@example.org>\r\nSubject: s\r\n\r\n"
+    document, _ = payload(Submission("desk@example.com", ("a@example.org",), head.encode() + b"x\r\n"))
+    assert document["from"] == {"email": "desk@example.com", "name": name}
+    assert document["personalizations"] == [{"to": [{"email": "a@example.org", "name": name}]}]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integrations.transports import network
+from integrations.transports import envelope, network
 from integrations.transports.base import Receipt, Reply, Scope, Stage, Submission, TransportError
 from integrations.transports.smtp import SmtpSettings, SmtpTransport, TlsMode
 from integrations.transports.tls import client_context
@@ -681,3 +681,13 @@ def test_a_mail_cannot_end_itself(content: bytes, arrives: bytes) -> None:
         send(relay, mail(content=content))
     assert [accepted.content for accepted in relay.ledger] == [arrives]
     assert relay.transcript[-2:] == [f"({len(arrives)} bytes)", "QUIT"]
+
+
+@pytest.mark.parametrize("address", ["a@x.test,b@x.test", "a@b@x.test", "a b@x.test", "<a@x.test", "a@x.test\r\nDATA"])
+def test_one_address_never_becomes_two_nor_a_command(address: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        envelope.wire_address(address)
+
+
+def test_a_quoted_local_part_may_hold_them() -> None:
+    assert envelope.wire_address('"a@b,c"@x.test') == '"a@b,c"@x.test'

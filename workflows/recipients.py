@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import idna
+
 # What other systems print where they have no address.
 NOTHING = {"", "none", "nil", "null"}
 LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -64,8 +66,8 @@ def is_address(text: str) -> bool:
 def ascii_domain(domain: str) -> str:
     """Return the domain as it goes over the wire, or nothing when no name server could know it."""
     try:
-        return domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
+        return (domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")).lower()
+    except idna.IDNAError:
         return ""
 
 

@@ -23,7 +23,10 @@ def wire_address(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not (local and at and domain):
         raise ValueError(f"{address!r} is not an e-mail address")
-    if not address.isprintable() or any(sign in address for sign in " <>"):
+    is_quoted = len(local) > 2 and local[0] == local[-1] == '"'
+    if not address.isprintable() or any(sign in address for sign in (" <>" if is_quoted else " <>,")):
+        raise ValueError(f"{address!r} has characters that an address must not have")
+    if "@" in local and not is_quoted:
         raise ValueError(f"{address!r} has characters that an address must not have")
     return f"{local}@{ascii_domain(domain)}"
 

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from email import policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from email.utils import getaddresses
@@ -70,8 +71,8 @@ def _recipients(submission: Submission) -> tuple[dict[str, str], dict[str, Reply
 def _personalizations(message: EmailMessage, *, recipients: Mapping[str, str]) -> list[Json]:
     """Sort the due recipients into to, cc and bcc; each needs a `to`, and nobody may learn of a bcc."""
     due = dict(recipients)
-    to = _take(message.get_all("To", []), due=due)
-    cc = _take(message.get_all("Cc", []), due=due)
+    to = _take(_raw(message, "To"), due=due)
+    cc = _take(_raw(message, "Cc"), due=due)
     bcc = [{"email": address} for address in due.values()]
     if not to and cc:
         to, cc = cc[:1], cc[1:]
@@ -81,7 +82,7 @@ def _personalizations(message: EmailMessage, *, recipients: Mapping[str, str]) -
     return [{kind: people for kind, people in groups.items() if people}]
 
 
-def _take(headers: Iterable[Any], *, due: dict[str, str]) -> list[Json]:
+def _take(headers: Iterable[str], *, due: dict[str, str]) -> list[Json]:
     """Take the people named in these headers out of those who are due."""
     people = []
     for name, address in _people(headers):
@@ -91,7 +92,7 @@ def _take(headers: Iterable[Any], *, due: dict[str, str]) -> list[Json]:
     return people
 
 
-def _people(headers: Iterable[Any]) -> list[tuple[str, str]]:
+def _people(headers: Iterable[str]) -> list[tuple[str, str]]:
     """Return (name, address for the wire); what cannot be read is left out."""
     people = []
     for name, address in _named(headers):
@@ -102,13 +103,17 @@ def _people(headers: Iterable[Any]) -> list[tuple[str, str]]:
     return people
 
 
-def _named(headers: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    for header in headers:
-        addresses = getattr(header, "addresses", None)
-        if addresses is None:
-            yield from getaddresses([str(header)])
-        else:
-            yield from ((address.display_name, address.addr_spec) for address in addresses)
+def _raw(message: EmailMessage, name: str) -> list[str]:
+    """Return the fields of this name as they stand in the message, unfolded."""
+    found = [str(value) for field, value in message.raw_items() if field.lower() == name.lower()]
+    texts = [value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for value in found]
+    return [re.sub(r"\r?\n(?=[ \t])", "", text) for text in texts]
+
+
+def _named(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
+    # Not the parsed header's names: Python puts a blank between two encoded words, against RFC 2047 section 6.2.
+    for name, address in getaddresses(headers):
+        yield str(make_header(decode_header(name))), address
 
 
 def _person(name: str, *, email: str) -> Json:
@@ -118,7 +123,7 @@ def _person(name: str, *, email: str) -> Json:
 
 
 def _sender(message: EmailMessage, *, submission: Submission) -> Json:
-    people = _people(message.get_all("From", [])) or [("", envelope.wire_sender(submission.sender))]
+    people = _people(_raw(message, "From")) or [("", envelope.wire_sender(submission.sender))]
     name, email = people[0]
     if not email.isascii():
         raise envelope.unfit(f"SendGrid takes no sender with letters beyond ASCII: {email}", enhanced="5.6.7")
@@ -126,7 +131,7 @@ def _sender(message: EmailMessage, *, submission: Submission) -> Json:
 
 
 def _reply_to(message: EmailMessage) -> Json:
-    people = [_person(name, email=email) for name, email in _people(message.get_all("Reply-To", []))]
+    people = [_person(name, email=email) for name, email in _people(_raw(message, "Reply-To"))]
     if len(people) > 1:
         return {"reply_to_list": people}
     return {"reply_to": people[0]} if people else {}

@@ -53,7 +53,7 @@ class Command(BaseCommand):
         found = services.diagnose(services.demand_connected(kind))
         self._report(found, as_json=options["json"])
         if not found.ok:
-            sys.exit(1)
+            raise CommandError(found.cause)
 
     def disconnect(self, kind: str, options: dict[str, Any]) -> None:
         if not services.disconnect(kind, actor=audit.COMMAND_LINE):
