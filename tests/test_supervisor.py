@@ -92,4 +92,4 @@ def test_stopping_ends_even_what_does_not_listen_and_what_that_had_started(
     first = supervisor.children[0].process
     supervisor.stop()
     assert first is not None
-    assert [alive(pid) for pid in (*pids, first.pid)] == [False, False, False]
+    wait_until(lambda: not any(alive(pid) for pid in (*pids, first.pid)), seconds=5, what="the end of all three")
