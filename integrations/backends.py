@@ -94,7 +94,7 @@ def _submission(message: EmailMessage, sender: Sender) -> Submission:
     return Submission(
         sender=sender.mailbox.address,
         recipients=tuple(_address(recipient) for recipient in message.recipients()),
-        content=with_sender(message.message().as_bytes(linesep="\r\n"), sender),  # type: ignore[call-arg]
+        content=with_sender(message.message().as_bytes(), sender),
     )
 
 

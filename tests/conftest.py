@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -46,7 +47,10 @@ def _quick_settings(settings: Any) -> None:
 @pytest.fixture
 def live_router(settings: Any, tmp_path: Any) -> Any:
     """Put our e-mail backend back: Django swaps in one that sends nothing. The default sender writes to a folder."""
-    settings.EMAIL_BACKEND = settings.EMAIL_ROUTER
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": settings.EMAIL_ROUTER}}
+    else:
+        settings.EMAIL_BACKEND = settings.EMAIL_ROUTER
     outbox = tmp_path / "outbox"
     settings.DEFAULT_SENDER_URL = f"file://{outbox}"
     return outbox

@@ -14,10 +14,12 @@ def ids(found: list[Any]) -> list[str]:
     return [message.id for message in found]
 
 
+@pytest.mark.django_db  # Django 6 looks at the database, too
 def test_the_installation_as_it_comes_is_fine() -> None:
     assert [message for message in run_checks() if message.id.startswith("integrations.")] == []
 
 
+@pytest.mark.django_db
 def test_both_checks_are_registered(settings: Any) -> None:
     settings.FERNET_KEYS = []
     settings.DEFAULT_SENDER_URL = settings.DEFAULT_FROM_EMAIL = "nonsense"

@@ -224,7 +224,7 @@ def test_an_error_names_the_line_and_the_culprit(source: str, message: str, line
 def test_wrong_or_greedy_templates_end_soon_with_an_error(source: str) -> None:
     started = time.monotonic()
     error(source)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30, "without the limits it takes minutes"
 
 
 def test_stops_at_the_deadline() -> None:
