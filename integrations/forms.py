@@ -21,6 +21,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
     """A model form that leaves validation of the whole to the service, and keeps a stored secret untouched."""
 
     secret = ""
+    when_stored = "Stored. Leave it blank to keep it."
     skip_check = forms.BooleanField(
         label="Connect without the check",
         required=False,
@@ -33,7 +34,9 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields[self.secret].required = False
         self.has_stored_secret = bool(self.initial.pop(self.secret, None))
         if self.has_stored_secret:
-            self.fields[self.secret].help_text = "Stored. Leave it blank to keep it."
+            self.fields[self.secret].help_text = self.when_stored
+        if self.is_bound and self.data.get(self.secret):  # shown again only because something was wrong
+            self.fields[self.secret].help_text = "What you typed is not kept: enter it again."
 
     def _post_clean(self) -> None:
         """Validate in `services.connect`, against the stored row; a ModelForm would write into it first."""
@@ -56,6 +59,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
 
 class SmtpForm(IntegrationForm):
     secret = "password"  # noqa: S105 (the name of a field)
+    when_stored = "Stored. Leave it blank to keep it, unless you change Address, Port or anything about TLS."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,6 +100,10 @@ class HttpsAddress(forms.URLField):
 
 class SendGridForm(IntegrationForm):
     secret = "api_key"  # noqa: S105 (the name of a field)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["api_key"].required = not self.has_stored_secret
 
     class Meta:
         model = SendGridIntegration

@@ -23,7 +23,8 @@ class Integration(models.Model):
         max_length=320,
         blank=True,
         validators=[validate_mailbox],
-        help_text="Used where an action leaves From blank, for example Incident Desk <incidents@example.com>.",
+        help_text="Used where an action leaves From blank, for example Incident Desk <incidents@example.com>. "
+        "Without it such actions fail, unless the username is an address.",
     )
 
     class Meta:

@@ -137,6 +137,14 @@ def default_sender() -> Mailbox:
     return parse_mailbox(settings.DEFAULT_FROM_EMAIL)
 
 
+def default_sender_warning() -> str:
+    """Say so where mail of the default sender reaches nobody; '' where it does."""
+    if not settings.DEFAULT_SENDER_URL.startswith("file:"):
+        return ""
+    folder = settings.DEFAULT_SENDER_URL.removeprefix("file://").removeprefix("file:")
+    return f"The default sender only writes files to {folder}, which nobody receives. DEFAULT_SENDER_URL changes that."
+
+
 def through_default_sender(requested: str) -> Sender:
     """The default sender keeps its own address; another From lends its name and becomes Reply-To."""
     own = default_sender()

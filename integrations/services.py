@@ -200,6 +200,17 @@ def _sender_in_use(row: SmtpIntegration) -> str:
     return sender.mailbox.address
 
 
+def after_connect(kind: str) -> tuple[str, str]:
+    """Return what an admin should hear after Connect: what is in force now, and a warning or ''."""
+    row, first = demand_connected(kind), in_force()
+    label = str(row._meta.verbose_name)
+    said = f"{label} is connected. The next mail leaves through it."
+    if first.name != kind:
+        said = f"{label} is connected. Mail still leaves through {first.label}: disconnect that to use {label}."
+    sender = row.default_from or (_sender_in_use(row) if isinstance(row, SmtpIntegration) else "")
+    return said, "" if sender else "Actions that leave From blank will fail until you fill in 'Default From'."
+
+
 def disconnect(kind: str, *, actor: str) -> bool:
     """Take an integration out of force and erase its credentials. Returns whether it was connected."""
     erased = {"smtp": {"user_name": None, "password": None}, "sendgrid": {"api_key": None}}[kind]
@@ -219,6 +230,7 @@ class Card:
     connected: bool
     in_force: bool
     detail: str
+    warning: str = ""
     row: Any = None
 
 
@@ -235,11 +247,12 @@ def cards() -> list[Card]:
 
 def _card(provider: providers.Provider, *, in_force: bool) -> Card:
     if provider.name not in KINDS:
-        return Card(provider, connected=True, in_force=in_force, detail=str(senders.default_sender()))
+        warning = senders.default_sender_warning()
+        return Card(provider, connected=True, in_force=in_force, detail=str(senders.default_sender()), warning=warning)
     try:
         row = KINDS[provider.name]._default_manager.filter(connected=True).first()
     except Undecryptable as error:
-        return Card(provider, connected=True, in_force=in_force, detail=str(error))
+        return Card(provider, connected=True, in_force=in_force, detail="", warning=str(error))
     return Card(provider, connected=bool(row), in_force=in_force, detail=_summary(row), row=row)
 
 

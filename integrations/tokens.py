@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
@@ -21,6 +22,8 @@ def create(name: str, *, scopes: Collection[str], actor: str) -> str:
     """Make a token and return it; it cannot be read again. Raises ValidationError on a taken name."""
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(name=name, digest=_digest(token), scopes=sorted(set(scopes)))
+    if ApiToken.objects.filter(name=name).exists():
+        raise ValidationError({"name": f"There is a token named '{name}'. None can be read again: take another name."})
     row.full_clean()
     with transaction.atomic():
         row.save()

@@ -47,12 +47,19 @@ def setup(request: HttpRequest, kind: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         found = _connect(request, kind, form)
         if not form.errors:
-            messages.success(request, f"{_label(kind)} is connected. The next mail leaves through it.")
-            return redirect("integrations")
+            return _connected(request, kind)
     context = {"form": form, "kind": kind, "label": _label(kind), "connected": services.is_connected(kind)}
     context |= {"diagnosis": found, "problem": services.problem(kind)}
     context["suggestion"] = form.in_words(found.proposal) if found else ""
     return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
+
+
+def _connected(request: HttpRequest, kind: str) -> HttpResponse:
+    said, warning = services.after_connect(kind)
+    messages.success(request, said)
+    if warning:
+        messages.warning(request, warning)
+    return redirect("integrations")
 
 
 def _connect(request: HttpRequest, kind: str, form: IntegrationForm) -> Any:

@@ -28,6 +28,7 @@ class Child:
 
     name: str
     command: Sequence[str]
+    files: Sequence[int] = ()
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
@@ -43,8 +44,9 @@ class Supervisor:
     children: list[Child] = field(default_factory=list)
     stopping: bool = False
 
-    def start(self, name: str, command: Sequence[str]) -> None:
-        child = Child(name, command)
+    def start(self, name: str, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
+        """Start a child; it inherits the open `files` (descriptors), and so does each one that follows it."""
+        child = Child(name, command, files)
         self.children.append(child)
         self._spawn(child)
 
@@ -58,8 +60,9 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         # A session of its own: the terminal's Ctrl-C reaches us alone, and we stop the others in order.
         child.process = subprocess.Popen(  # noqa: S603 (commands of our own)
-            child.command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid())
-        )
+            child.command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid()),
+            pass_fds=child.files,
+        )  # fmt: skip
         child.started_at = time.monotonic()
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:

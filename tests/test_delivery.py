@@ -73,6 +73,7 @@ def test_an_accepted_mail_completes_its_run(smtp: SmtpIntegration, relay: FakeRe
         "triggered_at": 0,
         "accepted_at": 0,
         "reason": None,
+        "warnings": [],
         "recipients": [
             {"address": f"{one}@example.org", "kind": kind, "state": "accepted"}
             | {"code": 250, "enhanced_code": "2.0.0", "reply": "queued as 1"}

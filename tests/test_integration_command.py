@@ -26,6 +26,9 @@ from .fake_sendgrid import FakeSendGrid
 Manage = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+IN_FORCE = {"connected": "smtp", "in_force": "smtp"}
+
+
 @pytest.fixture
 def manage(tmp_path: Path) -> Manage:
     """Return a function that runs manage.py in an installation of its own."""
@@ -79,7 +82,7 @@ def test_a_whole_life_in_real_processes(manage: Manage, relay: FakeRelay) -> Non
     assert refused.stderr == "CommandError: Nothing was saved. --no-check connects all the same.\n"
 
     connected = manage(*connect, "--json", stdin="right horse\n")
-    assert (connected.returncode, json.loads(connected.stdout), connected.stderr) == (0, {"connected": "smtp"}, "")
+    assert (connected.returncode, json.loads(connected.stdout), connected.stderr) == (0, IN_FORCE, "")
 
     checked = manage("integration", "check", "smtp", "--json")
     assert (checked.returncode, json.loads(checked.stdout)["ok"], checked.stderr) == (0, True, "")
@@ -146,7 +149,7 @@ def test_every_option_of_smtp(tmp_path: Path, stdin: Callable[[str], None]) -> N
     words += ["--authentication", "cram_md5", "--enable-starttls", "--no-enable-starttls-auto", "--no-ssl"]
     words += ["--openssl-verify-mode", "peer", "--ca-file", str(ca_file), "--allow-clear-text-auth"]
     words += ["--default-from", "Desk <desk@example.com>", "--no-check"]
-    assert said("integration", "connect", "smtp", *words) == "smtp is connected.\n"
+    assert said("integration", "connect", "smtp", *words) == "SMTP is connected. The next mail leaves through it.\n"
     row = SmtpIntegration.objects.get()
     assert {name: getattr(row, name) for name in FIELDS} == {
         "address": "relay.test",
@@ -184,7 +187,7 @@ def test_what_is_not_named_has_its_documented_default() -> None:
 def test_every_option_of_sendgrid(sendgrid_api: FakeSendGrid, stdin: Callable[[str], None]) -> None:
     stdin("SG.key\n")
     words = ["--api-key-stdin", "--base-url", sendgrid_api.base_url, "--default-from", "desk@example.com"]
-    assert document("integration", "connect", "sendgrid", *words) == {"connected": "sendgrid"}
+    assert document("integration", "connect", "sendgrid", *words) == {"connected": "sendgrid", "in_force": "sendgrid"}
     row = SendGridIntegration.objects.get()
     assert (row.api_key, row.base_url, row.default_from) == ("SG.key", sendgrid_api.base_url, "desk@example.com")
     assert sendgrid_api.requests == ["GET /v3/scopes"]

@@ -140,7 +140,9 @@ def test_an_edit_shows_what_is_stored_and_keeps_the_password(as_admin: Client, s
     assert f'value="{smtp.port}"' in control(answer, "port")
     assert 'value="127.0.0.1"' in control(answer, "address")
     assert 'value="user"' in control(answer, "user_name")
-    assert "Stored. Leave it blank to keep it." in text_of(answer)
+    assert "Stored. Leave it blank to keep it, unless you change Address, Port or anything about TLS." in text_of(
+        answer
+    )
     assert '<button type="submit">Save</button>' in text_of(answer)
     entered = {
         "address": "127.0.0.1",

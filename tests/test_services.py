@@ -457,7 +457,38 @@ def test_an_unreadable_row_still_has_its_card_and_is_in_force() -> None:
     lose_key_of(SmtpIntegration.objects.get(), "password")
     [card, *_] = services.cards()
     assert (card.connected, card.in_force, card.row) == (True, True, None)
-    assert card.detail.startswith("The stored Password of SMTP cannot be decrypted.")
+    assert card.warning.startswith("The stored Password of SMTP cannot be decrypted.")
+
+
+def test_after_connect_it_says_what_is_in_force_now() -> None:
+    connect("sendgrid", SENDGRID)
+    assert services.after_connect("sendgrid") == ("SendGrid is connected. The next mail leaves through it.", "")
+    connect("smtp", SMTP)
+    said = "SendGrid is connected. Mail still leaves through SMTP: disconnect that to use SendGrid."
+    assert services.after_connect("sendgrid") == (said, "")
+
+
+def test_after_connect_it_warns_where_a_blank_from_would_fail() -> None:
+    connect("smtp", SMTP | {"default_from": "", "user_name": "ada"})
+    warning = "Actions that leave From blank will fail until you fill in 'Default From'."
+    assert services.after_connect("smtp")[1] == warning
+    connect("smtp", SMTP | {"default_from": "", "user_name": "ada@example.com"})
+    assert services.after_connect("smtp")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "warning"),
+    [
+        ("smtp://relay.test", ""),
+        ("file:///srv/outbox", "The default sender only writes files to /srv/outbox, which nobody receives."),
+    ],
+)
+def test_the_card_of_the_default_sender_says_when_nobody_receives_its_mail(
+    settings: Any, url: str, warning: str
+) -> None:
+    settings.DEFAULT_SENDER_URL = url
+    assert services.cards()[-1].warning.startswith(warning)
+    assert bool(services.cards()[-1].warning) == bool(warning)
 
 
 def test_what_is_not_connected_cannot_be_checked() -> None:

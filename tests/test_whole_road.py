@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from tests.fake_relay import FakeRelay, authority_pem
 from tests.fake_sendgrid import FakeSendGrid
-from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
+from tests.installation import EXAMPLES, ROOT, Installation, fresh_postgres, from_environment, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -185,3 +187,18 @@ def test_a_second_installation_on_the_same_folder_is_refused(embedded: Installat
     )  # fmt: skip
     assert done.returncode == 1
     assert "rootmail runs already with the state in" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("bind", "complaint"),
+    [("", "cannot listen on"), ("8000", "takes ADDRESS:PORT"), ("127.0.0.1:http", "takes ADDRESS:PORT")],
+)
+def test_up_says_so_when_it_cannot_listen(tmp_path: Path, bind: str, complaint: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "up", "--bind", bind or f"127.0.0.1:{other.getsockname()[1]}"],
+            cwd=ROOT, env=Installation(tmp_path).environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr

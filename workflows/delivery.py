@@ -130,7 +130,7 @@ def record_error(delivery: Delivery, error: TransportError) -> datetime | None:
         states={address: _refused(reply) for address, reply in error.refused.items()},
         said=error.refused or _said_to_all(delivery, error),
         delay=_delay(delivery, error),
-        reason=error.text,
+        reason="" if error.refused else error.text,  # then each recipient says its own
     )
     reply = Reply(error.code, error.text, error.enhanced_code)
     return record(
@@ -187,7 +187,7 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> datetime |
     due = _next_attempt(delivery, outcome)
     recipients = _new_states(delivery, outcome, ended=due is None)
     state = _new_state(recipients, outcome, ended=due is None)
-    values: dict[str, Any] = {"state": state, "reason": outcome.reason or _refusals(recipients)}
+    values: dict[str, Any] = {"state": state, "reason": outcome.reason or _without_the_mail(delivery)}
     values |= {"provider": attempt.provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
     if outcome.name == Attempt.Outcome.ACCEPTED:
         values["accepted_at"] = attempt.at
@@ -234,9 +234,9 @@ def _new_state(tried: list[Recipient], outcome: Outcome, *, ended: bool) -> str:
     return Delivery.State.ACCEPTED if Recipient.State.ACCEPTED in states else Delivery.State.FAILED
 
 
-def _refusals(recipients: Iterable[Recipient]) -> str:
-    """Say who did not get the mail, and why, in the server's words."""
-    without = [row for row in recipients if row.state != Recipient.State.ACCEPTED]
+def _without_the_mail(delivery: Delivery) -> str:
+    """Say who did not get the mail, in this attempt or before, and why, in the server's words."""
+    without = [row for row in delivery.recipients.all() if row.state != Recipient.State.ACCEPTED]
     return "; ".join(f"{row.address} {row.state}: {row.said}" for row in without)
 
 

@@ -177,6 +177,7 @@ def _delivery(row: Delivery) -> dict[str, Any]:
         "triggered_at": _time(row.triggered_at),
         "accepted_at": _time(row.accepted_at),
         "reason": row.reason or None,
+        "warnings": row.warnings,
         "recipients": [_recipient(recipient) for recipient in row.recipients.all()],
         "attempts": [_attempt(attempt) for attempt in row.attempts.all()],
     }

@@ -8,8 +8,10 @@ from django.db.models import Q
 
 from .ids import new_id
 from .validators import (
+    validate_body,
     validate_conditions,
     validate_slug,
+    validate_template,
     validate_templates,
     validate_triggers,
     validate_visible_sender,
@@ -55,9 +57,9 @@ class Action(models.Model):
     cc = models.JSONField(default=list, blank=True, validators=[validate_templates])
     bcc = models.JSONField(default=list, blank=True, validators=[validate_templates])
     sender = models.CharField(max_length=500, blank=True, validators=[validate_visible_sender])
-    subject = models.TextField()
-    preheader = models.TextField(blank=True)
-    body = models.TextField()
+    subject = models.TextField(validators=[validate_template])
+    preheader = models.TextField(blank=True, validators=[validate_template])
+    body = models.TextField(validators=[validate_body])
     include_header = models.BooleanField(default=True)
     include_footer = models.BooleanField(default=True)
     custom_logo_url = models.CharField(

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from integrations import senders
 
-from . import conditions, events, schedule
+from . import conditions, events, liquid, schedule
 
 _SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")
 SHORTEST_WAIT = timedelta(seconds=10)
@@ -78,13 +78,33 @@ def validate_wait(value: str) -> None:
 def validate_templates(value: Any) -> None:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValidationError('Enter a list of texts, for example ["oncall@example.com"].')
+    for item in value:
+        _validate_liquid(item, kind=liquid.Kind.LIST)
+
+
+def validate_template(value: str) -> None:
+    _validate_liquid(value, kind=liquid.Kind.PLAIN)
+
+
+def validate_body(value: str) -> None:
+    _validate_liquid(value, kind=liquid.Kind.BODY)
+
+
+def _validate_liquid(source: str, *, kind: liquid.Kind) -> None:
+    """Refuse now what could not be filled in with any event; a filter is looked up when it is used."""
+    try:
+        liquid.compiled(source, kind)
+    except liquid.TemplateError as error:
+        place = f"Line {error.line}: " if error.line else ""
+        raise ValidationError(f"{place}{error}") from error
 
 
 def validate_visible_sender(value: str) -> None:
     """Refuse a reserved From where it can be seen without an event; templates are checked when they render."""
     if "{{" in value or "{%" in value:
-        return
+        return _validate_liquid(value, kind=liquid.Kind.LIST)
     try:
         senders.refuse_reserved(value)
     except senders.SenderError as error:
         raise ValidationError(str(error)) from error
+    return None

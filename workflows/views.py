@@ -7,6 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from integrations import senders
+
 from .models import Delivery, Workflow
 
 SHOWN = 50
@@ -23,4 +25,6 @@ def deliveries(request: HttpRequest) -> HttpResponse:
         .order_by("-pk")[:SHOWN]
     )
     context = {"deliveries": newest, "shown": SHOWN, "workflows": Workflow.objects.filter(enabled=True).count()}
+    if any(delivery.provider == "default" for delivery in newest):
+        context["warning"] = senders.default_sender_warning()
     return render(request, "workflows/deliveries.html", context)

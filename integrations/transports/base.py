@@ -61,6 +61,11 @@ class Reply:
     def permanent(self) -> bool:
         return (self.enhanced[:1] or str(self.code)[:1]) == "5"
 
+    @property
+    def quote(self) -> str:
+        """The server's words for a sentence of ours: without their own full stop."""
+        return str(self).rstrip(". ")
+
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
 

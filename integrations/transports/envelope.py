@@ -64,7 +64,7 @@ def all_refused(refused: Mapping[str, Reply]) -> TransportError:
     replies = transient or list(refused.values())
     waits = [wait for reply in transient if (wait := stated_wait(reply.text)) is not None]
     return TransportError(
-        f"Every recipient was refused: {_listed(refused)}",
+        f"No recipient was accepted in this attempt: {_listed(refused)}",
         stage=Stage.RCPT,
         scope=Scope.RECIPIENT,
         permanent=not transient,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from typing import TYPE_CHECKING
 
 from .base import Reply, Scope, Stage, TransportError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 MECHANISMS = {"plain": "PLAIN", "login": "LOGIN", "cram_md5": "CRAM-MD5"}
 SAFE_IN_CLEAR = frozenset({"CRAM-MD5"})  # the password itself does not go over the wire
+TLS_PORTS = {465: "465 with 'SSL'", 587: "587 with 'StartTLS'"}
+# Google and Yahoo say it with 534 5.7.9, Apple with 535: the words are what they have in common.
+_APP_PASSWORD = re.compile(r"\bapp(?:lication)?(?:[- ]specific)?[- ]password", re.I)
 
 
 def authenticate(session: SmtpSession) -> Reply:
@@ -34,27 +38,50 @@ def offered(session: SmtpSession) -> list[str]:
 
 def _check_offer(session: SmtpSession, *, mechanism: str) -> None:
     names = list(dict.fromkeys(offered(session)))
-    if mechanism in names:
-        return
-    if names:
-        raise _failed(
-            session, f"The relay does not offer {mechanism}. It offers {', '.join(names)}: choose one of them."
+    if mechanism not in names:
+        raise _failed(session, _other_offer(names, mechanism=mechanism) if names else _no_offer(session))
+
+
+def _other_offer(names: list[str], *, mechanism: str) -> str:
+    known = [name for name in names if name in MECHANISMS.values()]
+    if not known:
+        return (
+            f"The relay offers {', '.join(names)}, and none of these is supported yet. "
+            f"Use a relay that offers {', '.join(MECHANISMS.values())}, or remove the username."
         )
-    if not session.tls:
-        raise _failed(
-            session, "The relay offers no authentication without TLS. Turn on 'StartTLS', or remove the username."
-        )
-    raise _failed(session, "The relay offers no authentication. Remove the username, or use another port.")
+    choice = "choose one of them" if known[1:] else "choose it"
+    return f"The relay does not offer {mechanism}. It offers {', '.join(known)}: {choice}."
+
+
+def _no_offer(session: SmtpSession) -> str:
+    if session.tls:
+        return "The relay offers no authentication. Remove the username, or use another port."
+    if "starttls" in session.features:
+        return "The relay offers no authentication without TLS. Turn on 'StartTLS', or remove the username."
+    port = session.settings.port
+    return (
+        f"The relay offers neither authentication nor STARTTLS on port {port}. "
+        f"Use another port ({other_ports(port)}), or remove the username."
+    )
 
 
 def _check_protection(session: SmtpSession, *, mechanism: str) -> None:
     if session.tls or mechanism in SAFE_IN_CLEAR or session.settings.allow_clear_text_auth:
         return
-    text = (
-        f"The connection is not encrypted, and {mechanism} would show the password to everybody on the way. "
-        "Turn on 'StartTLS' or 'SSL', or allow credentials without TLS."
-    )
-    raise _failed(session, text)
+    danger = f"The connection is not encrypted, and {mechanism} would show the password to everybody on the way."
+    raise _failed(session, f"{danger} {_way_to_tls(session)}, or turn on 'Allow credentials without TLS'.")
+
+
+def _way_to_tls(session: SmtpSession) -> str:
+    """Say only what this relay can do: EHLO has shown whether STARTTLS is there."""
+    if "starttls" in session.features:
+        return "Turn on 'StartTLS'"
+    port = session.settings.port
+    return f"The relay offers no STARTTLS on port {port}: use another port ({other_ports(port)})"
+
+
+def other_ports(port: int) -> str:
+    return " or ".join(text for number, text in TLS_PORTS.items() if number != port)
 
 
 def _plain(session: SmtpSession) -> Reply:
@@ -103,10 +130,30 @@ _EXCHANGES = {"PLAIN": _plain, "LOGIN": _login, "CRAM-MD5": _cram_md5}
 def _refused(session: SmtpSession, *, reply: Reply) -> TransportError:
     if reply.code == 334:  # its words are no words: another challenge, which may echo what we sent
         reply = Reply(334, "another question")
-    text = f"The relay refused the credentials: {reply}. Check username, password and authentication."
+    return TransportError.from_reply(reply, stage=Stage.AUTH, text=_refusal_text(reply), tls=session.tls)
+
+
+def _refusal_text(reply: Reply) -> str:
+    refused = f"The relay refused the credentials: {reply.quote}."
     if reply.code == 503:
-        text = f"The relay did not take AUTH: {reply}. Remove the username if it needs none."
-    return TransportError.from_reply(reply, stage=Stage.AUTH, text=text, tls=session.tls)
+        return f"The relay did not take AUTH: {reply.quote}. Remove the username if it needs none."
+    if wants_app_password(reply):
+        return f"{refused} Make an app password in the account's settings and enter it here as password."
+    if is_auth_disabled(reply):
+        return (
+            f"SMTP AUTH is disabled for this mailbox or its whole organisation: {reply.quote}. "
+            "Other credentials cannot help. An administrator there has to allow it, or use another relay."
+        )
+    return f"{refused} Check username, password and authentication."
+
+
+def wants_app_password(reply: Reply) -> bool:
+    return bool(_APP_PASSWORD.search(reply.text))
+
+
+def is_auth_disabled(reply: Reply) -> bool:
+    """Tell Microsoft's 5.7.139 for a mailbox that may not log in at all from the one for a wrong password."""
+    return reply.enhanced == "5.7.139" and "incorrect" not in reply.text.lower()
 
 
 def _failed(session: SmtpSession, text: str) -> TransportError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
-from . import network, smtp_auth, tls
+from . import network, smtp_auth, smtp_failures, tls
 from .base import Reply, Scope, Stage, TransportError
 from .network import Address, Clock, ReplyReader
 from .smtp_settings import SmtpSettings, TlsMode
@@ -38,6 +38,7 @@ class SmtpSession:
         self.alive = False
         self.tls = ""
         self.detail = ""  # of the step just taken: what the server did not say itself
+        self.certificate = b""  # the relay's own, in DER form
         # The name is given for form's sake: without it smtplib asks DNS, with no time limit.
         self._smtp = smtplib.SMTP(local_hostname="localhost")
         self._smtp.ehlo_msg = "EHLO"
@@ -112,7 +113,7 @@ class SmtpSession:
 
     def _greeting(self) -> str:
         self.clock.allow(self.settings.reply_seconds)
-        return self._expect(self.hear(Stage.CONNECT, to="the greeting"), stage=Stage.CONNECT, code=220)
+        return self._expect(self.hear(Stage.CONNECT, to=smtp_failures.GREETING), stage=Stage.CONNECT, code=220)
 
     def _starttls(self) -> str:
         """Ask what the relay offers, then encrypt; what was said before TLS counts for nothing."""
@@ -145,13 +146,13 @@ class SmtpSession:
             encrypted = context.wrap_socket(sock, server_hostname=network.ascii_domain(settings.host))
             self._adopt(encrypted)
         self.tls = encrypted.version() or ""
+        self.certificate = encrypted.getpeercert(binary_form=True) or b""
         self.detail = tls.session_summary(encrypted)
         return ""
 
     def _introduce(self) -> str:
         """Say EHLO, unless that was done already and no TLS came between."""
         self._introduction = self._introduction or self._ehlo()
-        self.detail = ", ".join(sorted(self.features)).upper()
         return self._introduction
 
     def _ehlo(self) -> str:
@@ -244,24 +245,12 @@ class SmtpSession:
             raise self._refusal(self._failure_text(cause, stage=stage, to=to), stage) from cause
 
     def _failure_text(self, error: OSError, *, stage: Stage, to: str) -> str:
-        place = self.settings.place
         if stage is Stage.TLS and to != "STARTTLS":
-            return tls.failure_text(error, place=place, host=self.settings.host)
-        if isinstance(error, TimeoutError):
-            return f"{place} did not answer in time to {to}."
-        if isinstance(error, smtplib.SMTPServerDisconnected):
-            return f"{place} closed the connection instead of an answer to {to}."
-        return f"The connection to {place} broke at {to}: {error}"
+            return tls.failure_text(error, place=self.settings.place, host=self.settings.host)
+        return smtp_failures.broken(error, to=to, settings=self.settings)
 
     def _unreachable(self, error: OSError) -> TransportError:
-        place = self.settings.place
-        if isinstance(error, TimeoutError):
-            text = f"{place} does not answer. Check the address and the port, and whether a firewall is between."
-        elif isinstance(error, ConnectionRefusedError):
-            text = f"{place} refuses connections: nothing listens there. Check the address and the port."
-        else:
-            text = f"{place} cannot be reached: {error}"
-        return self._refusal(text, Stage.CONNECT)
+        return self._refusal(smtp_failures.unreachable(error, place=self.settings.place), Stage.CONNECT)
 
     def _refusal(self, text: str, stage: Stage) -> TransportError:
         return TransportError(text, stage=stage, scope=Scope.PROVIDER, tls=self.tls)

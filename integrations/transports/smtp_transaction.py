@@ -115,7 +115,7 @@ class Transaction:
             raise self._unknown(error.text) from error
         if not (_positive(reply) or _negative(reply)):
             self.session.alive = False
-            raise self._unknown(f"The relay answered the final dot with {reply}.")
+            raise self._unknown(f"The relay answered the final dot with {reply.quote}.")
         return reply
 
     def _unknown(self, text: str) -> TransportError:

@@ -86,6 +86,17 @@ def session_summary(sock: ssl.SSLSocket) -> str:
     return ", ".join(word for word in words if word)
 
 
+def names_in(encoded: bytes) -> list[str]:
+    """Return the names and addresses that a certificate was issued for; none where it cannot be read."""
+    try:
+        extensions = x509.load_der_x509_certificate(encoded).extensions
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return []
+    hosts = found.get_values_for_type(x509.DNSName)
+    return [*filter(str.isprintable, hosts), *map(str, found.get_values_for_type(x509.IPAddress))]
+
+
 def _certificate_summary(encoded: bytes) -> str:
     try:
         certificate = x509.load_der_x509_certificate(encoded)

@@ -22,16 +22,27 @@ class Site:
     """Starts and stops the installation; its output goes to `var/up.log`."""
 
     def __init__(self) -> None:
-        port = 8000 if state.is_free(8000) else state.free_port()
-        self.bind = f"127.0.0.1:{port}"
-        self.address = f"http://{self.bind}"
+        self._listen_on(8000 if state.is_free(8000) else state.free_port())
         self.log = settings.ROOTMAIL_VAR / "up.log"
         self.outbox = settings.ROOTMAIL_VAR / "outbox"
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
 
+    def _listen_on(self, port: int) -> None:
+        self.bind = f"127.0.0.1:{port}"
+        self.address = f"http://{self.bind}"
+
     def start(self) -> None:
         """Start and wait until the site answers; raises SiteFailed."""
+        try:
+            self._start()
+        except SiteFailed:
+            if "cannot listen on" not in self.log.read_text(errors="replace"):
+                raise
+            self._listen_on(state.free_port())  # somebody was quicker
+            self._start()
+
+    def _start(self) -> None:
         self._output = self.log.open("wb")
         self._process = subprocess.Popen(  # noqa: S603 (our own command)
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "up", "--bind", self.bind],

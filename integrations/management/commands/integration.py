@@ -47,7 +47,10 @@ class Command(BaseCommand):
         except services.CheckFailed as error:
             self._report(error.diagnosis, as_json=options["json"])
             raise CommandError("Nothing was saved. --no-check connects all the same.") from error
-        self._say(f"{kind} is connected.", {"connected": kind}, options)
+        said, warning = services.after_connect(kind)
+        self._say(said, {"connected": kind, "in_force": services.in_force().name}, options)
+        if warning:
+            self.stderr.write(warning)
 
     def check_it(self, kind: str, options: dict[str, Any]) -> None:
         found = services.diagnose(services.demand_connected(kind))

@@ -6,6 +6,7 @@ import signal
 from contextlib import suppress
 from typing import Any, NoReturn
 
+import httpx
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from rootmail.demo.browser import PageError
@@ -27,7 +28,7 @@ class Command(BaseCommand):
             demonstration.run()
             if not options["once"]:
                 demonstration.leave_running()
-        except (DemonstrationFailed, SiteFailed, PageError) as error:
+        except (DemonstrationFailed, SiteFailed, PageError, httpx.HTTPError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             self._say("\nStopping …")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import http.client
 import os
+import socket
 import sys
 from typing import IO, Any
 
@@ -25,12 +26,11 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=2, help="worker processes that send mail (2)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with _only_one():
-            address = f"http://{options['bind']}"
-            supervisor = Supervisor(say=self._say, environment=_environment(address))
+        with _only_one(), _listen(options["bind"]) as site:
+            supervisor = Supervisor(say=self._say, environment=_environment(f"http://{options['bind']}"))
             supervisor.listen_for_signals()
             try:
-                self._start(supervisor, bind=options["bind"], workers=max(options["workers"], 1))
+                self._start(supervisor, site=site, workers=max(options["workers"], 1))
                 if not supervisor.stopping:
                     self._say(f"rootmail runs at {supervisor.environment['SITE_URL']} (Ctrl-C stops it)")
                 supervisor.run()
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             finally:
                 supervisor.stop()
 
-    def _start(self, supervisor: Supervisor, *, bind: str, workers: int) -> None:
+    def _start(self, supervisor: Supervisor, *, site: socket.socket, workers: int) -> None:
         if settings.EMBEDDED_BROKER:
             self._start_broker(supervisor)
         call_command("migrate", verbosity=0)
@@ -50,8 +50,8 @@ class Command(BaseCommand):
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         supervisor.start("worker", [*celery, "worker", f"--concurrency={workers}", level, *quiet])
         supervisor.start("beat", [*celery, "beat", level, "--pidfile="])
-        supervisor.start("web", _web(bind))
-        supervisor.wait_until(lambda: _answers(bind), seconds=60, what="The site")
+        supervisor.start("web", _web(site), files=[site.fileno()])
+        supervisor.wait_until(lambda: _answers(site), seconds=60, what="The site")
 
     def _start_broker(self, supervisor: Supervisor) -> None:
         url = broker.usable_url(settings.CELERY_BROKER_URL, file=settings.EMBEDDED_BROKER_FILE)
@@ -77,16 +77,33 @@ def _environment(address: str) -> dict[str, str]:
     return {"SITE_URL": address, **os.environ, "DJANGO_SETTINGS_MODULE": "rootmail.settings"}
 
 
-def _web(bind: str) -> list[str]:
-    options = ["--workers=2", "--threads=4", f"--bind={bind}", "--graceful-timeout=10", "--log-level=warning"]
-    return [sys.executable, "-m", "gunicorn", "rootmail.wsgi", *options]
-
-
-def _answers(bind: str) -> bool:
-    """Say whether the site speaks HTTP yet, whatever it says: it may expect another name, or https."""
+def _listen(bind: str) -> socket.socket:
+    """Take the port ourselves: a taken one is noticed at once, and a web process that dies does not lose it."""
     host, _, port = bind.rpartition(":")
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
-    connection = http.client.HTTPConnection(host, int(port), timeout=2)
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=_family(host), backlog=1024)
+    except ValueError as error:
+        raise CommandError(f"--bind takes ADDRESS:PORT, for example 127.0.0.1:8000, not '{bind}'.") from error
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"The site cannot listen on {bind} ({error}). Stop what uses it, or name another one with --bind."
+        ) from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _web(site: socket.socket) -> list[str]:
+    options = ["--workers=2", "--threads=4", "--graceful-timeout=10", "--log-level=warning"]
+    return [sys.executable, "-m", "gunicorn", "rootmail.wsgi", f"--bind=fd://{site.fileno()}", *options]
+
+
+def _answers(site: socket.socket) -> bool:
+    """Say whether the site speaks HTTP yet, whatever it says: it may expect another name, or https."""
+    host, port = site.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", "/login/")
         return connection.getresponse().status < 500

@@ -35,9 +35,11 @@ class Command(BaseCommand):
 
     def _write(self, delivery: Delivery) -> None:
         through = f" through {delivery.provider}" if delivery.provider else ""
-        self.stdout.write(f"{delivery.pk}  {delivery.state}{through}  {delivery.run.workflow.slug}: {delivery.subject}")
-        if delivery.reason:
-            self.stdout.write(f"    {delivery.reason}")
+        named = f"{delivery.run.workflow.slug}, {delivery.action_name}: {delivery.subject}"
+        self.stdout.write(f"{delivery.pk}  {delivery.state}{through}  {named}")
+        for text in [delivery.reason, *delivery.warnings]:
+            if text:
+                self.stdout.write(f"    {text}")
         for recipient in delivery.recipients.all():
             self.stdout.write(
                 f"    {recipient.kind:3}  {recipient.address}  {recipient.state}  {recipient.said}".rstrip()

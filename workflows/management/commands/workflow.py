@@ -62,4 +62,6 @@ class Command(BaseCommand):
             self.stdout.write(str(run.pk))
         for workflow, reason in done.skipped:
             self.stderr.write(f"{workflow.slug}: {reason}")
+        if not (done.runs or done.skipped):
+            self.stderr.write(f"No workflow hears {incoming.name}.")
         return None
