@@ -178,10 +178,9 @@ def _other_mechanism_hint(error: TransportError, *, other: str, session: SmtpSes
 
 def _usable_mechanism(names: list[str], *, session: SmtpSession) -> str:
     """Return another mechanism that the relay offers and this connection allows, or ''."""
-    settings = session.settings
-    protected = bool(session.tls) or settings.allow_clear_text_auth
     for key, name in smtp_auth.MECHANISMS.items():
-        if key != settings.authentication and name in names and (protected or name in smtp_auth.SAFE_IN_CLEAR):
+        chosen = key == session.settings.authentication
+        if not chosen and name in names and smtp_auth.is_protected(session, mechanism=name):
             return key
     return ""
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
+from integrations import diagnosis
 from integrations.diagnosis import Diagnosis, Step, diagnose_sendgrid, diagnose_smtp
 from integrations.transports.sendgrid import SendGridSettings
 from integrations.transports.smtp import SmtpSettings
@@ -59,7 +60,7 @@ def test_a_good_connection_shows_every_step_with_the_relays_own_words() -> None:
     assert details["resolve"] == details["connect"] == "127.0.0.1"
     assert details["tls"].startswith("TLSv1.3, TLS_")
     assert "valid until" in details["tls"]
-    assert details["ehlo"] == "8BITMIME, AUTH, ENHANCEDSTATUSCODES"
+    assert [name for name, detail in details.items() if detail] == ["resolve", "connect", "tls"]
     assert relay.transcript[-3:] == ["MAIL FROM:<a@x.test>", "RSET", "QUIT"]
     assert relay.ledger == []
 
@@ -116,7 +117,20 @@ def test_clear_text_to_a_tls_port(mode: dict[str, Any]) -> None:
 
 def test_silence_in_place_of_a_greeting_is_not_taken_for_tls() -> None:
     with FakeRelay(hang=["CONNECT"]) as relay:
-        assert finding(check(relay, **CLEAR, reply_seconds=0.4)) == (False, "greeting", "port", {})
+        found = check(relay, **CLEAR, reply_seconds=0.4)
+    assert finding(found) == (False, "greeting", "port", {})
+    assert found.cause == (
+        f"127.0.0.1:{relay.port} sent no greeting within 0.4 s. "
+        "Is this an SMTP port? Check the port, and whether a firewall is between."
+    )
+
+
+def test_nobody_waits_for_a_silent_relay_as_long_as_a_mail_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert diagnosis.REPLY_SECONDS == 10
+    monkeypatch.setattr(diagnosis, "REPLY_SECONDS", 0.3)
+    with FakeRelay(hang=["CONNECT"]) as relay:
+        assert "within 0.3 s" in check(relay, **CLEAR, reply_seconds=30).cause
+        assert "within 0.2 s" in check(relay, **CLEAR, reply_seconds=0.2).cause
 
 
 def test_a_greeting_that_refuses_us_is_quoted() -> None:
@@ -144,7 +158,7 @@ def expired_certificate() -> trustme.LeafCert:
     ("leaf", "known", "field", "words"),
     [
         (certificate("localhost"), False, "ca_certificates", "comes from a CA that this machine does not know"),
-        (certificate("other.test"), True, "openssl_verify_mode", "was not issued for localhost"),
+        (certificate("mail.other.test", "192.0.2.7"), True, "address", "for mail.other.test, 192.0.2.7, not for loc"),
         (expired_certificate(), True, "openssl_verify_mode", "has expired"),
     ],
     ids=["unknown issuer", "wrong host", "expired"],
@@ -173,7 +187,7 @@ def test_ca_certificates_that_cannot_be_read_are_the_fault() -> None:
     [
         (("LOGIN",), "plain", {"authentication": "login"}),
         (("PLAIN", "LOGIN"), "cram_md5", {"authentication": "plain"}),
-        (("XOAUTH2",), "plain", {}),
+        (("XOAUTH2", "LOGIN"), "plain", {"authentication": "login"}),
     ],
 )
 def test_proposes_a_mechanism_that_is_offered(
@@ -182,6 +196,35 @@ def test_proposes_a_mechanism_that_is_offered(
     with FakeRelay(tls="implicit", mechanisms=mechanisms, **ACCOUNT) as relay:
         found = check(relay, ssl=True, authentication=authentication, **LOGIN)
     assert finding(found) == (False, "auth", "authentication", proposal)
+
+
+def test_a_relay_with_mechanisms_that_we_do_not_have_offers_no_choice() -> None:
+    with FakeRelay(tls="implicit", mechanisms=("XOAUTH2", "OAUTHBEARER"), **ACCOUNT) as relay:
+        found = check(relay, ssl=True, **LOGIN)
+    assert finding(found) == (False, "auth", "address", {})
+    assert found.cause == (
+        "The relay offers XOAUTH2, OAUTHBEARER, and none of these is supported yet. "
+        "Use a relay that offers PLAIN, LOGIN, CRAM-MD5, or remove the username."
+    )
+
+
+@pytest.mark.parametrize("mode", [CLEAR, AUTO])
+@pytest.mark.parametrize("account", [ACCOUNT, {}], ids=["offers AUTH", "offers nothing"])
+def test_no_advice_to_turn_on_what_the_relay_does_not_offer(mode: dict[str, Any], account: dict[str, str]) -> None:
+    with FakeRelay(mechanisms=("PLAIN",), **account) as relay:
+        found = check(relay, **mode, **LOGIN)
+    assert finding(found) == (False, "auth", "port", {})
+    assert "STARTTLS on port" in found.cause
+    assert "use another port (465 with 'SSL' or 587 with 'StartTLS'), or " in found.cause.replace("Use", "use")
+    assert "Turn on" not in found.cause
+
+
+def test_the_safer_mechanism_is_proposed_with_its_reason() -> None:
+    with FakeRelay(mechanisms=("PLAIN", "CRAM-MD5"), **ACCOUNT) as relay:
+        found = check(relay, **AUTO, **LOGIN)
+    assert found.cause == (
+        "The connection is not encrypted: PLAIN would show the password, CRAM-MD5 does not. Choose CRAM-MD5."
+    )
 
 
 def test_auth_only_after_tls() -> None:
@@ -200,7 +243,8 @@ def test_a_relay_that_refuses_auth_before_tls() -> None:
 @pytest.mark.parametrize(
     ("mechanisms", "field", "proposal"),
     [
-        (("PLAIN", "LOGIN"), "allow_clear_text_auth", {}),
+        (("PLAIN", "LOGIN"), "port", {}),
+        (("LOGIN",), "port", {}),
         (("PLAIN", "CRAM-MD5"), "authentication", {"authentication": "cram_md5"}),
     ],
 )
@@ -218,6 +262,10 @@ def test_a_relay_without_auth() -> None:
     ("reply", "field"),
     [
         ("535 5.7.8 invalid", "password"),
+        ("535 5.7.8 Error: app-specific password required.", "password"),
+        ("534 5.7.9 Application-specific password required.", "password"),
+        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", ""),
+        ("535 5.7.139 Authentication unsuccessful, the user credentials were incorrect.", "password"),
         ("534 5.7.9 mechanism too weak", "authentication"),
         ("504 5.5.4 not this one", "authentication"),
         ("503 5.5.1 not now", "user_name"),
@@ -229,6 +277,50 @@ def test_a_refused_auth_names_the_field(reply: str, field: str) -> None:
     assert finding(found) == (False, "auth", field, {})
     assert found.steps[-1].said == reply
     assert LOGIN["password"] not in str(found.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("reply", "advice"),
+    [
+        (
+            "534 5.7.9 Application-specific password required. For more information..",
+            "Make an app password in the account's settings and enter it here as password.",
+        ),
+        (
+            "535 5.7.8 Not accepted. For more information.",
+            "Check username, password and authentication.",
+        ),
+    ],
+)
+def test_a_refused_auth_says_what_to_do(reply: str, advice: str) -> None:
+    with FakeRelay(tls="implicit", replies={"AUTH": reply}, **ACCOUNT) as relay:
+        found = check(relay, ssl=True, **LOGIN)
+    assert found.cause == f"The relay refused the credentials: {reply.rstrip('.')}. {advice}"
+
+
+def test_auth_that_is_disabled_is_no_question_of_credentials() -> None:
+    reply = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."
+    with FakeRelay(tls="implicit", replies={"AUTH": reply}, **ACCOUNT) as relay:
+        found = check(relay, ssl=True, **LOGIN)
+    assert found.cause == (
+        f"SMTP AUTH is disabled for this mailbox or its whole organisation: {reply} "
+        "Other credentials cannot help. An administrator there has to allow it, or use another relay."
+    )
+
+
+def test_the_servers_words_stand_in_one_place_of_a_step() -> None:
+    with FakeRelay(tls="implicit", replies={"AUTH": "535 5.7.8 no"}, **ACCOUNT) as relay:
+        found = check(relay, ssl=True, **LOGIN)
+    assert (found.steps[-1].said, found.steps[-1].detail) == ("535 5.7.8 no", "")
+
+
+@pytest.mark.parametrize("point", ["CONNECT", "EHLO", "AUTH", "MAIL"])
+def test_a_busy_relay_blames_no_field(point: str) -> None:
+    replies: dict[str, str | list[str]] = {point: "421 4.7.0 too many connections"}
+    with FakeRelay(tls="implicit", replies=replies, **ACCOUNT) as relay:
+        found = check(relay, ssl=True, **LOGIN)
+    assert (found.ok, found.field, dict(found.proposal)) == (False, "", {})
+    assert found.cause == ("The relay takes no connection just now. Try again later, or connect without the check.")
 
 
 def test_silence_at_auth_is_explained() -> None:

@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from integrations.transports.base import Submission
+from integrations.transports.sendgrid_payload import payload
+from integrations.transports.smtp import SmtpSettings, SmtpTransport
 from workflows import mime
 from workflows.recipients import Mailbox
 from workflows.rendering import RenderedMail, RenderingError
+
+from .fake_relay import FakeRelay
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MESSAGE_ID = "<20261122.1@rootmail.example.com>"
@@ -97,6 +102,44 @@ def test_keeps_the_offset_of_the_date() -> None:
 
 def test_writes_a_foreign_domain_in_its_ascii_spelling() -> None:
     assert built(a_mail(to=("j@bücher.example",))).startswith(b"To: j@xn--bcher-kva.example\r\n")
+
+
+FOREIGN = ("Amy <a@example.org>", "Jörg <müller@bücher.example>", f"{'ö' * 32}@example.com", "b@example.org")
+
+
+def test_shows_an_address_beyond_ascii_as_a_group_that_every_parser_takes() -> None:
+    assert built(a_mail(to=("müller@example.com",))).startswith(b"To: =?utf-8?q?m=C3=BCller=40example=2Ecom?= :;\r\n")
+    message = built(a_mail(to=FOREIGN, cc=FOREIGN[1:2]))
+    header = message.split(b"\r\nSubject")[0]
+    assert header.isascii()
+    assert max(map(len, header.split(b"\r\n"))) <= 78
+    found = parsed(message)
+    assert [each.addr_spec for each in found["To"].addresses] == ["a@example.org", "b@example.org"]
+    shown = [group.display_name for group in found["To"].groups if not group.addresses]
+    assert [name.replace(" ", "") for name in shown] == ["Jörgmüller@xn--bcher-kva.example", FOREIGN[2]]
+
+
+@pytest.mark.parametrize("extensions", [(), ("SMTPUTF8",)])
+def test_an_address_beyond_ascii_is_sent_to_where_the_relay_can(extensions: tuple[str, ...]) -> None:
+    mail = a_mail(to=("müller@example.com", "a@example.org"))
+    addresses = tuple(address for address, _ in mail.envelope)
+    with FakeRelay(extensions=extensions) as relay:
+        transport = SmtpTransport(SmtpSettings(relay.host, relay.port, ssl=False, domain="me.test"))
+        receipt = transport.send(Submission("me@example.org", addresses, built(mail)))
+        transport.close()
+    assert relay.ledger[0].recipients == (addresses if extensions else addresses[1:])
+    assert [reply.enhanced for reply in receipt.refused.values()] == ([] if extensions else ["5.6.7"])
+    assert relay.ledger[0].content == built(mail)
+    assert relay.ledger[0].content.isascii()
+    assert ("MAIL FROM:<me@example.org> SMTPUTF8" in relay.transcript) == bool(extensions)
+
+
+def test_sendgrid_reads_the_others_of_a_field_with_an_address_beyond_ascii() -> None:
+    addresses = ("a@example.org", "müller@bücher.example", f"{'ö' * 32}@example.com", "b@example.org")
+    document, refused = payload(Submission("me@example.org", addresses, built(a_mail(to=FOREIGN))))
+    people = [{"email": "a@example.org", "name": "Amy"}, {"email": "b@example.org"}]
+    assert document["personalizations"] == [{"to": people}]
+    assert list(refused) == list(addresses[1:3])
 
 
 def test_folds_a_long_list_of_recipients() -> None:

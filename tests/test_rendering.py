@@ -149,8 +149,15 @@ def test_leaves_out_a_bad_address_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"to": ("{{ x }}", "None")}, "to: no recipient left"),
-        ({"to": (), "cc": ("foo",)}, 'cc: no recipient left ("foo" is not an e-mail address)'),
+        ({"to": ("{{ x }}", "None")}, "to: no address came out of '{{ x }}', 'None'"),
+        ({"to": (), "cc": ("foo",)}, "cc: no address came out of 'foo' (\"foo\" is not an e-mail address)"),
+        ({"to": (), "bcc": ("{{ x }}",)}, "bcc: no address came out of '{{ x }}'"),
+        (
+            {"to": ("{{ x }}", "{{\n y }}", f"{{{{ x | default: '{' ' * 50}' }}}}", "None", "nil")},
+            "to: no address came out of '{{ x }}', '{{ y }}', '{{ x | default: ' ' }}' and 2 more",
+        ),
+        ({"to": ("{% if x %}" + "b" * 70 + "{% endif %}",)}, f"to: no address came out of '{{% if x %}}{'b' * 49}…'"),
+        ({"to": ()}, "to: no recipient is named"),
         ({"subject": "a\n{{ x | foo }}"}, 'subject, line 2: unknown filter "foo"'),
         ({"body": "\n\n{% include 'x' %}"}, 'body, line 3: unknown tag "include"'),
         ({"bcc": ("{{ x | nope }}",)}, 'bcc, line 1: unknown filter "nope"'),

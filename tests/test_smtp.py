@@ -283,7 +283,7 @@ def test_anything_but_235_is_no_success(reply: str) -> None:
 def test_a_mechanism_that_is_not_offered_is_not_tried() -> None:
     with FakeRelay(tls="implicit", user="user", password=PASSWORD, mechanisms=("LOGIN", "XOAUTH2")) as relay:
         error = fail(relay, ssl=True, **LOGIN)
-    assert error.text == "The relay does not offer PLAIN. It offers LOGIN, XOAUTH2: choose one of them."
+    assert error.text == "The relay does not offer PLAIN. It offers LOGIN: choose it."
     assert relay.transcript == ["(TLS)", "EHLO me.test"]
 
 
@@ -303,10 +303,27 @@ def test_a_secret_that_the_relay_echoes_is_taken_out() -> None:
     assert PLAIN not in error.text
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("hang", "sent no greeting within 0.4 s."), ("drop", "closed the connection without a greeting.")],
+)
+def test_a_missing_greeting_is_told_as_such(fault: str, words: str) -> None:
+    with FakeRelay(**{fault: ["CONNECT"]}) as relay:
+        error = fail(relay, reply_seconds=0.4)
+    advice = "Is this an SMTP port? Check the port, and whether a firewall is between."
+    assert error.text == f"127.0.0.1:{relay.port} {words} {advice}"
+
+
+def test_a_connection_closed_in_place_of_an_answer() -> None:
+    with FakeRelay(drop=["MAIL"]) as relay:
+        error = fail(relay)
+    assert error.text == f"127.0.0.1:{relay.port} closed the connection instead of answering MAIL."
+
+
 def test_silence_at_auth_is_a_timeout_at_auth() -> None:
     with FakeRelay(tls="implicit", user="user", password=PASSWORD, hang=["AUTH"]) as relay:
         error = fail(relay, ssl=True, reply_seconds=0.4, **LOGIN)
-        assert error.text == f"127.0.0.1:{relay.port} did not answer in time to AUTH."
+        assert error.text == f"127.0.0.1:{relay.port} did not answer AUTH in time."
     assert meaning(error) == (Stage.AUTH, Scope.PROVIDER, False)
     assert isinstance(error.__cause__, TimeoutError)
 
@@ -332,6 +349,9 @@ def test_all_refused_is_permanent_only_if_it_is_so_for_all(
         error = fail(relay, mail("amy@x.test", "bob@x.test"))
     assert meaning(error) == (Stage.RCPT, Scope.RECIPIENT, permanent)
     assert set(error.refused) == {"amy@x.test", "bob@x.test"}
+    assert error.text == (
+        f"No recipient was accepted in this attempt: amy@x.test (550 5.1.1 unknown), bob@x.test ({bob})"
+    )
     assert (error.code, error.retry_after) == (code, retry_after)
     assert relay.transcript[-2:] == ["RSET", "QUIT"]
     assert "DATA" not in relay.transcript

@@ -74,6 +74,8 @@ def _mailbox(text: str) -> str:
     mailbox = parse(text)
     local, _, domain = mailbox.address.rpartition("@")
     address = mailbox.address if domain.isascii() else f"{local}@{ascii_domain(domain)}"
+    if not local.isascii():
+        return _encoded_mailbox(mailbox.name, address=address)
     if not mailbox.name:
         return address
     if len(mailbox.name) <= FOLD_AT and PLAIN_HEADER.fullmatch(mailbox.name):
@@ -81,9 +83,18 @@ def _mailbox(text: str) -> str:
     return f"{_encoded(mailbox.name)}\r\n <{address}>"
 
 
-def _encoded(value: str, *, header: str | None = None) -> str:
+def _encoded_mailbox(name: str, *, address: str) -> str:
+    """Return a group without members that shows the address, as RFC 6857 (3.1.8) downgrades a mailbox.
+
+    Only the envelope needs SMTPUTF8 then: the mail stays one that every relay and every parser takes,
+    also for the other recipients where the relay has no SMTPUTF8 and this one is refused.
+    """
+    return f"{_encoded(f'{name} {address}'.strip(), width=FOLD_AT - len(' :;,'))} :;"
+
+
+def _encoded(value: str, *, header: str | None = None, width: int = FOLD_AT) -> str:
     """Return RFC 2047 encoded words, folded; a header's name takes its place on the first line."""
-    return Header(value, "utf-8", maxlinelen=FOLD_AT, header_name=header).encode(linesep="\r\n", splitchars="")
+    return Header(value, "utf-8", maxlinelen=width, header_name=header).encode(linesep="\r\n", splitchars="")
 
 
 def _folded(start: str, items: Iterable[str], *, separator: str) -> str:

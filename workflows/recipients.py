@@ -1,6 +1,7 @@
 """Read mailboxes out of what a template rendered: 'Name <a@b>' or 'a@b'."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -8,7 +9,9 @@ import idna
 
 # What other systems print where they have no address.
 NOTHING = {"", "none", "nil", "null"}
-LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# RFC 6532 adds every letter beyond ASCII to the atoms of RFC 5322.
+ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a1-\U0010ffff-]+"
+LOCAL_PART = re.compile(rf"{ATOM}(?:\.{ATOM})*")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 WITH_NAME = re.compile(r"(?P<name>[^<>]*|\"(?:[^\"\\]|\\.)*\"\s*)<\s*(?P<address>[^<>\s]+)\s*>")
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -58,9 +61,16 @@ def parse(text: str) -> Mailbox:
 
 def is_address(text: str) -> bool:
     local, at, domain = text.rpartition("@")
-    if not at or len(text) > 254 or len(local) > 64 or not LOCAL_PART.fullmatch(local):
+    if not at or not _is_local_part(local) or len(text.encode()) > 254:
         return False
     return all(LABEL.fullmatch(label) for label in ascii_domain(domain).split("."))
+
+
+def _is_local_part(text: str) -> bool:
+    """Tell whether it is one; a sign that some program could normalise to an '@' or a comma is none either."""
+    plain = unicodedata.normalize("NFKC", text)
+    sound = text.isprintable() and LOCAL_PART.fullmatch(text) and LOCAL_PART.fullmatch(plain)
+    return bool(sound) and len(text.encode()) <= 64
 
 
 def ascii_domain(domain: str) -> str:

@@ -11,6 +11,7 @@ from .liquid import Kind
 from .recipients import Mailbox
 
 KINDS = ("to", "cc", "bcc")
+QUOTED, QUOTED_LENGTH = 3, 60  # of the templates in an error: so many, so much of each
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 # What is no character at all: halves of pairs, which no encoding can carry.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -114,7 +115,7 @@ def _recipients(template: MailTemplate, filler: _Filler) -> dict[str, tuple[str,
         mailboxes = [mailbox for each in elements for mailbox in _mailboxes(field, each, filler, refused)]
         found[field] = tuple(map(str, recipients.without_duplicates(mailboxes, seen=seen)))
     if not seen:
-        raise _nobody_left(refused)
+        raise _nobody_left(template, refused)
     for text, field in refused.items():
         filler.warn(field, [f"{text} and was left out"])
     return found
@@ -130,9 +131,20 @@ def _mailboxes(field: str, element: str, filler: _Filler, refused: dict[str, str
     return found
 
 
-def _nobody_left(refused: Mapping[str, str]) -> RenderingError:
+def _nobody_left(template: MailTemplate, refused: Mapping[str, str]) -> RenderingError:
+    sources: dict[str, tuple[str, ...]] = {field: getattr(template, field) for field in KINDS}
+    field = next(iter(refused.values()), "") or next((field for field in KINDS if sources[field]), "to")
+    quoted = [_quoted(each) for elements in sources.values() for each in elements]
+    if not quoted:
+        return RenderingError(field, "no recipient is named")
+    more = f" and {len(quoted) - QUOTED} more" if len(quoted) > QUOTED else ""
     reasons = f" ({'; '.join(refused)})" if refused else ""
-    return RenderingError(next(iter(refused.values()), "to"), f"no recipient left{reasons}")
+    return RenderingError(field, f"no address came out of {', '.join(quoted[:QUOTED])}{more}{reasons}")
+
+
+def _quoted(source: str) -> str:
+    line = _one_line(source)
+    return f"'{line}'" if len(line) <= QUOTED_LENGTH else f"'{line[: QUOTED_LENGTH - 1]}…'"
 
 
 def _sender(source: str, filler: _Filler) -> str:

@@ -39,18 +39,21 @@ def offered(session: SmtpSession) -> list[str]:
 def _check_offer(session: SmtpSession, *, mechanism: str) -> None:
     names = list(dict.fromkeys(offered(session)))
     if mechanism not in names:
-        raise _failed(session, _other_offer(names, mechanism=mechanism) if names else _no_offer(session))
+        raise _failed(session, _other_offer(session, names, mechanism=mechanism) if names else _no_offer(session))
 
 
-def _other_offer(names: list[str], *, mechanism: str) -> str:
+def _other_offer(session: SmtpSession, names: list[str], *, mechanism: str) -> str:
     known = [name for name in names if name in MECHANISMS.values()]
     if not known:
         return (
             f"The relay offers {', '.join(names)}, and none of these is supported yet. "
             f"Use a relay that offers {', '.join(MECHANISMS.values())}, or remove the username."
         )
-    choice = "choose one of them" if known[1:] else "choose it"
-    return f"The relay does not offer {mechanism}. It offers {', '.join(known)}: {choice}."
+    usable = [name for name in known if is_protected(session, mechanism=name)]
+    if not usable:
+        return _unprotected(session, mechanism=known[0])
+    choice = "choose one of them" if usable[1:] else "choose it"
+    return f"The relay does not offer {mechanism}. It offers {', '.join(usable)}: {choice}."
 
 
 def _no_offer(session: SmtpSession) -> str:
@@ -66,10 +69,17 @@ def _no_offer(session: SmtpSession) -> str:
 
 
 def _check_protection(session: SmtpSession, *, mechanism: str) -> None:
-    if session.tls or mechanism in SAFE_IN_CLEAR or session.settings.allow_clear_text_auth:
-        return
+    if not is_protected(session, mechanism=mechanism):
+        raise _failed(session, _unprotected(session, mechanism=mechanism))
+
+
+def is_protected(session: SmtpSession, *, mechanism: str) -> bool:
+    return bool(session.tls) or mechanism in SAFE_IN_CLEAR or session.settings.allow_clear_text_auth
+
+
+def _unprotected(session: SmtpSession, *, mechanism: str) -> str:
     danger = f"The connection is not encrypted, and {mechanism} would show the password to everybody on the way."
-    raise _failed(session, f"{danger} {_way_to_tls(session)}, or turn on 'Allow credentials without TLS'.")
+    return f"{danger} {_way_to_tls(session)}, or turn on 'Allow credentials without TLS'."
 
 
 def _way_to_tls(session: SmtpSession) -> str:

@@ -79,8 +79,10 @@ def _environment(address: str) -> dict[str, str]:
 
 def _listen(bind: str) -> socket.socket:
     """Take the port ourselves: a taken one is noticed at once, and a web process that dies does not lose it."""
-    host, _, port = bind.rpartition(":")
+    host, colon, port = bind.rpartition(":")
     try:
+        if not colon:
+            raise ValueError(bind)
         return socket.create_server((host.strip("[]"), int(port)), family=_family(host), backlog=1024)
     except ValueError as error:
         raise CommandError(f"--bind takes ADDRESS:PORT, for example 127.0.0.1:8000, not '{bind}'.") from error
