@@ -4,8 +4,12 @@
 import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
-    from django.core.management import execute_from_command_line
+from rootmail.errors import for_people
 
-    execute_from_command_line(sys.argv)
+if __name__ == "__main__":
+    os.umask(0o077)  # what we store is for our own account alone
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
+    with for_people():
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(sys.argv)

@@ -12,6 +12,7 @@ from email.errors import HeaderParseError, NonASCIILocalPartDefect
 from email.header import Header
 from email.utils import formataddr
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 
@@ -141,7 +142,7 @@ def default_sender_warning() -> str:
     """Say so where mail of the default sender reaches nobody; '' where it does."""
     if not settings.DEFAULT_SENDER_URL.startswith("file:"):
         return ""
-    folder = settings.DEFAULT_SENDER_URL.removeprefix("file://").removeprefix("file:")
+    folder = unquote(settings.DEFAULT_SENDER_URL.removeprefix("file://").removeprefix("file:"))
     return f"The default sender only writes files to {folder}, which nobody receives. DEFAULT_SENDER_URL changes that."
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Concatenate, ParamSpec
 
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from integrations import tokens
+
+logger = logging.getLogger(__name__)
 
 Rest = ParamSpec("Rest")
 View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
@@ -28,6 +32,8 @@ class Problem(Exception):
         answer = JsonResponse(document, status=self.status)
         if self.status == 401:
             answer["WWW-Authenticate"] = "Bearer"
+        if self.status == 503:
+            answer["Retry-After"] = "10"
         return answer
 
 
@@ -45,6 +51,9 @@ def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
                 return view(request, *args, **kwargs)
             except Problem as problem:
                 return problem.response()
+            except OperationalError:
+                logger.exception("the database does not answer")
+                return Problem(503, "Service unavailable", "The database does not answer. Try again.").response()
 
         update_wrapper(guarded, view)
         return csrf_exempt(guarded)

@@ -27,6 +27,6 @@ def write_table(command: BaseCommand, rows: Iterable[Sequence[object]]) -> None:
 def read_source(name: str) -> str:
     """Return the text of a file, or of standard input for '-'; CommandError where it cannot be read."""
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{name} cannot be read: {error}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from email.utils import parseaddr
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import django
@@ -19,7 +20,7 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Where the state lives: SQLite file, keys, embedded broker, outbox.
-ROOTMAIL_VAR = Path(env.str("ROOTMAIL_VAR", default=str(BASE_DIR / "var"))).resolve()
+ROOTMAIL_VAR = Path(env.str("ROOTMAIL_VAR", default="") or BASE_DIR / "var").resolve()
 
 # --- keys ------------------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="") or state.stored(ROOTMAIL_VAR / "secret_key", state.new_key)
@@ -121,7 +122,10 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
 # --- database --------------------------------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{ROOTMAIL_VAR / 'rootmail.sqlite3'}")}
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(ROOTMAIL_VAR / "rootmail.sqlite3")}
+DATABASES: dict[str, dict[str, Any]] = {"default": SQLITE}
+if env.str("DATABASE_URL", default=""):
+    DATABASES["default"] = env.db_url("DATABASE_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["OPTIONS"] = {
@@ -162,8 +166,12 @@ if CELERY_BROKER_URL.startswith(("redis", "valkey")):
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "workflows.tasks.sweep", "schedule": env.float("SWEEP_SECONDS", default=5.0)}}
-CELERY_BEAT_SCHEDULE_FILENAME = str(ROOTMAIL_VAR / "beat-schedule")
+SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
+CELERY_BEAT_SCHEDULE = {
+    # One that nobody took in time is worth nothing: the next one does the same.
+    "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}}
+}
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory; a file outlives a clock that is set back
 
 # --- mail ------------------------------------------------------------------------------------
 EMAIL_ROUTER = "integrations.backends.EmailBackend"
@@ -172,7 +180,7 @@ if django.VERSION >= (6, 1):
 else:
     EMAIL_BACKEND = EMAIL_ROUTER
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_SENDER", default="Rootmail workflows <workflows@rootmail.localhost>")
-DEFAULT_SENDER_URL = env.str("DEFAULT_SENDER_URL", default=f"file://{ROOTMAIL_VAR / 'outbox'}")
+DEFAULT_SENDER_URL = env.str("DEFAULT_SENDER_URL", default=(ROOTMAIL_VAR / "outbox").as_uri())
 RESERVED_SENDER_DOMAINS = env.list(
     "RESERVED_SENDER_DOMAINS", default=[parseaddr(DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]]
 )
@@ -180,6 +188,7 @@ SMTP_ALLOW_PRIVATE_NETWORKS = env.bool("SMTP_ALLOW_PRIVATE_NETWORKS", default=Tr
 
 # --- the API ---------------------------------------------------------------------------------
 MAX_EVENT_BYTES = env.int("MAX_EVENT_BYTES", default=1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_EVENT_BYTES, 2_621_440)
 
 # --- logs: ids and outcomes, no addresses, no content --------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()

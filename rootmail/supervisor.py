@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
-STOP_SECONDS = 30.0  # a worker finishes the mail that it has in hand
+STOP_SECONDS = 170.0  # a worker finishes the mail that it has in hand, which takes 160 at the very most
 LONGEST_PAUSE = 30.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -41,8 +42,10 @@ class Supervisor:
 
     say: Callable[[str], None]
     environment: Mapping[str, str]
+    folder: Path
     children: list[Child] = field(default_factory=list)
     stopping: bool = False
+    impatient: bool = False
 
     def start(self, name: str, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
         """Start a child; it inherits the open `files` (descriptors), and so does each one that follows it."""
@@ -55,13 +58,13 @@ class Supervisor:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stopping = True
+        self.impatient, self.stopping = self.stopping, True  # a second signal ends the waiting
 
     def _spawn(self, child: Child) -> None:
         # A session of its own: the terminal's Ctrl-C reaches us alone, and we stop the others in order.
         child.process = subprocess.Popen(  # noqa: S603 (commands of our own)
             child.command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid()),
-            pass_fds=child.files,
+            pass_fds=child.files, cwd=self.folder,
         )  # fmt: skip
         child.started_at = time.monotonic()
 
@@ -103,12 +106,15 @@ class Supervisor:
             for process in group:
                 process.terminate()
             for process in group:
-                _end(process, seconds=max(deadline - time.monotonic(), 0.5))
+                self._end(process, deadline=deadline)
+
+    def _end(self, process: subprocess.Popen[bytes], *, deadline: float) -> None:
+        while process.poll() is None and time.monotonic() < deadline and not self.impatient:
+            time.sleep(0.02)
+        _kill(process)
 
 
-def _end(process: subprocess.Popen[bytes], *, seconds: float) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=seconds)
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # its session: nothing of it may stay behind
     process.wait()

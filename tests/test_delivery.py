@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.mail import get_connection
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from integrations import services as integrations
@@ -267,6 +268,61 @@ def test_a_defect_leaves_that_mail_unknown_and_sends_the_others(
     assert "secret" not in first.reason
 
 
+def test_an_outcome_is_recorded_although_the_database_was_away_for_a_moment(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored()
+    write, failures = delivery._write, [OperationalError("gone"), InterfaceError("closed")]
+
+    def stumble(row: Delivery, values: dict[str, Any], **rows: Any) -> None:
+        if failures:
+            raise failures.pop()
+        write(row, values, **rows)
+
+    monkeypatch.setattr(delivery, "_write", stumble)
+    monkeypatch.setattr(delivery, "RECORD_AGAIN_AFTER", (0, 0, 0))
+    monkeypatch.setattr(delivery.connection, "close", lambda: None)  # it would end the test's own transaction
+    delivery.send_due()
+    assert (Delivery.objects.get().state, len(relay.ledger), Attempt.objects.count()) == ("accepted", 1, 1)
+
+
+@pytest.mark.parametrize(
+    "reply", ["HTTP/1.1 400 Bad Request", "999 what", "250 2.0.0 queued\x00 as\x1b 1", "550 no\x00"]
+)
+@pytest.mark.parametrize("point", ["CONNECT", "MAIL", "RCPT", "DATA", "."])
+def test_no_reply_however_odd_keeps_an_outcome_from_being_recorded(
+    smtp: SmtpIntegration, relay: FakeRelay, reply: str, point: str
+) -> None:
+    relay.replies = {point: reply}
+    stored(TO, {"to": ["x@example.org"]})
+    delivery.send_due()
+    assert not Delivery.objects.filter(state="sending").exists()
+    first = Delivery.objects.order_by("pk")[0]
+    assert first.attempts.count() == 1
+    assert "\x00" not in first.reason + first.attempts.get().reply
+
+
+def test_what_is_past_its_deadline_is_not_sent_any_more(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    run = stored()
+    Delivery.objects.update(give_up_at=timezone.now() - timedelta(days=3), reason="450 busy")
+    delivery.send_due()
+    run.refresh_from_db()
+    row = Delivery.objects.get()
+    assert (row.state, row.reason) == ("failed", "Given up: its time was over before it could be sent. 450 busy")
+    assert (relay.ledger, run.status) == ([], "failed")
+
+
+def test_thousands_of_recipients_are_recorded_in_a_few_statements(
+    smtp: SmtpIntegration, relay: FakeRelay, django_assert_max_num_queries: Any
+) -> None:
+    stored()
+    row = Delivery.objects.get()
+    Recipient.objects.bulk_create([Recipient(delivery=row, address=f"r{n}@example.org", kind="to") for n in range(200)])
+    with django_assert_max_num_queries(30):
+        delivery.send_due()
+    assert Recipient.objects.filter(state="accepted", reply="queued as 1").count() == 203
+
+
 class TestLeases:
     def test_two_workers_never_hold_the_same_mail(self) -> None:
         stored(*[TO] * 5)
@@ -287,7 +343,7 @@ class TestLeases:
         row = leases.Lease().claim()[0]
         Delivery.objects.update(lease=new_id())  # somebody took it over
         before = Delivery.objects.values().get()
-        delivery._send_one(row, connection=get_connection())
+        delivery._send_one(row, mailer=get_connection())
         assert len(relay.ledger) == 1
         assert Delivery.objects.values().get() == before
         assert {state for _, state, _, _ in said()} == {"queued"}
@@ -333,20 +389,45 @@ class TestLeases:
         dead.claim()
         assert leases.Lease().take_over(dead.id) == 0
 
-    def test_an_aged_lease_is_renewed_and_a_lost_one_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_aged_lease_is_renewed_and_a_lost_one_noticed_before_the_next_mail(self) -> None:
         stored()
         lease = leases.Lease()
-        lease.claim()
+        [row] = lease.claim()
         before = Delivery.objects.get().lease_expires_at
         lease._renewed -= leases.RENEW_AFTER + 1
-        assert lease.is_ours() is True
+        assert lease.may_send(row) is True
         after = Delivery.objects.get().lease_expires_at
         assert before is not None
         assert after is not None
         assert after > before
         Delivery.objects.update(lease=new_id())
-        lease._renewed -= leases.RENEW_AFTER + 1
-        assert lease.is_ours() is False
+        assert lease.may_send(row) is False
+
+    def test_a_worker_that_loses_its_lease_in_mid_batch_sends_nothing_more(
+        self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stored(*[TO] * 4)
+        write = delivery._write
+
+        def robbed(row: Delivery, values: dict[str, Any], **rows: Any) -> None:
+            write(row, values, **rows)
+            Delivery.objects.filter(state="sending").update(lease=new_id())
+
+        monkeypatch.setattr(delivery, "_write", robbed)
+        delivery.send_due()
+        assert len(relay.ledger) == 1
+
+    def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(
+        self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stored(*[TO] * 3)
+        monkeypatch.setattr("workflows.stopping.requested", lambda: len(relay.ledger) == 1)
+        delivery.send_due()
+        assert list(Delivery.objects.order_by("pk").values_list("state", "lease")) == [
+            ("accepted", None),
+            ("queued", None),
+            ("queued", None),
+        ]
 
     def test_a_batch_that_takes_too_long_is_given_back(
         self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch

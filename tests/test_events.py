@@ -41,6 +41,8 @@ def test_drops_what_a_database_cannot_store() -> None:
         (b'{"event": "incident_created", "data": []}', "'data' must be an object"),
         (b'{"event": "incident_created", "data": null}', "'data' must be an object"),
         (b'{"event": "incident_created", "id": 5}', "'id' must be a text"),
+        (b'{"event": "incident_created", "id": "k\\u0000"}', "'id' must not hold"),
+        (b'{"event": "custom_fields.x.updated\\n"}', "Unknown event"),
         (b'{"event": "incident_created", "id": ""}', "'id' must be a text"),
         (b'{"event": "incident_created", "id": "' + b"x" * 201 + b'"}', "'id' must be a text"),
         (b'{"event": "incident_created", "payload": {}}', "Unknown key 'payload'"),

@@ -4,14 +4,14 @@ from email.message import EmailMessage, Message
 from email.parser import BytesParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from integrations.transports.base import Submission
 from integrations.transports.sendgrid_payload import payload
 from integrations.transports.smtp import SmtpSettings, SmtpTransport
 from workflows import mime
-from workflows.recipients import Mailbox
+from workflows.recipients import Mailbox, is_address
 from workflows.rendering import RenderedMail, RenderingError
 
 from .fake_relay import FakeRelay
@@ -218,3 +218,17 @@ def test_strict_parsers_find_no_fault(subject: str, name: str, text: str, html: 
     assert str(found["Subject"]) == subject
     # Between two encoded words the parser of older Pythons puts a space that RFC 2047 forbids.
     assert found["To"].addresses[0].display_name.replace(" ", "") == name.replace(" ", "")
+
+
+@settings(max_examples=100, deadline=None)
+@given(local=LINES, name=LINES)
+def test_no_address_adds_a_header_or_a_recipient(local: str, name: str) -> None:
+    """`local` is anything: what is let through as an address must stay one."""
+    address = f"ö{local}@example.org"
+    assume(is_address(address))
+    mailbox = str(Mailbox(address, " ".join(name.split())))
+    message = built(a_mail(to=(mailbox, "b@example.org")))
+    assert message.split(b"\r\n\r\n")[0].isascii()
+    found = parsed(message)
+    assert found.keys()[:3] == ["To", "Subject", "Date"]
+    assert [each.addr_spec for each in found["To"].addresses] == ["b@example.org"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from tests.test_documents import EXAMPLE, SMALL, changed
@@ -83,8 +84,9 @@ def test_a_failed_action_ends_the_run_and_says_why() -> None:
     run = queued(with_tasks({"to": ["{{ incident.nobody }}"]}, {}))
     runs.execute_due()
     run.refresh_from_db()
-    assert states(run) == [("failed", "to: no recipient left")]
-    assert (run.status, run.status_message) == ("failed", "Mail: to: no recipient left")
+    reason = "to: no address came out of '{{ incident.nobody }}'"
+    assert states(run) == [("failed", reason)]
+    assert (run.status, run.status_message) == ("failed", f"Mail: {reason}")
     assert run.finished_at is not None
 
 
@@ -186,6 +188,51 @@ def test_a_defect_fails_that_run_and_no_other(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(runs, "execute", stumble)
     runs.execute_due()
     assert list(Run.objects.order_by("pk").values_list("status", "lease")) == [("failed", None), ("started", None)]
+
+
+def test_a_database_that_is_away_for_a_moment_loses_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = queued(changed("wait", None))
+
+    def stumble(_: Run) -> None:
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "execute", stumble)
+        runs.execute_due()
+    run.refresh_from_db()
+    assert (run.status, run.lease) == ("queued", None)
+    assert run.due_at > timezone.now()
+    Run.objects.update(due_at=timezone.now())
+    runs.execute_due()
+    assert Delivery.objects.count() == 1
+
+
+def test_a_run_that_ends_its_worker_again_and_again_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = queued(changed("wait", None))
+    Run.objects.update(tries=runs.MAX_TRIES)
+    runs.execute_due()
+    run.refresh_from_db()
+    assert (run.status, run.status_message) == ("failed", "It was begun 5 times, and its worker ended each time.")
+
+
+def test_a_task_that_is_removed_while_it_is_rendered_still_sends_its_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued(changed("wait", None))
+    render = runs.rendering.render
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        documents.load(changed("tasks", []))
+        return render(*args, **kwargs)
+
+    monkeypatch.setattr(runs.rendering, "render", slowly)
+    runs.execute_due()
+    assert list(Delivery.objects.values_list("state", "action")) == [("queued", None)]
+
+
+def test_a_from_of_any_length_is_stored() -> None:
+    title = {"incident": {"severity": "sev1", "title": "x" * 900}}
+    queued(with_tasks({"from": "{{ incident.title }} <desk@example.com>"}), title)
+    runs.execute_due()
+    assert Delivery.objects.get().state == "queued"
 
 
 @pytest.mark.parametrize(

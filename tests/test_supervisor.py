@@ -30,8 +30,8 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def supervisor(said: list[str]) -> Iterator[Supervisor]:
-    made = Supervisor(say=said.append, environment=os.environ)
+def supervisor(said: list[str], tmp_path: Path) -> Iterator[Supervisor]:
+    made = Supervisor(say=said.append, environment=os.environ, folder=tmp_path)
     yield made
     made.stop()
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.mail import EmailMessage, get_connection
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -36,28 +36,31 @@ def send_due() -> bool:
     batch = lease.claim()
     if not batch:
         return False
-    connection = get_connection()
-    connection.open()
+    mailer = get_connection()
+    mailer.open()
     try:
-        _send_batch(batch, lease=lease, connection=connection)
+        _send_batch(batch, lease=lease, mailer=mailer)
     finally:
-        connection.close()
+        mailer.close()
     return len(batch) == BATCH
 
 
-def _send_batch(batch: Iterable[Delivery], *, lease: Lease, connection: Any) -> None:
+def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> None:
     for delivery in batch:
-        if not lease.is_ours():
+        if not lease.may_send(delivery):
             break
-        paused_until = _send_one(delivery, connection=connection)
+        paused_until = _send_one(delivery, mailer=mailer)
         if paused_until:
             return lease.give_back(next_attempt_at=paused_until)
     return lease.give_back()
 
 
-def _send_one(delivery: Delivery, *, connection: Any) -> datetime | None:
+def _send_one(delivery: Delivery, *, mailer: Any) -> datetime | None:
     """Try one mail and record the outcome. Returns when to go on where the provider itself failed."""
-    message = StoredMail(delivery, connection=connection)
+    if delivery.give_up_at <= timezone.now():
+        record_error(delivery, _given_up(delivery))
+        return None
+    message = StoredMail(delivery, connection=mailer)
     began = time.monotonic()
     try:
         message.send()
@@ -191,18 +194,51 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> datetime |
     values |= {"provider": attempt.provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
     if outcome.name == Attempt.Outcome.ACCEPTED:
         values["accepted_at"] = attempt.at
-    with transaction.atomic():
-        held = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease)
-        if not held.update(**values, **RELEASED, next_attempt_at=due, tries=F("tries") + 1):
-            logger.warning("delivery %s: the lease was lost, its outcome (%s) is not recorded", delivery.pk, state)
-            return None
-        attempt.delivery = delivery
-        attempt.save(force_insert=True)
-        Recipient.objects.bulk_update(recipients, ["state", "code", "enhanced_code", "reply"])
-        if state in Delivery.FINAL:
-            runs.settle(delivery.run_id)
+    values |= {"next_attempt_at": due, "tries": F("tries") + 1, **RELEASED}
+    _write_stubbornly(delivery, values, attempt=attempt, recipients=recipients)
     logger.info("delivery %s: %s through %s", delivery.pk, state, attempt.provider)
     return due
+
+
+RECORD_AGAIN_AFTER = (0.5, 1, 2, 4, 8, 16, 32)  # seconds; all of them well within a lease
+
+
+def _write_stubbornly(delivery: Delivery, values: dict[str, Any], **rows: Any) -> None:
+    """Write an outcome, over a lost connection too: the relay's answer was heard, and must not be forgotten.
+
+    A repeat is harmless: where the first write had come through after all, the lease is gone.
+    """
+    for pause in RECORD_AGAIN_AFTER:
+        try:
+            return _write(delivery, values, **rows)
+        except (OperationalError, InterfaceError):
+            logger.warning("delivery %s: its outcome cannot be recorded yet", delivery.pk)
+            connection.close()
+            time.sleep(pause)
+    return _write(delivery, values, **rows)
+
+
+def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt, recipients: list[Recipient]) -> None:
+    with transaction.atomic():
+        if not Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease).update(**values):
+            logger.warning("delivery %s: the lease was lost, nothing is recorded", delivery.pk)
+            return
+        attempt.pk, attempt.delivery = None, delivery
+        attempt.save(force_insert=True)
+        _write_recipients(recipients)
+        if values["state"] in Delivery.FINAL:
+            runs.settle(delivery.run_id)
+
+
+def _write_recipients(recipients: list[Recipient]) -> None:
+    """Write one statement for each different answer: most recipients of a mail share theirs."""
+    answers: dict[tuple[Any, ...], list[int]] = {}
+    for row in recipients:
+        answers.setdefault((row.state, row.code, row.enhanced_code, row.reply), []).append(row.pk)
+    for (state, code, enhanced, reply), keys in answers.items():
+        for start in range(0, len(keys), 5000):  # SQLite takes 32,766 parameters at the most
+            rows = Recipient.objects.filter(pk__in=keys[start : start + 5000])
+            rows.update(state=state, code=code, enhanced_code=enhanced, reply=reply)
 
 
 def _next_attempt(delivery: Delivery, outcome: Outcome) -> datetime | None:
@@ -254,6 +290,11 @@ def free_expired_leases() -> None:
             in_flight = lease.held().order_by("pk").prefetch_related("recipients")[0]
             record_error(in_flight, _unknown("The worker ended before it had heard the relay's answer."))
             lease.give_back()
+
+
+def _given_up(delivery: Delivery) -> TransportError:
+    text = f"Given up: its time was over before it could be sent. {delivery.reason}".strip()
+    return TransportError(text, stage=Stage.CONNECT, scope=Scope.MESSAGE, permanent=True)
 
 
 def _unknown(text: str) -> TransportError:

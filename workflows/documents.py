@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from . import events
 from .models import Action, Attempt, Delivery, Recipient, Workflow
 
 _WORKFLOW = {"slug", "name", "enabled", "trigger_params", "wait", "repeat_every_duration", "repeat_on", "tasks"}
@@ -35,6 +36,8 @@ class Loaded:
 
 def load(document: Any) -> list[Loaded]:
     """Create or replace the workflows of a file, by slug; all of them or, with DocumentError, none."""
+    if document != _storable(document):
+        raise DocumentError("The file holds U+0000 or half a surrogate pair, which no database can keep.")
     _refuse_unknown(document, {"workflows"}, place="the file")
     entries = document.get("workflows")
     if not isinstance(entries, list):
@@ -43,19 +46,29 @@ def load(document: Any) -> list[Loaded]:
         return [_load_workflow(entry, place=f"workflow {number}") for number, entry in enumerate(entries, start=1)]
 
 
+def _storable(document: Any) -> Any:
+    try:
+        return events.storable(document)
+    except events.EventError as error:
+        raise DocumentError(str(error)) from error
+
+
 def _load_workflow(entry: Any, *, place: str) -> Loaded:
     _refuse_unknown(entry, _WORKFLOW, place=place)
-    place = f"workflow '{entry.get('slug', '')}'"
+    place = f"workflow '{_text(entry, 'slug', place=place)}'"
     trigger = entry.get("trigger_params", {})
     _refuse_unknown(trigger, _TRIGGER, place=f"{place}, trigger_params")
     _refuse_repeats(entry, place=place)
-    workflow = Workflow.objects.filter(slug=entry.get("slug")).first() or Workflow(slug=entry.get("slug", ""))
+    slug = _text(entry, "slug", place=place)
+    workflow = Workflow.objects.filter(slug=slug).first() or Workflow(slug=slug)
     created = workflow.pk is None
-    workflow.name = entry.get("name", "")
-    workflow.enabled = entry.get("enabled", True)
-    workflow.wait = entry.get("wait") or ""
-    for name, default in (("trigger_type", "incident"), ("triggers", []), ("condition", "ALL"), ("conditions", [])):
-        setattr(workflow, name, trigger.get(name, default))
+    workflow.name = _text(entry, "name", place=place)
+    workflow.enabled = _switch(entry, "enabled", default=True, place=place)
+    workflow.wait = _text(entry, "wait", place=place)
+    for name, default in (("trigger_type", "incident"), ("condition", "ALL")):
+        setattr(workflow, name, _text(trigger, name, place=place) or default)
+    for name in ("triggers", "conditions"):
+        setattr(workflow, name, trigger.get(name) or [])
     _save(workflow, place=place)
     _load_tasks(workflow, entry.get("tasks", []), place=place)
     return Loaded(slug=workflow.slug, created=created)
@@ -87,19 +100,34 @@ def _load_task(workflow: Workflow, task: Any, *, number: int, place: str) -> Act
     if params.get("task_type") != "send_email":
         raise DocumentError(f"{place}: task_type must be 'send_email'.")
     position = task.get("position", number)
-    if not isinstance(position, int):
-        raise DocumentError(f"{place}: 'position' must be a whole number from 1.")
+    if type(position) is not int or not 1 <= position <= 1000:
+        raise DocumentError(f"{place}: 'position' must be a whole number from 1 to 1000.")
     action = workflow.actions.filter(position=position).first() or Action(workflow=workflow, position=position)
-    action.name = task.get("name") or "Send an Email"
-    action.enabled, action.skip_on_failure = task.get("enabled", True), task.get("skip_on_failure", False)
+    action.name = _text(task, "name", place=place) or "Send an Email"
+    action.enabled = _switch(task, "enabled", default=True, place=place)
+    action.skip_on_failure = _switch(task, "skip_on_failure", default=False, place=place)
     for name in _LISTS:
         setattr(action, name, params.get(name) or [])
     for name, attribute in _TEXTS.items():
-        setattr(action, attribute, params.get(name) or "")
+        setattr(action, attribute, _text(params, name, place=place))
     for name in _SWITCHES:
-        setattr(action, name, params.get(name, True))
+        setattr(action, name, _switch(params, name, default=True, place=place))
     _save(action, place=place)
     return action
+
+
+def _text(entry: Mapping[str, Any], name: str, *, place: str) -> str:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise DocumentError(f"{place}: '{name}' must be a text.")
+    return value or ""
+
+
+def _switch(entry: Mapping[str, Any], name: str, *, default: bool, place: str) -> bool:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise DocumentError(f"{place}: '{name}' must be true or false.")
+    return default if value is None else value
 
 
 def _refuse_unknown(entry: Any, known: set[str], *, place: str) -> None:

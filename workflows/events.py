@@ -32,7 +32,7 @@ TRIGGERS: dict[str, frozenset[str]] = {
     "simple": frozenset(["slack_command"]),
 }
 _WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
-_CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated$")
+_CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
 MAX_DEPTH = 50
@@ -95,7 +95,9 @@ def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:
         raise EventError("'data' must be an object such as {\"incident\": {…}}.")
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):
         raise EventError("'id' must be a text of 1 to 200 characters.")
-    return Incoming(name=name, data=_storable(data), key=_UNSTORABLE.sub("", key) if key else None)
+    if key and _UNSTORABLE.search(key):
+        raise EventError("'id' must not hold U+0000 or half a surrogate pair.")
+    return Incoming(name=name, data=storable(data), key=key)
 
 
 def read_data(body: bytes | str) -> dict[str, Any]:
@@ -124,16 +126,16 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _storable(value: Any, *, depth: int = 0) -> Any:
+def storable(value: Any, *, depth: int = 0) -> Any:
     """Return the value without what a database cannot keep; raises EventError when nested too deep."""
     if depth > MAX_DEPTH:
         raise EventError(f"The data is nested deeper than {MAX_DEPTH} levels.")
     if isinstance(value, str):
         return _UNSTORABLE.sub("", value)
     if isinstance(value, dict):
-        return {_UNSTORABLE.sub("", key): _storable(item, depth=depth + 1) for key, item in value.items()}
+        return {_UNSTORABLE.sub("", key): storable(item, depth=depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_storable(item, depth=depth + 1) for item in value]
+        return [storable(item, depth=depth + 1) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise EventError("A number in the data is too large.")
     return value

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
+from . import stopping
 from .ids import new_id
 from .models import Attempt, Delivery
 
@@ -40,7 +41,7 @@ class Lease:
             Delivery.objects.filter(
                 pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], state__in=Delivery.DUE
             ).update(state=Delivery.State.SENDING, lease=self.id, lease_expires_at=now + LEASE)
-        return list(self.held().order_by("pk").prefetch_related("recipients"))
+        return list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
 
     def take_over(self, dead: uuid.UUID) -> int:
         """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
@@ -52,19 +53,18 @@ class Lease:
     def held(self) -> QuerySet[Delivery]:
         return Delivery.objects.filter(lease=self.id)
 
-    def is_ours(self) -> bool:
-        """Say whether there is time for one more mail; renew the lease where it has aged.
+    def may_send(self, delivery: Delivery) -> bool:
+        """Say whether this mail is still ours, and whether there is time for it; renew the lease where it has aged.
 
-        The clock goes on while a process is frozen, so a thawed worker notices before it sends.
+        The database is asked for every mail: a process that was frozen or whose machine slept may have lost its lease.
         """
         now = time.monotonic()
-        if now - self.began > BATCH_SECONDS:
+        if now - self.began > BATCH_SECONDS or stopping.requested():
             return False
         if now - self._renewed > RENEW_AFTER:
-            if not self.held().update(lease_expires_at=timezone.now() + LEASE):
-                return False
+            self.held().update(lease_expires_at=timezone.now() + LEASE)
             self._renewed = now
-        return True
+        return self.held().filter(pk=delivery.pk).exists()
 
     def give_back(self, *, next_attempt_at: datetime | None = None) -> None:
         """Put what was not tried back into the state that it was claimed in. It has spent no attempt."""

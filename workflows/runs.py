@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from integrations import senders
@@ -21,8 +22,10 @@ from .rendering import MailTemplate, RenderedMail, RenderingError
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=300)  # for one run: each of its actions may render for 2 seconds
 BATCH = 20
+MAX_TRIES = 5  # a run that brings its worker down must not do so for ever
+TRY_AGAIN_AFTER = timedelta(seconds=30)
 
 
 def execute_due() -> bool:
@@ -31,22 +34,38 @@ def execute_due() -> bool:
     claimed = _claim(lease)
     if claimed:
         for run in Run.objects.filter(lease=lease).select_related("workflow", "event").order_by("pk"):
-            _execute_or_fail(run)
+            if _renew(run):
+                _execute_or_release(run)
     return claimed == BATCH
 
 
-def _execute_or_fail(run: Run) -> None:
-    """Carry out one run; a defect of ours must neither stop the others nor come back for ever."""
+def _renew(run: Run) -> bool:
+    """Say whether the run is still ours, and renew the lease of the batch."""
+    held = Run.objects.filter(lease=run.lease)
+    held.update(lease_expires_at=timezone.now() + LEASE)
+    return held.filter(pk=run.pk).exists()
+
+
+def _execute_or_release(run: Run) -> None:
+    """Carry out one run; neither a database that is away nor a defect of ours may lose it or stop the others."""
+    if run.tries > MAX_TRIES:
+        return _fail(run, f"It was begun {MAX_TRIES} times, and its worker ended each time.")
     try:
         execute(run)
+    except DatabaseError:
+        logger.exception("run %s could not be stored; it is tried again", run.pk)
+        held = Run.objects.filter(pk=run.pk, lease=run.lease)
+        held.update(status=Run.Status.QUEUED, due_at=timezone.now() + TRY_AGAIN_AFTER, **RELEASED)
     except Exception:
         logger.exception("run %s failed by a defect", run.pk)
-        Run.objects.filter(pk=run.pk, lease=run.lease).update(
-            status=Run.Status.FAILED,
-            status_message="A defect of rootmail itself: the worker's log holds the details.",
-            finished_at=timezone.now(),
-            **RELEASED,
-        )
+        _fail(run, "A defect of rootmail itself: the worker's log holds the details.")
+    return None
+
+
+def _fail(run: Run, message: str) -> None:
+    Run.objects.filter(pk=run.pk, lease=run.lease).update(
+        status=Run.Status.FAILED, status_message=message, finished_at=timezone.now(), **RELEASED
+    )
 
 
 def _claim(lease: uuid.UUID) -> int:
@@ -54,7 +73,7 @@ def _claim(lease: uuid.UUID) -> int:
         due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=timezone.now()).order_by("due_at")
         return Run.objects.filter(
             pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], status=Run.Status.QUEUED
-        ).update(status=Run.Status.STARTED, lease=lease, lease_expires_at=timezone.now() + LEASE)
+        ).update(status=Run.Status.STARTED, lease=lease, lease_expires_at=timezone.now() + LEASE, tries=F("tries") + 1)
 
 
 def free_expired_leases() -> int:
@@ -70,9 +89,18 @@ def execute(run: Run) -> None:
     with transaction.atomic():
         if not _start(run, cancelled=reason):
             return  # the lease was lost: another worker does it
+        _forget_removed_actions([delivery for delivery, _ in made])
         Delivery.objects.bulk_create([delivery for delivery, _ in made])
         Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
         settle(run.pk)
+
+
+def _forget_removed_actions(made: list[Delivery]) -> None:
+    """A task may have been taken out of its workflow while we rendered it."""
+    kept = set(Action.objects.filter(pk__in=[delivery.action_id for delivery in made]).values_list("pk", flat=True))
+    for delivery in made:
+        if delivery.action_id not in kept:
+            delivery.action = None
 
 
 def _why_cancelled(run: Run) -> str:
@@ -128,6 +156,7 @@ def _delivery(run: Run, action: Action, variables: dict[str, object]) -> tuple[D
         action=action,
         action_name=action.name,
         position=action.position,
+        optional=action.skip_on_failure,
         triggered_at=run.event.received_at,
         next_attempt_at=now,
         give_up_at=now + retry.GIVE_UP_AFTER,
@@ -168,10 +197,13 @@ def _fill(delivery: Delivery, mail: RenderedMail, *, now: datetime) -> None:
 
 
 def settle(run_id: uuid.UUID) -> None:
-    """End a run when all its deliveries have: it is completed only when its mails were accepted."""
-    deliveries = list(
-        Delivery.objects.filter(run=run_id).values_list("state", "reason", "action__skip_on_failure", "action_name")
-    )
+    """End a run when all its deliveries have: it is completed only when its mails were accepted.
+
+    Called within a transaction. The lock makes two workers that finish the last two mails at once see each other.
+    """
+    Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
+    rows = Delivery.objects.filter(run=run_id)
+    deliveries = list(rows.values_list("state", "reason", "optional", "action_name"))
     if any(state not in Delivery.FINAL for state, *_ in deliveries):
         return
     failed = [(name, reason, optional) for state, reason, optional, name in deliveries if state != "accepted"]

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from . import conditions, events, schedule, tasks
 from .events import Incoming
@@ -113,6 +112,6 @@ def ring() -> None:
         return
     try:
         tasks.work.apply_async(retry=False)
-    except OperationalError as error:
+    except Exception as error:
         _silent_until = time.monotonic() + RING_AGAIN_AFTER
         logger.warning("The broker does not answer (%s). The sweeper will ring again.", error)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
-from . import delivery, runs
+from . import delivery, runs, stopping
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def stop_after_this_mail(**_: object) -> None:
+    """Runs in the worker's main process; its pool reads the flag before each mail."""
+    stopping.request()
 
 
 @shared_task  # type: ignore[untyped-decorator]
 def work() -> None:
     """Carry out what is due: runs first, then the mails that they made."""
     more_runs = runs.execute_due()
-    if delivery.send_due() or more_runs:
+    if (delivery.send_due() or more_runs) and not stopping.requested():
         work.delay()  # there was a full batch: there may be more
 
 

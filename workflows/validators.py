@@ -12,7 +12,7 @@ from integrations import senders
 
 from . import conditions, events, liquid, schedule
 
-_SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")
+_SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z")
 SHORTEST_WAIT = timedelta(seconds=10)
 
 
@@ -54,7 +54,7 @@ def _problem_of_condition(condition: Any) -> str:
         return "it is an object with 'path', 'operator' and 'values'."
     if not isinstance(condition.get("path"), str) or not condition["path"].strip("."):
         return "'path' names a value of the event, for example incident.severity."
-    if condition.get("operator") not in conditions.OPERATORS:
+    if not isinstance(condition.get("operator"), str) or condition["operator"] not in conditions.OPERATORS:
         return f"'operator' is one of {', '.join(conditions.OPERATORS)}."
     values = condition.get("values", [])
     if not isinstance(values, list) or not all(isinstance(item, str | int | float | bool) for item in values):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from integrations import senders
 
-from .models import Delivery, Workflow
+from .models import Delivery, Recipient, Workflow
 
 SHOWN = 50
+RECIPIENTS_SHOWN = 20
 
 
 @require_GET
@@ -20,8 +22,9 @@ def deliveries(request: HttpRequest) -> HttpResponse:
     """The newest mails and what became of them."""
     newest = (
         Delivery.objects.select_related("run__workflow")
-        .prefetch_related("recipients")
-        .defer("content", "run__event")
+        .prefetch_related(Prefetch("recipients", queryset=Recipient.objects.order_by("pk")[:RECIPIENTS_SHOWN]))
+        .annotate(recipient_count=Count("recipients"))
+        .defer("content")
         .order_by("-pk")[:SHOWN]
     )
     context = {"deliveries": newest, "shown": SHOWN, "workflows": Workflow.objects.filter(enabled=True).count()}

@@ -11,6 +11,14 @@ from typing import Protocol
 _ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
 
+_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return a server's words without what no database keeps and no page shows."""
+    return _UNSTORABLE.sub("", text)
+
+
 class Stage(StrEnum):
     """How far the conversation had come."""
 
@@ -46,16 +54,22 @@ class Reply:
     text: str
     enhanced: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", storable(self.text))
+
     @classmethod
     def parse(cls, code: int, text: bytes | str) -> Reply:
-        """Split the enhanced status code off a reply (RFC 2034: it stands first on every line)."""
+        """Split the enhanced status code off a reply (RFC 2034: it stands first on every line).
+
+        What is no reply of SMTP has no code: smtplib gives -1 for a line that does not begin with one.
+        """
         words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         lines = [line.strip() for line in words.splitlines() if line.strip()]
         match = _ENHANCED.match(lines[0]) if lines else None
         enhanced = match[1] if match and match[1][0] == str(code)[0] else ""
         if enhanced:
             lines = [line.removeprefix(enhanced).strip() for line in lines]
-        return cls(code=code, text=" ".join(lines), enhanced=enhanced)
+        return cls(code=code if 200 <= code <= 599 else None, text=" ".join(lines), enhanced=enhanced)
 
     @property
     def permanent(self) -> bool:
@@ -124,8 +138,8 @@ class TransportError(Exception):
         tls: str = "",
         milliseconds: int = 0,
     ) -> None:
-        super().__init__(text)
-        self.text = text
+        super().__init__(storable(text))
+        self.text = storable(text)
         self.stage = stage
         self.scope = scope
         self.permanent = permanent

@@ -26,10 +26,6 @@ RESERVED_HEADERS = frozenset(
     }
 )
 
-# An address beyond ASCII stands in a header as a group without members (RFC 6857): nobody SendGrid could take,
-# and Python's reader gives up on the whole field when it counts one address less than there are commas.
-EMPTY_GROUP = re.compile(r"=\?[^?\s]+\?[bq]\?[^?\s]*\?=\s*:\s*;\s*(?:,|$)", re.I)
-
 # The account may have tracking on; links and pixels in operational mail are not ours to rewrite.
 TRACKING_OFF: Json = {
     "click_tracking": {"enable": False, "enable_text": False},

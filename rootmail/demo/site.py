@@ -48,7 +48,7 @@ class Site:
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "up", "--bind", self.bind],
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "SITE_URL": self.address, "DEFAULT_SENDER_URL": f"file://{self.outbox}"},
+            env={**os.environ, "SITE_URL": self.address, "DEFAULT_SENDER_URL": self.outbox.as_uri()},
             start_new_session=True,
         )
         deadline = time.monotonic() + 90

@@ -27,7 +27,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with _only_one(), _listen(options["bind"]) as site:
-            supervisor = Supervisor(say=self._say, environment=_environment(f"http://{options['bind']}"))
+            environment = _environment(f"http://{options['bind']}")
+            supervisor = Supervisor(say=self._say, environment=environment, folder=settings.BASE_DIR)
             supervisor.listen_for_signals()
             try:
                 self._start(supervisor, site=site, workers=max(options["workers"], 1))
@@ -74,7 +75,8 @@ class Command(BaseCommand):
 
 def _environment(address: str) -> dict[str, str]:
     """What the children see: where no SITE_URL is set, links point to where the site listens."""
-    return {"SITE_URL": address, **os.environ, "DJANGO_SETTINGS_MODULE": "rootmail.settings"}
+    own = {"DJANGO_SETTINGS_MODULE": "rootmail.settings", "ROOTMAIL_VAR": str(settings.ROOTMAIL_VAR)}
+    return {"SITE_URL": address, **os.environ, **own}
 
 
 def _listen(bind: str) -> socket.socket:

@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def load(self, options: dict[str, Any]) -> None:
         try:
             document = json.loads(read_source(options["file"]))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CommandError(f"{options['file']} is not JSON: {error}") from error
         loaded = documents.load(document)
         if options["json"]:

@@ -1,0 +1,47 @@
+"""What goes wrong before a command can speak for itself, in a line for people instead of a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MIGRATE = "The database has no tables yet, or old ones: run 'manage.py migrate' first ('up' does it by itself)."
+SETTING = "A setting in the environment has a wrong value. TRACEBACK=1 shows which, and maybe the value."
+
+
+@contextmanager
+def for_people() -> Iterator[None]:
+    """End with exit code 1 and one line where the set-up is at fault. TRACEBACK=1 shows the whole story."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `... | head` has read enough
+    except Exception as error:
+        text = _explain(error)
+        if not text or os.environ.get("TRACEBACK"):
+            raise
+        sys.exit(text)
+
+
+def _explain(error: Exception) -> str:
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import OperationalError, ProgrammingError
+
+    if isinstance(error, OperationalError | ProgrammingError):
+        missing = any(words in str(error) for words in ("no such table", "no such column", "does not exist"))
+        return MIGRATE if missing else f"The database does not answer: {str(error).splitlines()[0]}"
+    if isinstance(error, PermissionError | FileNotFoundError) and error.filename:
+        return f"{error.filename}: {error.strerror}. ROOTMAIL_VAR must name a folder that this account may write to."
+    if isinstance(error, ImproperlyConfigured) or "rootmail.settings" in _modules(error):
+        return SETTING
+    return ""
+
+
+def _modules(error: Exception) -> set[str]:
+    found, step = set(), error.__traceback__
+    while step:
+        found.add(str(step.tb_frame.f_globals.get("__name__", "")))
+        step = step.tb_next
+    return found
