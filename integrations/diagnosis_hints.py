@@ -191,8 +191,8 @@ def _mail_hint(error: TransportError, session: SmtpSession) -> Hint:
         return Hint(f"The relay wants TLS first: {error.reply}", "enable_starttls", USE_STARTTLS)
     if error.code == 530 or error.enhanced_code == "5.7.57":
         return Hint(f"The relay wants a username and a password: {error.reply}", "user_name")
-    if error.reply is None:
-        return Hint(error.text)  # the connection broke: no field is to blame
+    if error.reply is None or (error.code is None and not error.enhanced_code):
+        return Hint(error.text)  # the connection broke, or that was no SMTP: no field is to blame
     if error.code is None:
         return Hint(error.text, "default_from")
     return Hint(f"The relay does not take this sender: {error.reply}", "default_from")

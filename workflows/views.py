@@ -20,9 +20,10 @@ RECIPIENTS_SHOWN = 20
 @login_required
 def deliveries(request: HttpRequest) -> HttpResponse:
     """The newest mails and what became of them."""
+    first_of_each = Recipient.objects.order_by("pk")[:RECIPIENTS_SHOWN]
     newest = (
         Delivery.objects.select_related("run__workflow")
-        .prefetch_related(Prefetch("recipients", queryset=Recipient.objects.order_by("pk")[:RECIPIENTS_SHOWN]))
+        .prefetch_related(Prefetch("recipients", queryset=first_of_each, to_attr="first_recipients"))
         .annotate(recipient_count=Count("recipients"))
         .defer("content")
         .order_by("-pk")[:SHOWN]
