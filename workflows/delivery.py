@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.mail import EmailMessage, get_connection
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -68,6 +68,10 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> datetime | None:
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
         due = record_error(delivery, error)
         return due if error.scope == Scope.PROVIDER and not error.outcome_unknown else None
+    except DatabaseError:  # while the provider was looked up: transports know no database, so nothing was handed over
+        logger.exception("delivery %s: the provider could not be looked up", delivery.pk)
+        text = "The database did not say which provider is in force."
+        return record_error(delivery, TransportError(text, stage=Stage.RESOLVE, scope=Scope.PROVIDER))
     except Exception:  # a defect of ours: it must neither stop the other mails nor be taken for a refusal
         logger.exception("delivery %s met a defect", delivery.pk)
         record_error(delivery, _unknown("A defect of rootmail itself: the worker's log holds the details."))
