@@ -286,6 +286,23 @@ def test_an_outcome_is_recorded_although_the_database_was_away_for_a_moment(
     assert (Delivery.objects.get().state, len(relay.ledger), Attempt.objects.count()) == ("accepted", 1, 1)
 
 
+def test_a_database_that_fails_before_the_mail_is_handed_over_leaves_nothing_unknown(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored()
+
+    def stumble() -> None:
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("integrations.providers.active_route", stumble)
+        delivery.send_due()
+    assert (Delivery.objects.get().state, relay.ledger) == ("deferred", [])
+    make_due()
+    delivery.send_due()
+    assert (Delivery.objects.get().state, len(relay.ledger)) == ("accepted", 1)
+
+
 @pytest.mark.parametrize(
     "reply", ["HTTP/1.1 400 Bad Request", "999 what", "250 2.0.0 queued\x00 as\x1b 1", "550 no\x00"]
 )
