@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.staticfiles import finders
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -226,6 +227,14 @@ def test_a_task_that_is_removed_while_it_is_rendered_still_sends_its_mail(monkey
     monkeypatch.setattr(runs.rendering, "render", slowly)
     runs.execute_due()
     assert list(Delivery.objects.values_list("state", "action")) == [("queued", None)]
+
+
+def test_every_icon_that_a_template_may_use_is_there() -> None:
+    images = runs.images()
+    assert set(images) == {f"{app}_url_16" for app in runs.ICONS}
+    for address in images.values():
+        path = address.removeprefix(f"{settings.SITE_URL}/static/")
+        assert finders.find(path), path
 
 
 def test_a_from_of_any_length_is_stored() -> None:
