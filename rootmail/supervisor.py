@@ -48,7 +48,7 @@ class Supervisor:
     impatient: bool = False
 
     def start(self, name: str, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
-        """Start a child; it inherits the open `files` (descriptors), and so does each one that follows it."""
+        """Start a child; it inherits the open `files` (descriptors), also when it is started again."""
         child = Child(name, command, files)
         self.children.append(child)
         self._spawn(child)

@@ -286,13 +286,14 @@ def test_an_outcome_is_recorded_although_the_database_was_away_for_a_moment(
     assert (Delivery.objects.get().state, len(relay.ledger), Attempt.objects.count()) == ("accepted", 1, 1)
 
 
+@pytest.mark.parametrize("failure", [OperationalError("gone"), InterfaceError("closed")])
 def test_a_database_that_fails_before_the_mail_is_handed_over_leaves_nothing_unknown(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     stored()
 
     def stumble() -> None:
-        raise OperationalError("gone")
+        raise failure
 
     with monkeypatch.context() as patch:
         patch.setattr("integrations.providers.active_route", stumble)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.staticfiles import finders
-from django.db import OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from tests.test_documents import EXAMPLE, SMALL, changed
@@ -191,21 +191,40 @@ def test_a_defect_fails_that_run_and_no_other(monkeypatch: pytest.MonkeyPatch) -
     assert list(Run.objects.order_by("pk").values_list("status", "lease")) == [("failed", None), ("started", None)]
 
 
-def test_a_database_that_is_away_for_a_moment_loses_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [OperationalError("database is locked"), InterfaceError("connection closed")])
+def test_a_database_that_is_away_loses_no_run_however_often(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = queued(changed("wait", None))
 
     def stumble(_: Run) -> None:
-        raise OperationalError("database is locked")
+        raise failure
 
     with monkeypatch.context() as patch:
         patch.setattr(runs, "execute", stumble)
-        runs.execute_due()
-    run.refresh_from_db()
-    assert (run.status, run.lease) == ("queued", None)
-    assert run.due_at > timezone.now()
+        for _ in range(2 * runs.MAX_TRIES):
+            Run.objects.update(due_at=timezone.now())
+            runs.execute_due()
+            run.refresh_from_db()
+            assert (run.status, run.lease) == ("queued", None)
+            assert run.due_at > timezone.now()
     Run.objects.update(due_at=timezone.now())
     runs.execute_due()
     assert Delivery.objects.count() == 1
+
+
+def test_a_run_that_the_database_refuses_is_tried_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = queued(changed("wait", None))
+
+    def refuse(_: Run) -> None:
+        raise DataError("value out of range")
+
+    monkeypatch.setattr(runs, "execute", refuse)
+    for _ in range(runs.MAX_TRIES + 1):
+        Run.objects.update(due_at=timezone.now())
+        runs.execute_due()
+    run.refresh_from_db()
+    assert (run.status, run.status_message) == ("failed", runs.TRIED_TOO_OFTEN)
 
 
 def test_a_run_that_ends_its_worker_again_and_again_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +232,7 @@ def test_a_run_that_ends_its_worker_again_and_again_fails(monkeypatch: pytest.Mo
     Run.objects.update(tries=runs.MAX_TRIES)
     runs.execute_due()
     run.refresh_from_db()
-    assert (run.status, run.status_message) == ("failed", "It was begun 5 times, and its worker ended each time.")
+    assert (run.status, run.status_message) == ("failed", runs.TRIED_TOO_OFTEN)
 
 
 def test_a_task_that_is_removed_while_it_is_rendered_still_sends_its_mail(monkeypatch: pytest.MonkeyPatch) -> None:

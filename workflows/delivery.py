@@ -68,7 +68,10 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> datetime | None:
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
         due = record_error(delivery, error)
         return due if error.scope == Scope.PROVIDER and not error.outcome_unknown else None
-    except DatabaseError:  # while the provider was looked up: transports know no database, so nothing was handed over
+    except (
+        DatabaseError,
+        InterfaceError,
+    ):  # while the provider was looked up: transports know no database, so nothing was handed over
         logger.exception("delivery %s: the provider could not be looked up", delivery.pk)
         text = "The database did not say which provider is in force."
         return record_error(delivery, TransportError(text, stage=Stage.RESOLVE, scope=Scope.PROVIDER))
@@ -204,7 +207,7 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> datetime |
     return due
 
 
-RECORD_AGAIN_AFTER = (0.5, 1, 2, 4, 8, 16, 32)  # seconds; all of them well within a lease
+RECORD_AGAIN_AFTER = (0.5, 1, 2, 4, 8, 16, 32)  # seconds; a lease outlasts a mail and all of them (see leases.py)
 
 
 def _write_stubbornly(delivery: Delivery, values: dict[str, Any], **rows: Any) -> None:

@@ -15,8 +15,9 @@ from .ids import new_id
 from .models import Attempt, Delivery
 
 BATCH = 50
-LEASE = timedelta(seconds=240)
-RENEW_AFTER = 60.0  # seconds; a lease then outlasts what a transport may take for one mail (160 s)
+LEASE = timedelta(seconds=300)
+# Seconds. What is left of a lease then outlasts one mail (160 s at the most) and writing its outcome stubbornly (64 s).
+RENEW_AFTER = 60.0
 BATCH_SECONDS = 300.0  # well within the task's time limit
 RELEASED = {"lease": None, "lease_expires_at": None}
 _BEFORE = Case(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=300)  # for one run: each of its actions may render for 2 seconds
 BATCH = 20
-MAX_TRIES = 5  # a run that brings its worker down must not do so for ever
+MAX_TRIES = 5  # a run that brings its worker down, or that the database refuses, must not come back for ever
+TRIED_TOO_OFTEN = f"It was begun {MAX_TRIES} times and could not be finished: the worker's log says why."
 TRY_AGAIN_AFTER = timedelta(seconds=30)
 
 
@@ -49,17 +50,25 @@ def _renew(run: Run) -> bool:
 def _execute_or_release(run: Run) -> None:
     """Carry out one run; neither a database that is away nor a defect of ours may lose it or stop the others."""
     if run.tries > MAX_TRIES:
-        return _fail(run, f"It was begun {MAX_TRIES} times, and its worker ended each time.")
+        return _fail(run, TRIED_TOO_OFTEN)
     try:
         execute(run)
-    except DatabaseError:
+    except (OperationalError, InterfaceError):  # locked, cut off or away: it spends no try
         logger.exception("run %s could not be stored; it is tried again", run.pk)
-        held = Run.objects.filter(pk=run.pk, lease=run.lease)
-        held.update(status=Run.Status.QUEUED, due_at=timezone.now() + TRY_AGAIN_AFTER, **RELEASED)
+        _release(run, tries=run.tries - 1)
+    except DatabaseError:
+        logger.exception("run %s was refused by the database; it is tried again", run.pk)
+        _release(run, tries=run.tries)
     except Exception:
         logger.exception("run %s failed by a defect", run.pk)
         _fail(run, "A defect of rootmail itself: the worker's log holds the details.")
     return None
+
+
+def _release(run: Run, *, tries: int) -> None:
+    due = timezone.now() + TRY_AGAIN_AFTER
+    held = Run.objects.filter(pk=run.pk, lease=run.lease)
+    held.update(status=Run.Status.QUEUED, due_at=due, tries=tries, **RELEASED)
 
 
 def _fail(run: Run, message: str) -> None:
