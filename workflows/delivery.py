@@ -68,10 +68,8 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> datetime | None:
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
         due = record_error(delivery, error)
         return due if error.scope == Scope.PROVIDER and not error.outcome_unknown else None
-    except (
-        DatabaseError,
-        InterfaceError,
-    ):  # while the provider was looked up: transports know no database, so nothing was handed over
+    except (DatabaseError, InterfaceError):
+        # While the provider was looked up: transports know no database, so nothing was handed over.
         logger.exception("delivery %s: the provider could not be looked up", delivery.pk)
         text = "The database did not say which provider is in force."
         return record_error(delivery, TransportError(text, stage=Stage.RESOLVE, scope=Scope.PROVIDER))
