@@ -15,72 +15,48 @@ from . import providers
 from .redaction import redact_error, redact_receipt
 from .senders import Sender, SenderError
 from .transports import envelope
-from .transports.base import Receipt, Scope, Stage, Submission, Transport, TransportError
+from .transports.base import Receipt, Scope, Stage, Submission, TransportError
+from .transports.pool import POOL
 
 
 class EmailBackend(BaseEmailBackend):
     """Send each message through the provider that is in force at that moment: SMTP, else SendGrid, else default.
 
     Works for any Django mail. Besides the count that Django wants, the Receipt is attached to the message as
-    `message.receipt`. Raises TransportError. A failing provider never falls through to the next one. A backend
-    keeps one session for the messages that are sent with it until `close()`; it is for one thread at a time.
+    `message.receipt`. Raises TransportError. A failing provider never falls through to the next one. Sessions
+    belong to the pool of the process, so there is nothing to open or to close here.
     """
 
     def __init__(self, fail_silently: bool = False, **_: Any) -> None:
         super().__init__(fail_silently=fail_silently)
-        self._kept_open = False
-        self._settings: providers.TransportSettings | None = None
-        self._transport: Transport | None = None
-
-    def open(self) -> bool:
-        """Keep the session over several calls of `send_messages`, until `close()`."""
-        self._kept_open = True
-        return True
-
-    def close(self) -> None:
-        self._kept_open = False
-        self._end_session()
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        try:
-            return sum(self._send_one(message) for message in email_messages if message.recipients())
-        finally:
-            if not self._kept_open:
-                self._end_session()
-
-    def _end_session(self) -> None:
-        transport, self._transport, self._settings = self._transport, None, None
-        if transport:
-            transport.close()
+        return sum(self._send_one(message) for message in email_messages if message.recipients())
 
     def _send_one(self, message: EmailMessage) -> int:
         try:
-            message.receipt = self._route(message)  # type: ignore[attr-defined]
+            message.receipt = hand_over(message, route=providers.active_route())  # type: ignore[attr-defined]
         except TransportError:
             if not self.fail_silently:
                 raise
             return 0
         return 1
 
-    def _route(self, message: EmailMessage) -> Receipt:
-        route = providers.active_route()
-        host, user_name = getattr(route.settings, "host", ""), getattr(route.settings, "username", "")
-        try:
-            sender = _sender(route, message)
-            receipt = self._session(route.settings).send(_submission(message, sender))
-        except TransportError as error:
-            error.provider = route.provider.name
-            redact_error(error, host=host, user_name=user_name)
-            raise
-        receipt = redact_receipt(receipt, host=host)
-        return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
 
-    def _session(self, settings: providers.TransportSettings) -> Transport:
-        """Return the open transport, or a new one where the settings have changed since."""
-        if self._transport is None or settings != self._settings:
-            self._end_session()
-            self._settings, self._transport = settings, providers.open_transport(settings)
-        return self._transport
+def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:
+    """Send one message by this route; raises TransportError. What servers said is redacted in both."""
+    host, user_name = getattr(route.settings, "host", ""), getattr(route.settings, "username", "")
+    try:
+        sender = _sender(route, message)
+        submission = _submission(message, sender)
+        with POOL.lend(route.settings) as transport:
+            receipt = transport.send(submission)
+    except TransportError as error:
+        error.provider = route.provider.name
+        redact_error(error, host=host, user_name=user_name)
+        raise
+    receipt = redact_receipt(receipt, host=host)
+    return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
 
 
 def _sender(route: providers.Route, message: EmailMessage) -> Sender:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import Any
 
-from . import diagnosis_hints
-from .diagnosis_hints import Hint
+from . import certificates, diagnosis_hints
+from .certificates import CertificateReport
+from .diagnosis_hints import Fault, Hint
 from .transports import envelope
 from .transports.base import Scope, Stage, TransportError
 from .transports.network import Clock
@@ -34,23 +35,42 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
+    """What the check found. `certificate` is what a relay's TLS showed, None without any."""
+
     ok: bool
     mode: str
     steps: tuple[Step, ...]
     cause: str = ""
     field: str = ""
     proposal: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    certificate: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        document = asdict(self)
-        document["steps"] = [asdict(step) for step in self.steps]
-        return document
+        return asdict(self) | {"steps": [asdict(step) for step in self.steps]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Diagnosis:
+        """Read what `as_dict` wrote, as a worker's report brings it."""
+        return cls(**{**document, "steps": tuple(Step(**step) for step in document["steps"])})
+
+    @classmethod
+    def failed(cls, step: str, cause: str, *, mode: str = "", milliseconds: int = 0) -> Diagnosis:
+        """Make the finding that the check itself could not be carried out."""
+        return cls(False, mode, (Step(step, False, milliseconds, detail=cause),), cause)
+
+
+Watch = Callable[[Sequence[Step]], None]
+
+
+def unwatched(steps: Sequence[Step]) -> None:
+    """Let the steps pass."""
 
 
 @dataclass
 class Recorder:
-    """Times the steps and keeps what was said."""
+    """Times the steps and keeps what was said; `watch` sees them after each one."""
 
+    watch: Watch = unwatched
     steps: list[Step] = dataclasses.field(default_factory=list)
 
     def take(self, name: str, act: Callable[[], str], *, detail: Callable[[], str] = str) -> None:
@@ -65,30 +85,44 @@ class Recorder:
 
     def _add(self, name: str, ok: bool, started: float, said: str, detail: str) -> None:
         self.steps.append(Step(name, ok, round((monotonic() - started) * 1000), said, detail))
+        self.watch(self.steps)
 
-    def diagnosis(self, mode: str, *, hint: Hint) -> Diagnosis:
+    def diagnosis(self, mode: str, *, hint: Hint, certificate: CertificateReport | None = None) -> Diagnosis:
         ok = all(step.ok for step in self.steps)
-        return Diagnosis(ok, mode, tuple(self.steps), hint.cause, hint.field, dict(hint.proposal))
+        shown = {**asdict(certificate), "names": list(certificate.names)} if certificate else None
+        return Diagnosis(ok, mode, tuple(self.steps), hint.cause, hint.field, dict(hint.proposal), shown)
 
 
-def diagnose_smtp(settings: SmtpSettings, *, sender: str) -> Diagnosis:
+def diagnose_smtp(settings: SmtpSettings, *, sender: str, watch: Watch = unwatched) -> Diagnosis:
     """Go through the whole conversation up to MAIL FROM; no mail is sent.
 
-    Without a `sender` the conversation ends before it: every action may name its own From.
+    Without a `sender` the conversation ends before it: every action may name its own From. Whatever is found,
+    credentials are shown to the relay once at the most: looking closer is done without them.
     """
-    recorder = Recorder()
+    recorder = Recorder(watch)
     settings = replace(settings, reply_seconds=min(settings.reply_seconds, REPLY_SECONDS))
     session = SmtpSession(settings, clock=Clock(settings.total_seconds))
+    error = _converse(session, recorder, sender=sender)
+    certificate = certificates.inspect(session, error)
+    if error:
+        fault = Fault(error, session, certificate)
+        hint = diagnosis_hints.after_failure(fault, step=recorder.steps[-1].name)
+    else:
+        hint = diagnosis_hints.after_success(session, certificate)
+    return recorder.diagnosis(settings.tls_mode.label, hint=hint, certificate=certificate)
+
+
+def _converse(session: SmtpSession, recorder: Recorder, *, sender: str) -> TransportError | None:
+    """Take the steps; return what ended them early."""
     try:
         session.open(lambda name, act: recorder.take(name, act, detail=lambda: session.detail))
         if sender:
             recorder.take("mail", lambda: _mail_from(session, sender=sender))
         recorder.take("quit", session.quit)
-        hint = diagnosis_hints.after_success(session)
     except TransportError as error:
         session.quit()
-        hint = diagnosis_hints.after_failure(error, session=session, step=recorder.steps[-1].name)
-    return recorder.diagnosis(settings.tls_mode.label, hint=hint)
+        return error
+    return None
 
 
 def _mail_from(session: SmtpSession, *, sender: str) -> str:
@@ -98,9 +132,9 @@ def _mail_from(session: SmtpSession, *, sender: str) -> str:
     return said
 
 
-def diagnose_sendgrid(settings: SendGridSettings) -> Diagnosis:
+def diagnose_sendgrid(settings: SendGridSettings, *, watch: Watch = unwatched) -> Diagnosis:
     """Ask what the key may do; nothing is sent and no credit is used."""
-    recorder = Recorder()
+    recorder = Recorder(watch)
     transport = SendGridTransport(settings)
     scopes: list[str] = []
     hint = Hint()

@@ -1,24 +1,27 @@
-"""What the connection check advises: why a step failed, the form field to change, and to what."""
+"""What the connection check advises: why a step failed, the form field to change, and to what.
+
+A proposal is tried before it is made, without credentials and as far as EHLO: applied, it gets the next check past
+the step that failed, and as far as anybody can know, through.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from . import detection
+from .certificates import CertificateReport
+from .probing import probe
 from .transports import smtp_auth, tls
 from .transports.base import Reply, Stage, TransportError
-from .transports.network import Clock
 from .transports.smtp import SmtpSettings, TlsMode
 from .transports.smtp_session import SmtpSession
 
-PROBE_SECONDS = 5  # a second look at the same port, to say what it really speaks
-NAMED = 5  # so many names of a certificate are told
-
 USE_STARTTLS = {"ssl": False, "enable_starttls": True}
-USE_IMPLICIT_TLS = {"ssl": True, "enable_starttls": False}
+NAMED = 5  # so many names of a certificate are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +33,89 @@ class Hint:
     proposal: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def after_success(session: SmtpSession) -> Hint:
-    """Offer certificate verification where it would pass."""
-    settings = session.settings
-    if session.tls and settings.verify == "none" and _probe(settings, verify="peer"):
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What there is to go by: the error, the session that met it, and the certificate it saw."""
+
+    error: TransportError
+    session: SmtpSession
+    certificate: CertificateReport | None = None
+
+    @property
+    def settings(self) -> SmtpSettings:
+        return self.session.settings
+
+
+def after_success(session: SmtpSession, certificate: CertificateReport | None) -> Hint:
+    """Offer certificate verification where it would pass; warn before a certificate expires."""
+    if certificate is None:
+        return Hint()
+    if certificate.verifies and session.settings.verify == "none":
         cause = "The relay's certificate is good: it can be verified from now on."
         return Hint(cause, "openssl_verify_mode", {"openssl_verify_mode": "peer"})
+    if certificate.expires_soon:
+        return Hint(f"The relay's certificate expires in {certificate.days_left} days: have it renewed there.")
     return Hint()
 
 
-def _probe(settings: SmtpSettings, **changes: Any) -> SmtpSession | None:
-    """Open a second session with other settings and without credentials; None if that fails."""
-    seconds = min(PROBE_SECONDS, settings.connect_seconds, settings.reply_seconds)
-    limits: dict[str, Any] = {"connect_seconds": seconds, "reply_seconds": seconds, "total_seconds": 3 * seconds}
-    changed = replace(settings, username="", password="", **limits, **changes)
-    session = SmtpSession(changed, clock=Clock(changed.total_seconds))
-    try:
-        session.open()
-    except TransportError:
-        return None
-    session.quit()
-    return session
-
-
-def after_failure(error: TransportError, *, session: SmtpSession, step: str) -> Hint:
+def after_failure(fault: Fault, *, step: str) -> Hint:
     """Return the advice for the step that failed; a relay that is busy is nobody's wrong setting."""
-    if error.code == 421 or (step == "greeting" and 400 <= (error.code or 0) < 500):
+    code = fault.error.code or 0
+    if code == 421 or (step == "greeting" and 400 <= code < 500):
         return Hint("The relay takes no connection just now. Try again later, or connect without the check.")
-    return _HINTS[step](error, session)
+    return _HINTS[step](fault)
 
 
-def _connect_hint(error: TransportError, session: SmtpSession) -> Hint:
-    refused = isinstance(error.__cause__, ConnectionRefusedError)
-    return Hint(error.text, "port" if refused else "address")
+def _proposing(fault: Fault, cause: str, field: str, values: Mapping[str, Any]) -> Hint:
+    """Return a hint that proposes these values, if they work, with a mechanism that the relay then offers."""
+    met = probe(fault.settings, values)
+    if met.error:
+        return Hint(f"{cause} After that: {met.error.text}", field)
+    mechanism = _mechanism(met.session, chosen=fault.settings.authentication)
+    if fault.settings.username and not mechanism:
+        return Hint(cause, field)
+    changes_it = fault.settings.username and mechanism != fault.settings.authentication
+    return Hint(cause, field, {**values, **({"authentication": mechanism} if changes_it else {})})
 
 
-def _greeting_hint(error: TransportError, session: SmtpSession) -> Hint:
+def _mechanism(session: SmtpSession, *, chosen: str) -> str:
+    """Return the chosen mechanism where the relay offers it and the connection allows it, else another, else ''."""
+    names = smtp_auth.offered(session)
+    keys = [chosen, *(key for key in smtp_auth.MECHANISMS if key != chosen)]
+    usable = (key for key in keys if (name := smtp_auth.MECHANISMS[key]) in names and _protected(session, name))
+    return next(usable, "")
+
+
+def _protected(session: SmtpSession, mechanism: str) -> bool:
+    return smtp_auth.is_protected(session, mechanism=mechanism)
+
+
+def _elsewhere(fault: Fault, cause: str, field: str) -> Hint:
+    """Look for a better port of the same host: encrypted, and with AUTH where there is a username."""
+    ports = [port for port in detection.PORTS if port != fault.settings.port]
+    best = detection.best_of(detection.look(fault.settings, ports))
+    if best is None or best.mode == "clear text" or (fault.settings.username and not best.mechanism):
+        return Hint(cause, field)
+    found = f"{cause} Port {best.port} speaks {best.mode}."
+    return _proposing(fault, found, "port", {"port": best.port, **best.switches})
+
+
+def _connect_hint(fault: Fault) -> Hint:
+    if fault.error.stage is Stage.RESOLVE:
+        return Hint(fault.error.text, "address")
+    refused = isinstance(fault.error.__cause__, ConnectionRefusedError)
+    return _elsewhere(fault, fault.error.text, "port" if refused else "address")
+
+
+def _greeting_hint(fault: Fault) -> Hint:
     """Recognise a port that waits for TLS while we wait for its greeting."""
-    settings = session.settings
+    error, settings = fault.error, fault.settings
     if settings.tls_mode is not TlsMode.IMPLICIT and not _is_smtp_refusal(error) and _speaks_tls(settings):
         cause = f"Port {settings.port} expects TLS from the first byte, and the settings begin in clear text."
-        return Hint(cause, "ssl", USE_IMPLICIT_TLS)
-    return Hint(error.text, "address" if _is_smtp_refusal(error) else "port")
+        return _proposing(fault, cause, "ssl", {"ssl": True, "enable_starttls": False})
+    if _is_smtp_refusal(error):
+        return Hint(error.text, "address")
+    return _elsewhere(fault, error.text, "port")
 
 
 def _is_smtp_refusal(error: TransportError) -> bool:
@@ -79,37 +123,38 @@ def _is_smtp_refusal(error: TransportError) -> bool:
 
 
 def _speaks_tls(settings: SmtpSettings) -> bool:
-    return _probe(settings, ssl=True, verify="none", ca_certificates="") is not None
+    return probe(settings, {**detection.IMPLICIT, "openssl_verify_mode": "none", "ca_certificates": ""}).ok
 
 
-def _tls_hint(error: TransportError, session: SmtpSession) -> Hint:
-    settings = session.settings
+def _tls_hint(fault: Fault) -> Hint:
+    error, settings = fault.error, fault.settings
     if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-        return _certificate_hint(error, error.__cause__, settings=settings)
+        return _certificate_hint(fault, error.__cause__)
     if not _ca_certificates_readable(settings):
         return Hint(error.text, "ca_certificates")
     if settings.tls_mode is TlsMode.IMPLICIT:
-        return _clear_text_port_hint(error, settings=settings)
+        return _clear_text_port_hint(fault)
     if error.stage is Stage.EHLO:
         return Hint(error.text, "domain")
+    if settings.starttls and "starttls" not in fault.session.features:
+        return _elsewhere(fault, error.text, "enable_starttls")
     return Hint(error.text, "enable_starttls" if settings.starttls else "enable_starttls_auto")
 
 
-def _certificate_hint(error: TransportError, cause: ssl.SSLCertVerificationError, *, settings: SmtpSettings) -> Hint:
+def _certificate_hint(fault: Fault, cause: ssl.SSLCertVerificationError) -> Hint:
     if cause.verify_code in tls.WRONG_HOST:
-        return _wrong_host_hint(error, settings=settings)
+        return _wrong_host_hint(fault)
     by_ca = cause.verify_code == tls.SELF_SIGNED or cause.verify_code in tls.UNKNOWN_ISSUER
-    return Hint(error.text, "ca_certificates" if by_ca else "openssl_verify_mode")
+    return Hint(fault.error.text, "ca_certificates" if by_ca else "openssl_verify_mode")
 
 
-def _wrong_host_hint(error: TransportError, *, settings: SmtpSettings) -> Hint:
+def _wrong_host_hint(fault: Fault) -> Hint:
     """Name the host names to choose from; never as a proposal, for an impostor has a good certificate too."""
-    probe = _probe(settings, verify="none")
-    names = tls.names_in(probe.certificate) if probe else []
+    names = fault.certificate.names if fault.certificate else ()
     if not names:
-        return Hint(error.text, "address")
+        return Hint(fault.error.text, "address")
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    text = f"The certificate of {settings.place} was issued for {listed}, not for {settings.host}"
+    text = f"The certificate of {fault.settings.place} was issued for {listed}, not for {fault.settings.host}"
     return Hint(f"{text}: enter the name of your relay as the certificate has it.", "address")
 
 
@@ -121,29 +166,30 @@ def _ca_certificates_readable(settings: SmtpSettings) -> bool:
     return True
 
 
-def _clear_text_port_hint(error: TransportError, *, settings: SmtpSettings) -> Hint:
+def _clear_text_port_hint(fault: Fault) -> Hint:
     """Ask the same port in clear text what it speaks."""
-    port = settings.port
-    clear = _probe(settings, ssl=False, starttls=False, starttls_auto=False)
-    if clear is None:
-        return Hint(error.text, "ssl")
-    if "starttls" in clear.features:
-        return Hint(f"Port {port} begins in clear text and offers STARTTLS.", "ssl", USE_STARTTLS)
-    return Hint(f"Port {port} speaks clear text only, without STARTTLS: another port may offer TLS.", "port")
+    port = fault.settings.port
+    clear = probe(fault.settings, {"ssl": False, "enable_starttls": False, "enable_starttls_auto": False})
+    if not clear.ok:
+        return _elsewhere(fault, fault.error.text, "ssl")
+    if "starttls" in clear.session.features:
+        return _proposing(fault, f"Port {port} begins in clear text and offers STARTTLS.", "ssl", USE_STARTTLS)
+    return _elsewhere(fault, f"Port {port} speaks clear text only, without STARTTLS.", "port")
 
 
-def _ehlo_hint(error: TransportError, session: SmtpSession) -> Hint:
-    return Hint(error.text, "domain")
+def _ehlo_hint(fault: Fault) -> Hint:
+    return Hint(fault.error.text, "domain")
 
 
-def _auth_hint(error: TransportError, session: SmtpSession) -> Hint:
+def _auth_hint(fault: Fault) -> Hint:
+    error, session = fault.error, fault.session
     if error.reply is None and error.__cause__ is None:
-        return _auth_not_tried_hint(error, session)
+        return _auth_not_tried_hint(fault)
     if isinstance(error.__cause__, TimeoutError):
         cause = f"{error.text} Some relays, Microsoft 365 among them, answer wrong credentials with silence."
         return Hint(cause, "password")
     if not session.tls and error.code in (530, 538) and "starttls" in session.features:
-        return Hint(f"The relay wants TLS before AUTH: {error.reply}", "enable_starttls", USE_STARTTLS)
+        return _proposing(fault, f"The relay wants TLS before AUTH: {error.reply}", "enable_starttls", USE_STARTTLS)
     return Hint(error.text, _refused_field(error.reply) if error.reply else "password")
 
 
@@ -155,40 +201,35 @@ def _refused_field(reply: Reply) -> str:
     return {503: "user_name", 504: "authentication", 534: "authentication"}.get(reply.code or 0, "password")
 
 
-def _auth_not_tried_hint(error: TransportError, session: SmtpSession) -> Hint:
+def _auth_not_tried_hint(fault: Fault) -> Hint:
     """Explain why AUTH was not even tried: not offered, or not in clear text."""
-    names = smtp_auth.offered(session)
+    error, session = fault.error, fault.session
     if not session.tls and "starttls" in session.features:
-        return Hint("The connection is not encrypted, but the relay offers STARTTLS.", "enable_starttls", USE_STARTTLS)
-    other = _usable_mechanism(names, session=session)
+        cause = "The connection is not encrypted, but the relay offers STARTTLS."
+        return _proposing(fault, cause, "enable_starttls", USE_STARTTLS)
+    other = _mechanism(session, chosen=session.settings.authentication)
     if other:
-        return _other_mechanism_hint(error, other=other, session=session)
-    if not names:
-        return Hint(error.text, "user_name" if session.tls else "port")
-    return Hint(error.text, "port" if set(names) & set(smtp_auth.MECHANISMS.values()) else "address")
+        return _other_mechanism_hint(fault, other=other)
+    names = smtp_auth.offered(session)
+    if session.tls and not names:
+        return Hint(error.text, "user_name")
+    known = set(names) & set(smtp_auth.MECHANISMS.values())
+    return _elsewhere(fault, error.text, "port" if known or not names else "address")
 
 
-def _other_mechanism_hint(error: TransportError, *, other: str, session: SmtpSession) -> Hint:
-    chosen, better = smtp_auth.MECHANISMS[session.settings.authentication], smtp_auth.MECHANISMS[other]
-    text = error.text
-    if chosen in smtp_auth.offered(session):  # and yet not taken: it would go over the wire in clear
+def _other_mechanism_hint(fault: Fault, *, other: str) -> Hint:
+    chosen, better = smtp_auth.MECHANISMS[fault.settings.authentication], smtp_auth.MECHANISMS[other]
+    text = fault.error.text
+    if chosen in smtp_auth.offered(fault.session):  # and yet not taken: it would go over the wire in clear
         text = f"The connection is not encrypted: {chosen} would show the password, {better} does not. Choose {better}."
     return Hint(text, "authentication", {"authentication": other})
 
 
-def _usable_mechanism(names: list[str], *, session: SmtpSession) -> str:
-    """Return another mechanism that the relay offers and this connection allows, or ''."""
-    for key, name in smtp_auth.MECHANISMS.items():
-        chosen = key == session.settings.authentication
-        if not chosen and name in names and smtp_auth.is_protected(session, mechanism=name):
-            return key
-    return ""
-
-
-def _mail_hint(error: TransportError, session: SmtpSession) -> Hint:
+def _mail_hint(fault: Fault) -> Hint:
+    error, session = fault.error, fault.session
     words = (error.reply.text if error.reply else "").lower()
     if not session.tls and "starttls" in words and "starttls" in session.features:
-        return Hint(f"The relay wants TLS first: {error.reply}", "enable_starttls", USE_STARTTLS)
+        return _proposing(fault, f"The relay wants TLS first: {error.reply}", "enable_starttls", USE_STARTTLS)
     if error.code == 530 or error.enhanced_code == "5.7.57":
         return Hint(f"The relay wants a username and a password: {error.reply}", "user_name")
     if error.reply is None or (error.code is None and not error.enhanced_code):
@@ -198,7 +239,7 @@ def _mail_hint(error: TransportError, session: SmtpSession) -> Hint:
     return Hint(f"The relay does not take this sender: {error.reply}", "default_from")
 
 
-_HINTS: dict[str, Callable[[TransportError, SmtpSession], Hint]] = {
+_HINTS: dict[str, Callable[[Fault], Hint]] = {
     "resolve": _connect_hint,
     "connect": _connect_hint,
     "greeting": _greeting_hint,

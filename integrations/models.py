@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, NoReturn
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -138,6 +139,45 @@ class SendGridIntegration(Integration):
                 condition=Q(connected=True) | Q(api_key__isnull=True), name="sendgrid_disconnected_holds_no_secret"
             ),
         ]
+
+
+KINDS: dict[str, type[SmtpIntegration] | type[SendGridIntegration]] = {
+    "smtp": SmtpIntegration,
+    "sendgrid": SendGridIntegration,
+}
+
+
+class Errand(models.Model):
+    """Something that a worker does while a person waits for it, since only a worker's answer proves the real path.
+
+    `request` and `report` are JSON, encrypted because they name servers and may hold a password that is not stored
+    anywhere yet. The request is erased when the errand ends. Whoever updates a row under `taken_at=None` has it.
+    """
+
+    class Job(models.TextChoices):
+        CHECK = "check"
+        DETECT = "detect"
+        TEST_MAIL = "test_mail"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.CharField(max_length=10, choices=Job.choices)
+    asked_by = models.CharField(max_length=150)
+    asked_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    request = EncryptedTextField(null=True)
+    report = EncryptedTextField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["job", "asked_at"])]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True) | Q(request__isnull=True), name="finished_errand_holds_no_secret"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job}, asked by {self.asked_by}"
 
 
 class AppendOnly(models.QuerySet["AuditEvent"]):

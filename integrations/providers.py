@@ -11,12 +11,10 @@ from django.conf import settings
 from . import senders
 from .fields import Undecryptable
 from .models import SendGridIntegration, SmtpIntegration
-from .transports.base import Scope, Stage, Transport, TransportError
-from .transports.default import FileSettings, default_settings, transport_for
+from .transports.base import Scope, Stage, TransportError
+from .transports.default import TransportSettings, default_settings
 from .transports.sendgrid import SendGridSettings
 from .transports.smtp import SmtpSettings
-
-TransportSettings = SmtpSettings | SendGridSettings | FileSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +105,24 @@ def active_route() -> Route:
     credential that cannot be decrypted is a fault of that provider, never a reason to take the next one.
     """
     for provider in PROVIDERS:
-        try:
-            row = provider.find()
-            if row is not None:
-                return Route(provider, provider.settings(row), row)
-        except Undecryptable as error:
-            raise _fault(provider, error, stage=Stage.AUTH) from error
-        except ValueError as error:  # DEFAULT_SENDER_URL cannot be read
-            raise _fault(provider, error, stage=Stage.CONNECT) from error
+        route = route_through(provider)
+        if route:
+            return route
     raise AssertionError("the default sender is always there")
+
+
+def route_through(provider: Provider) -> Route | None:
+    """Return the way out through this provider, in force or not; None where it is not connected."""
+    try:
+        row = provider.find()
+        return None if row is None else Route(provider, provider.settings(row), row)
+    except Undecryptable as error:
+        raise _fault(provider, error, stage=Stage.AUTH) from error
+    except ValueError as error:  # DEFAULT_SENDER_URL cannot be read
+        raise _fault(provider, error, stage=Stage.CONNECT) from error
 
 
 def _fault(provider: Provider, error: Exception, *, stage: Stage) -> TransportError:
     raised = TransportError(str(error), stage=stage, scope=Scope.PROVIDER)
     raised.provider = provider.name
     return raised
-
-
-def open_transport(settings: TransportSettings) -> Transport:
-    return transport_for(settings)

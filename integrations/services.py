@@ -1,10 +1,10 @@
-"""Connect, check and disconnect an integration: validate, prove, save, audit."""
+"""Connect, check, detect, test and disconnect: validate, have a worker prove it, save, audit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -12,15 +12,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import audit, diagnosis, providers, senders
-from .diagnosis import Diagnosis
+from . import audit, errands, providers, validators
+from .diagnosis import Diagnosis, Step
+from .errands import NoAnswer
 from .fields import Undecryptable
-from .models import SendGridIntegration, SmtpIntegration
+from .jobs import sender_in_use
+from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
 
-KINDS: dict[str, type[SmtpIntegration] | type[SendGridIntegration]] = {
-    "smtp": SmtpIntegration,
-    "sendgrid": SendGridIntegration,
-}
 SECRETS = {"smtp": "password", "sendgrid": "api_key"}
 # A stored secret never goes to a server that it was not entered for, nor by a less protected road.
 BOUND_TO_SECRET = {
@@ -117,7 +115,7 @@ def connect(kind: str, values: Mapping[str, Any], *, actor: str, check: bool = T
         row.connected, row.connected_at, row.connected_by = True, timezone.now(), actor
     # Django checks constraints by a query that would carry the plain secrets; the database does it at save().
     row.full_clean(validate_unique=False, validate_constraints=False)
-    found = diagnose(row) if check else None
+    found = _check(kind, {name: getattr(row, name) for name in defaults(kind)}, actor=actor) if check else None
     if found and not found.ok:
         raise CheckFailed(found)
     with transaction.atomic():
@@ -183,21 +181,74 @@ def _save(row: Any, *, found_at: datetime | None) -> None:
         raise ValidationError(_MEANWHILE) from error
 
 
-def diagnose(row: SmtpIntegration | SendGridIntegration) -> Diagnosis:
-    """Try a connection with this row's settings, as far as MAIL FROM. Sends nothing."""
-    if isinstance(row, SendGridIntegration):
-        return diagnosis.diagnose_sendgrid(providers.sendgrid_settings(row))
-    return diagnosis.diagnose_smtp(providers.smtp_settings(row), sender=_sender_in_use(row))
+def check(kind: str, *, actor: str, watch: Callable[[Step], None] = lambda step: None) -> Diagnosis:
+    """Have a worker try what is connected, as far as MAIL FROM; nothing is sent. `watch` sees each step as it is taken.
+
+    Raises NotConnected. Where no worker answers, that is the finding.
+    """
+    demand_connected(kind)
+    return _check(kind, None, actor=actor, watch=watch)
 
 
-def _sender_in_use(row: SmtpIntegration) -> str:
+def _check(
+    kind: str, values: dict[str, Any] | None, *, actor: str, watch: Callable[[Step], None] = lambda step: None
+) -> Diagnosis:
+    started, seen = time.monotonic(), 0
+
+    def show(report: dict[str, Any]) -> None:
+        nonlocal seen
+        for step in report["steps"][seen:]:
+            seen += 1
+            watch(Step(**step))
+
     try:
-        sender = senders.through_integration(
-            "", default_from=row.default_from, user_name=row.user_name or "", label="SMTP"
-        )
-    except senders.SenderError:
-        return ""
-    return sender.mailbox.address
+        report = errands.ask(Errand.Job.CHECK, {"kind": kind, "values": values}, actor=actor, watch=show)
+    except NoAnswer as error:
+        return Diagnosis.failed("worker", str(error), milliseconds=round((time.monotonic() - started) * 1000))
+    return Diagnosis.from_dict(report)
+
+
+def detect(host: str, *, ca_certificates: str = "", actor: str) -> dict[str, Any]:
+    """Have a worker find out which settings fit a host name; see `Detection` for the report.
+
+    Raises ValidationError on what is no host name, NoAnswer where no worker does it.
+    """
+    _validate("address", validators.validate_host_name, host)
+    if ca_certificates:
+        _validate("ca_certificates", validators.validate_ca_certificates, ca_certificates)
+    return errands.ask(Errand.Job.DETECT, {"host": host, "ca_certificates": ca_certificates}, actor=actor)
+
+
+TEST_MAILS, TEST_WINDOW = 5, timedelta(minutes=10)
+
+
+def send_test_mail(kind: str, to: str, *, actor: str) -> dict[str, Any]:
+    """Have a worker send a test mail through this provider, in force or not, and return what became of it.
+
+    The report holds `ok` (the relay accepted it), `to`, `provider`, and either the reply or `error`. Raises
+    ValidationError on a bad address and when too many were sent lately, NotConnected, and NoAnswer.
+    """
+    to = to.strip()
+    _validate("to", validators.validate_address, to)
+    if kind in KINDS:
+        demand_connected(kind)
+    errand = errands.leave(Errand.Job.TEST_MAIL, {"kind": kind, "to": to, "actor": actor}, actor=actor)
+    try:
+        errands.demand_room(errand, at_most=TEST_MAILS, within=TEST_WINDOW)
+    except errands.TooMany as error:
+        at = timezone.localtime(error.again_at)
+        text = f"{TEST_MAILS} test mails in {TEST_WINDOW.seconds // 60} minutes are enough. Try again at {at:%H:%M:%S}."
+        raise ValidationError({"to": text}) from error
+    audit.record("test mail asked for", actor=actor, provider=kind, to=to)
+    errands.ring(errand)
+    return errands.wait(errand)
+
+
+def _validate(field: str, validator: Callable[[str], None], value: str) -> None:
+    try:
+        validator(value)
+    except ValidationError as error:
+        raise ValidationError({field: error.messages}) from error
 
 
 def after_connect(kind: str) -> tuple[str, str]:
@@ -207,7 +258,7 @@ def after_connect(kind: str) -> tuple[str, str]:
     said = f"{label} is connected. The next mail leaves through it."
     if first.name != kind:
         said = f"{label} is connected. Mail still leaves through {first.label}: disconnect that to use {label}."
-    sender = row.default_from or (_sender_in_use(row) if isinstance(row, SmtpIntegration) else "")
+    sender = row.default_from or (sender_in_use(row) if isinstance(row, SmtpIntegration) else "")
     return said, "" if sender else "Actions that leave From blank will fail until you fill in 'Default From'."
 
 
@@ -222,41 +273,6 @@ def disconnect(kind: str, *, actor: str) -> bool:
     return bool(done)
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One way out, as the catalogue shows it."""
-
-    provider: providers.Provider
-    connected: bool
-    in_force: bool
-    detail: str
-    warning: str = ""
-    row: Any = None
-
-
 def in_force() -> providers.Provider:
     """Return the provider that the next mail leaves through."""
     return next(p for p in providers.PROVIDERS if p.name not in KINDS or is_connected(p.name))
-
-
-def cards() -> list[Card]:
-    """Return a card for each way out, in priority order."""
-    first = in_force()
-    return [_card(provider, in_force=provider is first) for provider in providers.PROVIDERS]
-
-
-def _card(provider: providers.Provider, *, in_force: bool) -> Card:
-    if provider.name not in KINDS:
-        warning = senders.default_sender_warning()
-        return Card(provider, connected=True, in_force=in_force, detail=str(senders.default_sender()), warning=warning)
-    try:
-        row = KINDS[provider.name]._default_manager.filter(connected=True).first()
-    except Undecryptable as error:
-        return Card(provider, connected=True, in_force=in_force, detail="", warning=str(error))
-    return Card(provider, connected=bool(row), in_force=in_force, detail=_summary(row), row=row)
-
-
-def _summary(row: Any) -> str:
-    if isinstance(row, SmtpIntegration):
-        return f"{row.address}, port {row.port}, {providers.smtp_settings(row).tls_mode.label}"
-    return row.base_url if row else ""

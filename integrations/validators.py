@@ -44,6 +44,16 @@ def validate_mailbox(value: str) -> None:
         raise ValidationError(str(error), code="from") from error
 
 
+def validate_address(value: str) -> None:
+    """Accept one bare address."""
+    try:
+        bare = senders.parse_mailbox(value).address == value
+    except senders.SenderError:
+        bare = False
+    if not bare:
+        raise ValidationError("Enter one e-mail address, for example you@example.com.", code="address")
+
+
 def validate_ca_certificates(value: str) -> None:
     if "PRIVATE KEY" in value:
         raise ValidationError("Leave the private key out: only certificates belong here.", code="key")

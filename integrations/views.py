@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from . import services
+from .catalogue import cards
 from .forms import FORMS, IntegrationForm
 from .providers import PROVIDERS
 
@@ -30,7 +31,7 @@ def _actor(request: HttpRequest) -> str:
 @permission_required(MANAGE, raise_exception=True)
 def catalogue(request: HttpRequest) -> HttpResponse:
     """One card for each way out, in priority order."""
-    return render(request, "integrations/catalogue.html", {"cards": services.cards()})
+    return render(request, "integrations/catalogue.html", {"cards": cards()})
 
 
 @never_cache

@@ -1,11 +1,20 @@
-"""The Celery application. What it does is in `workflows/tasks.py`."""
+"""The Celery application. What it does is in `workflows/tasks.py` and `integrations/tasks.py`."""
 
 import os
 
 from celery import Celery
+from celery.signals import worker_process_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def end_sessions(**_: object) -> None:
+    """Say QUIT to relays. A worker's processes end without Python's own exit handlers."""
+    from integrations.transports.pool import POOL  # not at the start of every command
+
+    POOL.close()

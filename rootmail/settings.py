@@ -143,6 +143,7 @@ EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"
 EMBEDDED_BROKER = not env.str("BROKER_URL", default="")
 CELERY_BROKER_URL = env.str("BROKER_URL", default="") or state.stored(EMBEDDED_BROKER_FILE, state.new_broker_url)
 CELERY_TASK_DEFAULT_QUEUE = env.str("QUEUE", default="rootmail")
+CELERY_CONTROL_EXCHANGE = CELERY_TASK_DEFAULT_QUEUE  # or workers of another installation would answer our ping
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -169,7 +170,8 @@ if CELERY_BROKER_URL.startswith(("redis", "valkey")):
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 CELERY_BEAT_SCHEDULE = {
     # One that nobody took in time is worth nothing: the next one does the same.
-    "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}}
+    "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
+    "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory; a file outlives a clock that is set back
 

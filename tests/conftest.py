@@ -13,7 +13,9 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
 
+from integrations import detection, errands
 from integrations.models import SendGridIntegration, SmtpIntegration
+from integrations.transports.pool import POOL
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 
@@ -42,6 +44,21 @@ def _quick_settings(settings: Any) -> None:
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
+
+
+@pytest.fixture(autouse=True)
+def _no_session_is_left_over() -> Iterator[None]:
+    yield
+    POOL.close()
+
+
+@pytest.fixture(autouse=True)
+def a_worker_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do errands at once and here; the tests with real processes have them done by a real worker."""
+    monkeypatch.setattr(
+        errands.tasks.run_errand, "apply_async", lambda arguments, **_: errands.tasks.run_errand(*arguments)
+    )
+    monkeypatch.setattr(detection, "PORTS", ())  # nobody looks for a mail server on the machine that runs the tests
 
 
 @pytest.fixture

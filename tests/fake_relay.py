@@ -4,18 +4,21 @@
         ...
         assert relay.ledger == [...]
 
-A *point* is a command ("MAIL", "RCPT bob@x.test" for that recipient only), "CONNECT" for the greeting,
-"RESPONSE" for a line in the middle of AUTH, "CONTENT" for the mail's bytes, and "." for the final dot.
+A *point* is where the script steps in: a command ("MAIL", "RCPT bob@x.test" for that recipient only, "" for
+every reply), "CONNECT" for the greeting, "RESPONSE" for a challenge in the middle of AUTH, "CONTENT" for the
+mail's bytes (not for a reply), and "." for the final dot.
+
+The transcript has "(early talker: LINE)" where bytes lay there before the reply they should have waited for.
+With `slow` at that reply even the fastest relay sees them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
-import socket
 import ssl
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +27,11 @@ from types import TracebackType
 from typing import Self
 
 import trustme
+
+from .fake_wire import Gone, Listener, Wire, settle
+
+# RFC 2920, 3.1, RFC 3207, 4 and RFC 4954, 4: what follows these has to wait, whatever was announced.
+LAST_OF_A_FLIGHT = {"EHLO", "HELO", "DATA", "QUIT", "NOOP", "STARTTLS", "AUTH", "CONNECT", "RESPONSE"}
 
 
 @lru_cache(maxsize=1)
@@ -51,16 +59,15 @@ class Accepted:
     tls: bool = False
 
 
-class Gone(Exception):
-    """The connection is over."""
-
-
 @dataclass
 class FakeRelay:
     """`replies` may give one reply for every time, or a list for the first times.
 
     At a point in `drop` the connection is closed instead of an answer, in `hang` nothing ever
-    comes, in `drip` a reply begins and never ends. With drop or hang at "." the mail was taken.
+    comes, in `drip` a reply begins and never ends; at one in `slow` the reply comes so many
+    seconds later. With drop or hang at "." the mail was taken.
+
+    `flights` are the commands that lay there together when the server began to answer them.
     """
 
     extensions: Collection[str] = ("8BITMIME", "ENHANCEDSTATUSCODES")
@@ -69,56 +76,47 @@ class FakeRelay:
     mechanisms: Sequence[str] = ("PLAIN", "LOGIN", "CRAM-MD5")
     auth_needs_tls: bool = False
     tls: str = ""  # "starttls" or "implicit"
-    leaf: trustme.LeafCert | None = None
+    leaf: trustme.LeafCert = field(default_factory=lambda: certificate("localhost", "127.0.0.1", "::1"))
+    context: ssl.SSLContext | None = None  # instead of leaf
     replies: Mapping[str, str | list[str]] = field(default_factory=dict)
     drop: Collection[str] = ()
     hang: Collection[str] = ()
     drip: Collection[str] = ()
+    slow: Mapping[str, float] = field(default_factory=dict)
     after_starttls: bytes = b""  # sent in clear right behind the reply to STARTTLS
+    host: str = "127.0.0.1"  # or "::1"
     transcript: list[str] = field(default_factory=list)
+    flights: list[list[str]] = field(default_factory=list)
     ledger: list[Accepted] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.replies = {
-            point: list(reply) if isinstance(reply, list) else reply for point, reply in self.replies.items()
-        }
-        self.stopped = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.host, self.port = self._listener.getsockname()
-        self._threads: list[threading.Thread] = []
-        self._open: list[socket.socket] = []
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        (self.leaf or certificate("localhost", "127.0.0.1")).configure_cert(context)
-        return context
+        self.replies = {at: list(reply) if isinstance(reply, list) else reply for at, reply in self.replies.items()}
+        tls_first = self.tls == "implicit"
+        self._listener = Listener(self.host, lambda wire: Conversation(self, wire).run(), tls_first=tls_first)
+        self.port = self._listener.port
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Hang up on everybody, so that no thread waits for a client that forgot to leave."""
-        self.stopped.set()
-        for sock in (self._listener, *self._open):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join(2)
+        self._listener.stop()
 
-    def _accept(self) -> None:
-        while not self.stopped.is_set():
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._open.append(sock)
-            thread = threading.Thread(target=Conversation(self, sock).run, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+    def hang_up(self) -> None:
+        """Close the present connections; new ones are welcome."""
+        self._listener.hang_up()
+
+    @property
+    def connections(self) -> int:
+        """Count the connections made so far."""
+        return len(self._listener.wires)
+
+    def tls_context(self) -> ssl.SSLContext:
+        if self.context:
+            return self.context
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.leaf.configure_cert(context)
+        return context
 
     def scripted(self, line: str) -> str | None:
         for point, reply in self.replies.items():
@@ -134,162 +132,217 @@ def _fits(point: str, line: str) -> bool:
     return line.upper().startswith(verb) and rest in line
 
 
+def _in(points: Collection[str], line: str) -> bool:
+    return any(_fits(point, line) for point in points)
+
+
 class Conversation:
     """One client."""
 
-    def __init__(self, relay: FakeRelay, sock: socket.socket) -> None:
+    def __init__(self, relay: FakeRelay, wire: Wire) -> None:
         self.relay = relay
-        self.sock = sock
-        self.file = sock.makefile("rb")
+        self.wire = wire
         self.encrypted = False
+        self.pipelining = False  # announced on this connection
         self.authenticated = not relay.user
-        self.sender = ""
+        self.due = 0  # commands of the present flight that are still to be answered
+        self.held = b""  # replies to those before
+        self.reset()
+
+    def reset(self) -> None:
+        self.sender: str | None = None
         self.recipients: list[str] = []
 
-    def run(self) -> None:
-        try:
-            if self.relay.tls == "implicit":
-                self.encrypt()
-            self.answer("CONNECT", "220 relay.test ESMTP")
+    async def run(self) -> None:
+        if self.relay.tls == "implicit":
+            await self.encrypt()
+        await self.answer("CONNECT", "220 relay.test ESMTP")
+        with suppress(LookupError, ValueError):  # no good line: hang up
             while True:
-                self.obey(self.read())
-        except (Gone, OSError, ValueError):
-            self.file.close()
-            self.sock.close()
+                await self.obey(await self.read())
 
-    def read(self) -> str:
-        line = self.file.readline()
-        if not line.endswith(b"\r\n"):
-            raise Gone
-        text = line[:-2].decode("utf-8", "replace")
-        self.relay.transcript.append(text)
-        return text
+    async def read(self) -> str:
+        line = _text(await self.wire.line())
+        if not self.due:
+            await settle()
+            flight = self.flight(line)
+            self.relay.flights.append(flight)
+            self.due = len(flight)
+        self.due -= 1
+        self.relay.transcript.append(line)
+        return line
 
-    def answer(self, point: str, usual: str) -> str:
+    def flight(self, first: str) -> list[str]:
+        """Return this command and those behind it, up to one that has to be the last."""
+        flight = [first]
+        for line in self.wire.buffer.split(b"\r\n")[:-1]:
+            if _verb(flight[-1]) in LAST_OF_A_FLIGHT:
+                break
+            flight.append(_text(line))
+        return flight
+
+    async def answer(self, point: str, usual: str) -> str:
         """Say what the script says for this point, or the usual; return the reply."""
-        self.fail_at(point)
-        reply = self.relay.scripted(point) or usual
-        self.sock.sendall(("\r\n".join(reply.split("\n")) + "\r\n").encode())
-        if reply.startswith("421"):
-            raise Gone(reply)
+        reply = await self.prepare(point, usual)
+        self.say(reply)
         return reply
 
-    def fail_at(self, point: str) -> None:
-        def has(points: Collection[str]) -> bool:
-            return any(_fits(one, point) for one in points)
+    async def prepare(self, point: str, usual: str) -> str:
+        for seconds in [pause for slow, pause in self.relay.slow.items() if _fits(slow, point)]:
+            self.flush()
+            await asyncio.sleep(seconds)
+        await settle()
+        self.note_early_talk(point)
+        await self.fail_at(point)
+        return self.relay.scripted(point) or usual
 
-        if has(self.relay.drop):
-            raise Gone
-        if has(self.relay.hang):
-            self.relay.stopped.wait(20)
-            raise Gone
-        while has(self.relay.drip) and not self.relay.stopped.wait(0.02):
-            self.sock.sendall(b"2")
+    def note_early_talk(self, point: str) -> None:
+        may_follow = self.pipelining and _verb(point) not in LAST_OF_A_FLIGHT
+        if self.wire.buffer and not may_follow:
+            line, _, _ = self.wire.buffer.partition(b"\r\n")
+            self.relay.transcript.append(f"(early talker: {_text(line)})")
 
-    def encrypt(self) -> None:
-        self.sock = self.relay.context.wrap_socket(self.sock, server_side=True)
-        self.relay._open.append(self.sock)
-        self.file = self.sock.makefile("rb")
-        self.encrypted = True
+    def say(self, reply: str) -> None:
+        """Hold the reply until the last command of the flight is answered (RFC 2920, 3.2)."""
+        self.held += ("\r\n".join(reply.split("\n")) + "\r\n").encode()
+        if reply.startswith("421"):
+            self.flush()
+            raise Gone
+        if not (self.pipelining and self.due):
+            self.flush()
+
+    def flush(self) -> None:
+        self.wire.write(self.held)
+        self.held = b""
+
+    async def fail_at(self, point: str) -> None:
+        if _in(self.relay.drop, point):
+            self.flush()
+            raise Gone
+        if _in(self.relay.hang, point):
+            self.flush()
+            self.wire.transport.pause_reading()
+            await asyncio.Event().wait()
+        while _in(self.relay.drip, point):
+            self.held += b"2"
+            self.flush()
+            await asyncio.sleep(0.02)
+
+    async def encrypt(self) -> None:
+        await self.wire.encrypt(self.relay.tls_context())
+        self.encrypted, self.pipelining = True, False
         self.relay.transcript.append("(TLS)")
 
-    def obey(self, line: str) -> None:
-        verb = line.split(" ")[0].upper()
-        handler = getattr(self, f"on_{verb.lower()}", None)
-        if handler is None:
-            self.answer(line, "500 5.5.1 unknown command")
+    async def obey(self, line: str) -> None:
+        handler = getattr(self, f"on_{_verb(line).lower()}", None)
+        if handler:
+            await handler(line)
         else:
-            handler(line)
+            await self.answer(line, "500 5.5.1 unknown command")
 
-    def on_ehlo(self, line: str) -> None:
+    async def on_ehlo(self, line: str) -> None:
+        self.reset()
         offers = ["relay.test", *self.relay.extensions]
         if self.relay.tls == "starttls" and not self.encrypted:
             offers.append("STARTTLS")
         if self.relay.user and (self.encrypted or not self.relay.auth_needs_tls):
             offers.append(f"AUTH {' '.join(self.relay.mechanisms)}")
-        self.answer(line, "\n".join([*(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}"]))
+        usual = "\n".join([*(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}"])
+        reply = await self.answer(line, usual)
+        self.pipelining = any(one[4:] == "PIPELINING" for one in reply.split("\n"))
 
-    def on_helo(self, line: str) -> None:
-        self.answer(line, "250 relay.test")
+    async def on_helo(self, line: str) -> None:
+        self.reset()
+        await self.answer(line, "250 relay.test")
 
-    def on_starttls(self, line: str) -> None:
-        usual = "220 2.0.0 ready" + (f"\n{self.relay.after_starttls.decode()}" if self.relay.after_starttls else "")
-        if self.answer(line, usual).startswith("220"):
-            self.encrypt()
+    async def on_starttls(self, line: str) -> None:
+        extra = self.relay.after_starttls.decode()
+        if (await self.answer(line, f"220 2.0.0 ready\n{extra}".rstrip())).startswith("220"):
+            await self.encrypt()
 
-    def on_auth(self, line: str) -> None:
+    async def on_auth(self, line: str) -> None:
         mechanism = line.split(" ")[1].upper()
         if mechanism not in self.relay.mechanisms:
-            self.answer(line, "504 5.5.4 mechanism not offered")
+            await self.answer(line, "504 5.5.4 mechanism not offered")
             return
-        right = {"PLAIN": self.plain, "LOGIN": self.login, "CRAM-MD5": self.cram_md5}[mechanism](line)
-        reply = self.answer(line, "235 2.7.0 welcome" if right else "535 5.7.8 credentials invalid")
+        right = await {"PLAIN": self.plain, "LOGIN": self.login, "CRAM-MD5": self.cram_md5}[mechanism](line)
+        reply = await self.answer(line, "235 2.7.0 welcome" if right else "535 5.7.8 credentials invalid")
         self.authenticated = reply.startswith("235")
 
-    def plain(self, line: str) -> bool:
-        response = line.split(" ")[2] if line.count(" ") == 2 else self.challenge("")
+    async def plain(self, line: str) -> bool:
+        response = line.split(" ")[2] if line.count(" ") == 2 else await self.challenge("")
         return base64.b64decode(response) == f"\0{self.relay.user}\0{self.relay.password}".encode()
 
-    def login(self, line: str) -> bool:
-        answers = [base64.b64decode(self.challenge(question)).decode() for question in ("Username:", "Password:")]
+    async def login(self, line: str) -> bool:
+        questions = ("Username:", "Password:")
+        answers = [base64.b64decode(await self.challenge(question)).decode() for question in questions]
         return answers == [self.relay.user, self.relay.password]
 
-    def cram_md5(self, line: str) -> bool:
+    async def cram_md5(self, line: str) -> bool:
         nonce = "<1896.697170952@relay.test>"
         digest = hmac.new(self.relay.password.encode(), nonce.encode(), hashlib.md5).hexdigest()
-        return base64.b64decode(self.challenge(nonce)).decode() == f"{self.relay.user} {digest}"
+        return base64.b64decode(await self.challenge(nonce)).decode() == f"{self.relay.user} {digest}"
 
-    def challenge(self, question: str) -> str:
-        self.answer("RESPONSE", f"334 {base64.b64encode(question.encode()).decode()}")
-        return self.read()
+    async def challenge(self, question: str) -> str:
+        await self.answer("RESPONSE", f"334 {base64.b64encode(question.encode()).decode()}")
+        return await self.read()
 
-    def on_mail(self, line: str) -> None:
+    async def on_mail(self, line: str) -> None:
         usual = "250 2.1.0 ok" if self.authenticated else "530 5.7.0 authentication required"
-        if self.answer(line, usual).startswith("2"):
-            self.sender, self.recipients = _path(line), []
+        self.reset()
+        if (await self.answer(line, usual)).startswith("2"):
+            self.sender = _path(line)
 
-    def on_rcpt(self, line: str) -> None:
-        if self.answer(line, "250 2.1.5 ok").startswith("2"):
+    async def on_rcpt(self, line: str) -> None:
+        usual = "503 5.5.1 MAIL first" if self.sender is None else "250 2.1.5 ok"
+        if (await self.answer(line, usual)).startswith("2"):
             self.recipients.append(_path(line))
 
-    def on_data(self, line: str) -> None:
+    async def on_data(self, line: str) -> None:
         usual = "354 go ahead" if self.recipients else "554 5.5.1 no valid recipients"
-        if self.answer(line, usual).startswith("354"):
-            self.take(self.content())
-
-    def content(self) -> bytes:
-        self.fail_at("CONTENT")
-        lines = []
-        while (line := self.file.readline()) != b".\r\n":
-            if not line:
-                raise Gone
-            lines.append(line.removeprefix(b"."))
-        return b"".join(lines)
-
-    def take(self, content: bytes) -> None:
+        if not (await self.answer(line, usual)).startswith("354"):
+            return
+        content = await self.content()
         self.relay.transcript.append(f"({len(content)} bytes)")
-        mail = Accepted(self.sender, tuple(self.recipients), content, tls=self.encrypted)
+        if self.recipients:
+            await self.take(Accepted(self.sender or "", tuple(self.recipients), content, tls=self.encrypted))
+        else:
+            await self.answer(".", "554 5.5.1 no valid recipients")
+        self.reset()
+
+    async def content(self) -> bytes:
+        await self.fail_at("CONTENT")
+        content = bytearray()
+        while (line := await self.wire.line()) != b".":
+            content += line.removeprefix(b".") + b"\r\n"
+        return bytes(content)
+
+    async def take(self, mail: Accepted) -> None:
         self.relay.ledger.append(mail)  # before the answer: whoever hears a 250 finds it here
-        number = len(self.relay.ledger)
-        try:
-            reply = self.answer(".", f"250 2.0.0 queued as {number}")
-        except Gone as gone:
-            if gone.args:  # a 421: said, and so not taken
-                self.relay.ledger.remove(mail)
-            raise
+        reply = await self.prepare(".", f"250 2.0.0 queued as {len(self.relay.ledger)}")
         if reply.startswith(("4", "5")):
             self.relay.ledger.remove(mail)
+        self.say(reply)
 
-    def on_rset(self, line: str) -> None:
-        self.answer(line, "250 2.0.0 ok")
+    async def on_rset(self, line: str) -> None:
+        self.reset()
+        await self.answer(line, "250 2.0.0 ok")
 
-    def on_noop(self, line: str) -> None:
-        self.answer(line, "250 2.0.0 ok")
+    async def on_noop(self, line: str) -> None:
+        await self.answer(line, "250 2.0.0 ok")
 
-    def on_quit(self, line: str) -> None:
-        self.answer(line, "221 2.0.0 bye")
+    async def on_quit(self, line: str) -> None:
+        await self.answer(line, "221 2.0.0 bye")
         raise Gone
 
 
 def _path(line: str) -> str:
     return line[line.index("<") + 1 : line.index(">")]
+
+
+def _verb(line: str) -> str:
+    return line.split(" ")[0].upper()
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")

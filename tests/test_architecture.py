@@ -86,16 +86,16 @@ def test_pure_modules_touch_nothing(name: str) -> None:
         assert [clock for clock in CLOCKS if clock in path.read_text()] == [], full
 
 
-def test_only_urls_import_views_and_only_services_import_tasks() -> None:
+def test_only_urls_import_views_and_only_services_and_errands_import_tasks() -> None:
     views, tasks = set(), set()
     for name, path in modules(*ROOMS):
         for found in imports(name, path):
             if found in ("integrations.views", "workflows.views", "workflows.api"):
                 views.add(name)
-            if within(found, "workflows.tasks"):
+            if within(found, "workflows.tasks") or within(found, "integrations.tasks"):
                 tasks.add(name)
     assert views == {"integrations.urls", "workflows.urls"}
-    assert tasks == {"workflows.services"}
+    assert tasks == {"workflows.services", "integrations.errands"}
 
 
 def test_nobody_imports_rootmail_but_its_wiring() -> None:

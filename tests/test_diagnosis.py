@@ -82,7 +82,9 @@ def test_the_document_for_scripts() -> None:
         "cause": "cause",
         "field": "port",
         "proposal": {"port": 587},
+        "certificate": None,
     }
+    assert Diagnosis.from_dict(document).as_dict() == document
 
 
 def test_offers_verification_where_the_certificate_would_pass() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +18,13 @@ from django.conf import settings as site
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from integrations import tokens
+from integrations import detection, errands, tokens
 from integrations.models import ApiToken, SendGridIntegration, SmtpIntegration
 
 from .damage import lose_key_of
 from .fake_relay import FakeRelay, authority_pem
 from .fake_sendgrid import FakeSendGrid
+from .installation import Installation
 
 Manage = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -63,40 +66,60 @@ def document(*words: str) -> Any:
 # Real processes
 
 
-def test_a_whole_life_in_real_processes(manage: Manage, relay: FakeRelay) -> None:
-    assert manage("migrate", "-v", "0").returncode == 0
+@pytest.mark.processes
+def test_a_whole_life_in_real_processes(tmp_path: Path, relay: FakeRelay) -> None:
     connect = ["integration", "connect", "smtp", "--address", "127.0.0.1", "--port", str(relay.port), "--no-ssl"]
-    connect += [
-        "--username",
-        "user",
-        "--password-stdin",
-        "--allow-clear-text-auth",
-        "--default-from",
-        "desk@example.com",
-    ]
+    connect += ["--username", "user", "--password-stdin", "--allow-clear-text-auth"]
+    connect += ["--default-from", "desk@example.com", "--json"]
+    with Installation(tmp_path) as here:
+        refused = json.loads(here.manage(*connect, stdin="wrong horse\n", ok=False))
+        assert (refused["ok"], refused["field"], refused["steps"][-1]["name"]) == (False, "password", "auth")
+        assert json.loads(here.manage(*connect, stdin="right horse\n")) == IN_FORCE
+        assert json.loads(here.manage("integration", "check", "smtp", "--json"))["ok"]
 
-    refused = manage(*connect, "--json", stdin="wrong horse\n")
-    assert refused.returncode == 1
-    found = json.loads(refused.stdout)
-    assert (found["ok"], found["field"], found["steps"][-1]["name"]) == (False, "password", "auth")
-    assert refused.stderr == "CommandError: Nothing was saved. --no-check connects all the same.\n"
+        sent = json.loads(here.manage("integration", "test", "smtp", "--to", "eve@x.test", "--json"))
+        assert (sent["ok"], sent["code"], sent["reply"]) == (True, 250, "queued as 1")
+        assert [mail.recipients for mail in relay.ledger] == [("eve@x.test",)]
 
-    connected = manage(*connect, "--json", stdin="right horse\n")
-    assert (connected.returncode, json.loads(connected.stdout), connected.stderr) == (0, IN_FORCE, "")
+        shown = here.manage("integration", "show", "smtp")
+        assert "password               stored" in shown
+        assert "horse" not in f"{refused}{sent}{shown}{here.output}"
 
-    checked = manage("integration", "check", "smtp", "--json")
-    assert (checked.returncode, json.loads(checked.stdout)["ok"], checked.stderr) == (0, True, "")
+        relay.password = "changed"
+        assert not json.loads(here.manage("integration", "check", "smtp", "--json", ok=False))["ok"]
+        gone = here.manage("integration", "disconnect", "smtp")
+        assert gone == "smtp is disconnected. Mail leaves through Default sender.\n"
+        assert not json.loads(here.manage("integration", "detect", "smtp", "--address", "no.test", "--json", ok=False))[
+            "ok"
+        ]
 
-    shown = manage("integration", "show", "smtp")
-    assert "password               stored" in shown.stdout
-    assert "horse" not in "".join([refused.stdout, refused.stderr, connected.stdout, checked.stdout, shown.stdout])
 
-    relay.password = "changed"
-    failed = manage("integration", "check", "smtp", "--json")
-    assert (failed.returncode, json.loads(failed.stdout)["ok"]) == (1, False)
+@pytest.mark.processes
+def test_a_check_that_no_worker_takes_says_so(tmp_path: Path) -> None:
+    with Installation(tmp_path) as here:
+        here.manage("integration", "connect", "smtp", "--address", "127.0.0.1", "--no-check")
+        for pid in here.processes("celery", "worker"):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            found = json.loads(here.manage("integration", "check", "smtp", "--json", ok=False))
+        finally:
+            for pid in here.processes("celery", "worker"):
+                os.kill(pid, signal.SIGCONT)
+        assert here.manage("shell", "-v", "0", "-c", COUNT_ERRANDS) == "0\n"
+    assert (found["ok"], found["cause"]) == (False, errands.NO_WORKER)
+    assert [(step["name"], step["ok"]) for step in found["steps"]] == [("worker", False)]
 
-    gone = manage("integration", "disconnect", "smtp")
-    assert (gone.returncode, gone.stdout) == (0, "smtp is disconnected. Mail leaves through Default sender.\n")
+
+COUNT_ERRANDS = "from integrations.models import Errand; print(Errand.objects.count())"
+
+
+def test_without_a_broker_the_finding_says_so(manage: Manage) -> None:
+    assert manage("migrate", "-v", "0").returncode == 0
+    found = manage("integration", "connect", "smtp", "--address", "127.0.0.1")
+    assert found.returncode == 1
+    assert found.stdout.startswith("FAIL  worker")
+    assert errands.NO_BROKER in found.stdout
+    assert "CommandError: Nothing was saved. --no-check connects all the same." in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -243,13 +266,91 @@ def test_a_failed_check_is_shown_step_by_step_with_what_to_try(stdin: Callable[[
         with pytest.raises(CommandError, match="Nothing was saved"):
             call_command("integration", "connect", "smtp", *words, stdout=out)
     lines = out.getvalue().splitlines()
-    assert lines[0] == "implicit TLS: encrypted from the first byte"
-    assert [line.split()[:2] for line in lines[1:4]] == [["ok", "resolve"], ["ok", "connect"], ["FAIL", "tls"]]
-    assert lines[4] == f"Port {relay.port} begins in clear text and offers STARTTLS. (field: ssl)"
-    assert lines[5:] == ["Try ssl = False", "Try enable_starttls = True"]
+    assert [line.split()[:2] for line in lines[:3]] == [["ok", "resolve"], ["ok", "connect"], ["FAIL", "tls"]]
+    assert lines[3:] == [
+        "Mode: implicit TLS: encrypted from the first byte",
+        f"Port {relay.port} begins in clear text and offers STARTTLS.",
+        "Field: ssl",
+        "Try: --no-ssl --enable-starttls",
+    ]
+
+
+@pytest.mark.django_db
+def test_detect_prints_the_command_that_connects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca.pem").write_text(authority_pem())
+    with FakeRelay(tls="implicit", user="user", password="right horse", mechanisms=("LOGIN",)) as relay:
+        monkeypatch.setattr(detection, "PORTS", (relay.port,))
+        words = ["integration", "detect", "smtp", "--address", "localhost", "--ca-file", str(tmp_path / "ca.pem")]
+        lines = said(*words).splitlines()
+        found = document(*words)
+    assert lines == [
+        f"{relay.port}  implicit TLS  LOGIN  220 relay.test ESMTP",
+        f"port: Port {relay.port} answers and speaks implicit TLS: the best that was found.",
+        "ssl: The connection is encrypted from the first byte.",
+        "authentication: The relay offers LOGIN.",
+        "openssl_verify_mode: The certificate comes from a trusted CA and fits the address.",
+        f"Try: manage.py integration connect smtp --address localhost --port {relay.port} --ssl --no-enable-starttls "
+        f"--enable-starttls-auto --authentication login --openssl-verify-mode peer --ca-file {tmp_path / 'ca.pem'}",
+    ]
+    assert found["proposal"]["authentication"] == "login"
+
+
+@pytest.mark.django_db
+def test_detect_that_finds_nothing_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "PORTS", (465,))
+    with pytest.raises(CommandError, match=r"The name no.such.host.invalid cannot be resolved."):
+        said("integration", "detect", "smtp", "--address", "no.such.host.invalid")
+
+
+# Test mail
+
+
+def test_a_test_mail_shows_the_reply_and_does_not_say_delivered(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    out = said("integration", "test", "smtp", "--to", "eve@x.test")
+    assert re.sub(r"\d+ ms", "N ms", out) == (
+        "Accepted for eve@x.test: 250 2.0.0 queued as 1 (no TLS, N ms)\n"
+        "Accepted is not delivered: look into the mailbox.\n"
+    )
+
+
+def test_a_test_mail_that_is_not_accepted_ends_with_1(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"MAIL": "550 5.7.60 not your sender"}
+    with pytest.raises(CommandError, match=r"eve@x.test was not accepted. The relay answered 550 5.7.60 not"):
+        said("integration", "test", "smtp", "--to", "eve@x.test")
+    with pytest.raises(CommandError, match="to: Enter one e-mail address"):
+        said("integration", "test", "smtp", "--to", "eve")
+    with pytest.raises(CommandError, match="sendgrid is not connected"):
+        said("integration", "test", "sendgrid", "--to", "eve@x.test")
 
 
 # Check, show, disconnect
+
+
+def test_a_check_prints_each_step_the_mode_and_the_certificate(db: None) -> None:
+    lines = checked(
+        {"tls": "starttls"}, enable_starttls=True, openssl_verify_mode="peer", ca_certificates=authority_pem()
+    )
+    assert [line.split()[:2] for line in lines[:8]] == [
+        ["ok", name] for name in ("resolve", "connect", "greeting", "tls", "ehlo", "auth", "mail", "quit")
+    ]
+    assert lines[8] == "Mode: STARTTLS required: encrypted, or not sent at all"
+    assert re.fullmatch(r"Certificate: for localhost, 127\.0\.0\.1, ::1, until \d{4}-\d\d-\d\d, passes Peer", lines[9])
+    assert lines[10:] == []
+
+
+def test_a_check_names_what_is_wrong_with_a_certificate_that_nobody_verified(db: None) -> None:
+    lines = checked({"tls": "starttls"}, enable_starttls=True)
+    assert "does not pass Peer: it comes from a CA that this machine does not know: paste" in lines[9]
+    assert re.search(r"SHA-256 [0-9a-f]{64}$", lines[9])
+
+
+def checked(relay: dict[str, Any], **values: Any) -> list[str]:
+    with FakeRelay(user="user", password="right horse", **relay) as server:
+        SmtpIntegration.objects.create(
+            connected=True, address="localhost", port=server.port, user_name="user", password="right horse",
+            default_from="desk@example.com", **{"ssl": False, **values},
+        )  # fmt: skip
+        return said("integration", "check", "smtp").splitlines()
 
 
 @pytest.mark.django_db
@@ -262,7 +363,7 @@ def test_what_is_not_connected_is_an_error(verb: str, kind: str) -> None:
 
 def test_the_check_has_a_document_for_scripts(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     found = document("integration", "check", "smtp")
-    assert list(found) == ["ok", "mode", "steps", "cause", "field", "proposal"]
+    assert list(found) == ["ok", "mode", "steps", "cause", "field", "proposal", "certificate"]
     assert [step["name"] for step in found["steps"]] == [
         *("resolve", "connect", "greeting", "ehlo", "auth", "mail", "quit"),
     ]

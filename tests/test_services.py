@@ -305,12 +305,12 @@ def test_an_unreadable_row_can_be_disconnected() -> None:
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Let somebody else act while the check is under way."""
 
-    def diagnose(_: object) -> Diagnosis:
+    def check(*_: object, **__: object) -> Diagnosis:
         monkeypatch.undo()
         act()
         return GOOD
 
-    monkeypatch.setattr(services, "diagnose", diagnose)
+    monkeypatch.setattr(services, "_check", check)
 
 
 TOO_LATE = ["Somebody else connected or disconnected it meanwhile, and nothing was saved. Look at it again."]
@@ -432,34 +432,6 @@ def test_describe_shows_everything_but_the_secret() -> None:
     assert services.describe("sendgrid")["api_key"] == "stored"
 
 
-def outline(cards: list[services.Card]) -> list[tuple[str, bool, bool, str]]:
-    return [(card.provider.name, card.connected, card.in_force, card.detail) for card in cards]
-
-
-def test_the_cards_show_what_is_in_force() -> None:
-    own = ("default", True, True, "Rootmail <workflows@rootmail.example>")
-    assert outline(services.cards()) == [("smtp", False, False, ""), ("sendgrid", False, False, ""), own]
-    assert services.in_force().name == "default"
-    connect("sendgrid", SENDGRID)
-    assert outline(services.cards())[1] == ("sendgrid", True, True, "https://api.sendgrid.com")
-    assert services.in_force().name == "sendgrid"
-    connect("smtp", SMTP)
-    assert outline(services.cards()) == [
-        ("smtp", True, True, "smtp.example.com, port 465, implicit TLS: encrypted from the first byte"),
-        ("sendgrid", True, False, "https://api.sendgrid.com"),
-        (*own[:2], False, own[3]),
-    ]
-    assert services.in_force().name == "smtp"
-
-
-def test_an_unreadable_row_still_has_its_card_and_is_in_force() -> None:
-    connect("smtp", SMTP)
-    lose_key_of(SmtpIntegration.objects.get(), "password")
-    [card, *_] = services.cards()
-    assert (card.connected, card.in_force, card.row) == (True, True, None)
-    assert card.warning.startswith("The stored Password of SMTP cannot be decrypted.")
-
-
 def test_after_connect_it_says_what_is_in_force_now() -> None:
     connect("sendgrid", SENDGRID)
     assert services.after_connect("sendgrid") == ("SendGrid is connected. The next mail leaves through it.", "")
@@ -474,21 +446,6 @@ def test_after_connect_it_warns_where_a_blank_from_would_fail() -> None:
     assert services.after_connect("smtp")[1] == warning
     connect("smtp", SMTP | {"default_from": "", "user_name": "ada@example.com"})
     assert services.after_connect("smtp")[1] == ""
-
-
-@pytest.mark.parametrize(
-    ("url", "warning"),
-    [
-        ("smtp://relay.test", ""),
-        ("file:///srv/outbox", "The default sender only writes files to /srv/outbox, which nobody receives."),
-    ],
-)
-def test_the_card_of_the_default_sender_says_when_nobody_receives_its_mail(
-    settings: Any, url: str, warning: str
-) -> None:
-    settings.DEFAULT_SENDER_URL = url
-    assert services.cards()[-1].warning.startswith(warning)
-    assert bool(services.cards()[-1].warning) == bool(warning)
 
 
 def test_what_is_not_connected_cannot_be_checked() -> None:

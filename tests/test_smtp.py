@@ -432,7 +432,7 @@ def test_a_session_that_was_cut_is_replaced_silently() -> None:
     with FakeRelay() as relay:
         transport = SmtpTransport(settings_for(relay))
         transport.send(mail())
-        relay._open[0].shutdown(socket.SHUT_RDWR)
+        relay.hang_up()
         transport.send(mail())
         transport.close()
     assert len(relay.ledger) == 2
@@ -505,13 +505,7 @@ def test_a_drop_in_the_middle_of_the_content_is_certainly_not_accepted() -> None
 
 def test_one_deadline_holds_over_all_steps() -> None:
     recipients = [f"r{number}@x.test" for number in range(200)]
-
-    class SlowRelay(FakeRelay):
-        def scripted(self, line: str) -> str | None:
-            time.sleep(0.05)
-            return None
-
-    with SlowRelay() as relay:
+    with FakeRelay(slow={"": 0.05}) as relay:
         started = time.monotonic()
         error = fail(relay, mail(*recipients), total_seconds=0.6)
         assert time.monotonic() - started < 6, "all the replies together take 10 seconds"
@@ -530,13 +524,7 @@ def test_every_mail_has_its_own_deadline() -> None:
 
 
 def test_the_final_reply_has_its_own_time() -> None:
-    class SlowAtTheEnd(FakeRelay):
-        def scripted(self, line: str) -> str | None:
-            if line == ".":
-                time.sleep(0.6)
-            return None
-
-    with SlowAtTheEnd() as relay:
+    with FakeRelay(slow={".": 0.6}) as relay:
         assert send(relay, total_seconds=0.4).reply.code == 250
 
 
@@ -568,7 +556,7 @@ def test_a_refused_address_is_never_connected_to() -> None:
     with FakeRelay() as relay:
         error = fail(relay, allow_private_networks=False)
     assert meaning(error) == (Stage.RESOLVE, Scope.PROVIDER, False)
-    assert relay._open == []
+    assert relay.connections == 0
 
 
 def test_tries_every_address_and_asks_dns_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,6 +570,27 @@ def test_tries_every_address_and_asks_dns_once(monkeypatch: pytest.MonkeyPatch) 
     with FakeRelay() as relay:
         send(relay, host="relay.test")
     assert asked == ["relay.test"]
+    assert len(relay.ledger) == 1
+
+
+def test_speaks_over_ipv6() -> None:
+    with FakeRelay(host="::1", tls="implicit") as relay:
+        settings = settings_for(relay, ssl=True, verify="peer", ca_certificates=authority_pem(), domain="")
+        assert SmtpTransport(settings).send(mail()).reply.code == 250
+    assert len(relay.ledger) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_localhost_is_found_by_whichever_address_it_listens_on(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine may list ::1 first, and the relay listen on 127.0.0.1 alone, or the other way round."""
+
+    def getaddrinfo(name: str, port: int, **_: Any) -> list[Any]:
+        both = [(socket.AF_INET6, ("::1", port, 0, 0)), (socket.AF_INET, ("127.0.0.1", port))]
+        return [(family, 1, 6, "", place) for family, place in both]
+
+    with FakeRelay(host=host) as relay:
+        monkeypatch.setattr(network.socket, "getaddrinfo", getaddrinfo)
+        send(relay, host="localhost")
     assert len(relay.ledger) == 1
 
 

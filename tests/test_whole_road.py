@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -175,21 +174,16 @@ def test_stopping_leaves_no_process_and_starting_again_goes_on(embedded: Install
     assert [mail["state"] for mail in embedded.mails_of(embedded.post_event(token))] == ["accepted", "accepted"]
 
 
-class SlowRelay(FakeRelay):
-    def scripted(self, line: str) -> str | None:
-        if line == ".":
-            time.sleep(0.7)
-        return super().scripted(line)
-
-
 def test_a_stop_finishes_the_mail_in_hand_and_sends_the_others_after_the_next_start(embedded: Installation) -> None:
     embedded.manage("workflow", "load", str(EXAMPLES / "workflows.json"))
     token = embedded.token()
-    with SlowRelay(user=USER_NAME, password=PASSWORD) as relay:
+    with FakeRelay(user=USER_NAME, password=PASSWORD, slow={".": 0.7}) as relay:
         connect_smtp(embedded, relay, "--allow-clear-text-auth")
         events = [embedded.post_event(token) for _ in range(10)]
         wait_until(lambda: len(relay.ledger) >= 2, what="the first mails")
         embedded.stop()
+        verbs = [line.split(" ")[0] for line in relay.transcript]
+        assert verbs.count("QUIT") == verbs.count("EHLO"), "every session is ended politely"
         states = [mail["state"] for event in events for mail in embedded.deliveries(event["runs"][0]["id"])]
         assert states.count("accepted") == len(relay.ledger) < 20
         assert set(states) <= {"accepted", "queued"}

@@ -31,17 +31,12 @@ logger = logging.getLogger(__name__)
 
 
 def send_due() -> bool:
-    """Send what is due, over one session. Returns whether there may be more."""
+    """Send a batch of what is due. Returns whether there may be more."""
     lease = Lease()
     batch = lease.claim()
     if not batch:
         return False
-    mailer = get_connection()
-    mailer.open()
-    try:
-        _send_batch(batch, lease=lease, mailer=mailer)
-    finally:
-        mailer.close()
+    _send_batch(batch, lease=lease, mailer=get_connection())
     return len(batch) == BATCH
 
 

@@ -215,6 +215,10 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("", "5.7.139", _PROVIDER_WAITS),
     ("", "432", _PROVIDER_WAITS),
     ("", "4.3.2", _PROVIDER_WAITS),
+    ("", "5.4.5", _PROVIDER_WAITS),  # Google's daily quota
+    ("", "5.1.90", _PROVIDER_WAITS),  # Microsoft's
+    ("rcpt", "4.7.1", _RECIPIENT_WAITS),  # greylisting
+    ("rcpt", "4.7.*", _PROVIDER_WAITS),  # the relay finds that we send too much
     ("rcpt", "4.*", _RECIPIENT_WAITS),
     ("rcpt", "4*", _RECIPIENT_WAITS),
     ("rcpt", "5.*", _RECIPIENT_ENDS),

@@ -158,7 +158,10 @@ def _unreadable(problem: str) -> str:
     return f"The URL of the default sender cannot be used: {problem}. Examples: {EXAMPLES}"
 
 
-def transport_for(settings: FileSettings | SmtpSettings | SendGridSettings) -> Transport:
+TransportSettings = FileSettings | SmtpSettings | SendGridSettings
+
+
+def transport_for(settings: TransportSettings) -> Transport:
     """Return the transport that speaks to what the settings describe."""
     if isinstance(settings, FileSettings):
         return FileTransport(settings)

@@ -15,13 +15,18 @@ from .smtp_transaction import Mail, Transaction
 __all__ = ["SmtpSettings", "SmtpTransport", "TlsMode"]
 
 
+BRIEF_SECONDS = 5.0  # for NOOP and QUIT: nothing is lost where the relay does not answer them
+
+
 class SmtpTransport:
-    """Sends over one session, opened by the first mail and kept for the next. Not for two threads."""
+    """Sends over one session, opened by the first mail and kept for the next. Not for two threads at once."""
 
     def __init__(self, settings: SmtpSettings) -> None:
         self.settings = settings
         self._clock = Clock(settings.total_seconds)
         self._session: SmtpSession | None = None
+        self._mails = 0  # sent or refused over this session
+        self._opened_at = self._used_at = 0.0
 
     def send(self, submission: Submission) -> Receipt:
         started = monotonic()
@@ -36,6 +41,8 @@ class SmtpTransport:
         except BaseException:
             self._drop()  # half a conversation cannot be continued
             raise
+        finally:
+            self._mails, self._used_at = self._mails + 1, monotonic()
         return Receipt(
             reply=reply,
             message_id=envelope.message_id_of(submission.content),
@@ -46,24 +53,52 @@ class SmtpTransport:
 
     def close(self) -> None:
         if self._session:
-            self._session.clock = Clock(self.settings.reply_seconds)
+            self._session.clock = self._brief_clock()
             self._session.quit()
         self._session = None
 
     def _begin(self, mail: Mail) -> Transaction:
-        """Say MAIL FROM. A kept session that has died meanwhile is replaced, once."""
-        kept = self._session
+        """Begin the mail. A kept session that has died meanwhile is replaced, once."""
+        kept = self._kept_session()
         if kept:
-            kept.clock = self._clock
             try:
                 return Transaction.begin(kept, mail=mail)
             except TransportError:
                 if kept.alive:
                     raise
             self._drop()
+        return Transaction.begin(self._open_session(), mail=mail)
+
+    def _open_session(self) -> SmtpSession:
         self._session = SmtpSession(self.settings, clock=self._clock)
         self._session.open()
-        return Transaction.begin(self._session, mail=mail)
+        self._mails, self._opened_at = 0, monotonic()
+        return self._session
+
+    def _kept_session(self) -> SmtpSession | None:
+        """Return the session of the mail before, if it may carry another one."""
+        if self._session and self._is_worn():
+            self.close()
+        if self._session is None:
+            return None
+        if monotonic() - self._used_at > self.settings.noop_seconds and not self._answers(self._session):
+            self._drop()
+            return None
+        self._session.clock = self._clock
+        return self._session
+
+    def _is_worn(self) -> bool:
+        old = monotonic() - self._opened_at > self.settings.session_seconds
+        return old or self._mails >= self.settings.session_mails
+
+    def _answers(self, session: SmtpSession) -> bool:
+        session.clock = self._brief_clock()
+        with suppress(TransportError):
+            return session.ask("NOOP", stage=Stage.MAIL).code == 250
+        return False
+
+    def _brief_clock(self) -> Clock:
+        return Clock(min(BRIEF_SECONDS, self.settings.reply_seconds))
 
     def _recover(self) -> None:
         """Make the session fit for the next mail, or let it go."""

@@ -37,7 +37,9 @@ class SmtpSession:
         self.clock = clock
         self.alive = False
         self.tls = ""
-        self.detail = ""  # of the step just taken: what the server did not say itself
+        self.step = ""  # of opening, the last one that was begun
+        self.detail = ""  # of that step: what the server did not say itself
+        self.greeting = ""
         self.certificate = b""  # the relay's own, in DER form
         # The name is given for form's sake: without it smtplib asks DNS, with no time limit.
         self._smtp = smtplib.SMTP(local_hostname="localhost")
@@ -52,7 +54,7 @@ class SmtpSession:
         """Take the steps up to AUTH; `watch` may look at each, as the connection check does."""
         try:
             for name, take in self._steps():
-                self.detail = ""
+                self.step, self.detail = name, ""
                 watch(name, take)
         except BaseException:
             self.drop()
@@ -113,7 +115,9 @@ class SmtpSession:
 
     def _greeting(self) -> str:
         self.clock.allow(self.settings.reply_seconds)
-        return self._expect(self.hear(Stage.CONNECT, to=smtp_failures.GREETING), stage=Stage.CONNECT, code=220)
+        reply = self.hear(Stage.CONNECT, to=smtp_failures.GREETING)
+        self.greeting = self._expect(reply, stage=Stage.CONNECT, code=220)
+        return self.greeting
 
     def _starttls(self) -> str:
         """Ask what the relay offers, then encrypt; what was said before TLS counts for nothing."""

@@ -24,8 +24,9 @@ class SmtpSettings:
     """One relay and how we speak to it.
 
     `domain` is the EHLO name, empty for this machine's own. `ca_certificates` is PEM text, trusted
-    besides the system's CAs. The four limits are seconds: one for each step of its kind, and
-    `total_seconds` over everything before the final dot of a mail.
+    besides the system's CAs. The four time limits are seconds: one for each step of its kind, and
+    `total_seconds` over everything before the final dot of a mail. A session is ended after `session_mails`
+    or `session_seconds`, before the relay does it; after `noop_seconds` of idling it is tried by NOOP first.
     """
 
     host: str
@@ -45,6 +46,9 @@ class SmtpSettings:
     reply_seconds: float = 30
     final_reply_seconds: float = 60
     total_seconds: float = 100
+    session_mails: int = 100
+    session_seconds: float = 300
+    noop_seconds: float = 5
 
     @property
     def tls_mode(self) -> TlsMode:

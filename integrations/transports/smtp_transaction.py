@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -34,15 +36,37 @@ class Mail:
         return not (all(map(str.isascii, addresses)) and envelope.headers_of(self.content).isascii())
 
 
+FLIGHT_BYTES = 8 * 1024  # more could fill both sides' buffers, each waiting for the other (RFC 2920 section 3.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line for the relay, and the stage that its reply belongs to."""
+
+    line: str
+    stage: Stage
+
+    @property
+    def verb(self) -> str:
+        return self.line.split(" ")[0]
+
+
 class Transaction:
-    """Made by `begin`, which is the part that may be repeated over a fresh session."""
+    """Made by `begin`, which is the part that may be repeated over a fresh session.
+
+    Where the relay offers PIPELINING, MAIL, every RCPT and DATA leave in one flight (RFC 2920), and the
+    replies are heard afterwards; otherwise each command waits for the reply to the one before.
+    """
 
     def __init__(self, session: SmtpSession, *, mail: Mail) -> None:
         self.session = session
         self.mail = mail
         self.utf8 = mail.needs_utf8 and "smtputf8" in session.features
-        self.refused = dict(mail.refused)
+        self.refused = dict(mail.refused) | self._beyond_ascii()
+        self.named = [address for address in mail.recipients if address not in self.refused]
         self.reply = Reply(None, "")  # to MAIL FROM
+        self._flights: deque[list[Command]] = deque()
+        self._unanswered: deque[Command] = deque()  # of the flight that has left
 
     @classmethod
     def begin(cls, session: SmtpSession, *, mail: Mail) -> Transaction:
@@ -50,7 +74,10 @@ class Transaction:
         transaction = cls(session, mail=mail)
         transaction._check_sender()
         transaction._check_size()
-        transaction.reply = session.ask(transaction._mail_command(), stage=Stage.MAIL)
+        if mail.recipients and not transaction.named:
+            raise envelope.all_refused(transaction.refused)
+        transaction._flights.extend(_flights(transaction._commands(), together="pipelining" in session.features))
+        transaction.reply = transaction._next_reply()
         if not _positive(transaction.reply):
             transaction._refuse(transaction.reply, stage=Stage.MAIL)
         return transaction
@@ -58,7 +85,7 @@ class Transaction:
     def finish(self) -> Reply:
         """Name the recipients, send the content, and return the reply to the final dot."""
         self._name_recipients()
-        reply = self.session.ask("DATA", stage=Stage.DATA)
+        reply = self._next_reply()
         if reply.code != 354:
             self._refuse(reply, stage=Stage.DATA)
         self.session.tell_content(envelope.dot_stuffed(self.mail.content))
@@ -66,6 +93,29 @@ class Transaction:
         if not _positive(reply):
             self._refuse(reply, stage=Stage.DATA)
         return reply
+
+    def _commands(self) -> list[Command]:
+        """Return the whole envelope; a mail for nobody ends behind MAIL FROM, as the connection check does."""
+        recipients = [Command(f"RCPT TO:<{self.mail.recipients[address]}>", Stage.RCPT) for address in self.named]
+        data = [Command("DATA", Stage.DATA)] if recipients else []
+        return [Command(self._mail_command(), Stage.MAIL), *recipients, *data]
+
+    def _next_reply(self) -> Reply:
+        """Return the reply to the next command, after its flight has left."""
+        if not self._unanswered:
+            self._unanswered.extend(self._flights.popleft())
+            lines = [command.line for command in self._unanswered]
+            self.session.tell(*lines, stage=self._unanswered[0].stage)
+        command = self._unanswered.popleft()
+        self.session.clock.allow(self.session.settings.reply_seconds)
+        return self.session.hear(command.stage, to=command.verb)
+
+    def _beyond_ascii(self) -> dict[str, Reply]:
+        """Return the recipients that need SMTPUTF8, where the relay does not offer it."""
+        if self.utf8:
+            return {}
+        reply = Reply(None, "The relay takes no addresses with letters beyond ASCII", "5.6.7")
+        return {address: reply for address, wire in self.mail.recipients.items() if not wire.isascii()}
 
     def _check_sender(self) -> None:
         if not self.utf8 and not self.mail.sender.isascii():
@@ -89,22 +139,47 @@ class Transaction:
         return f"MAIL FROM:<{self.mail.sender}>" + "".join(parameters)
 
     def _name_recipients(self) -> None:
-        for address, wire in self.mail.recipients.items():
-            reply = self._reply_to(wire)
-            if not _positive(reply):
-                self.refused[address] = reply
+        for address in self.named:
+            reply = self._next_reply()
+            if _positive(reply):
+                continue
+            if classify(reply, stage=Stage.RCPT).scope is Scope.PROVIDER:
+                self._leave()
+                self._refuse(reply, stage=Stage.RCPT)
+            self.refused[address] = reply
         if all(address in self.refused for address in self.mail.recipients):
+            self._catch_up()
             raise envelope.all_refused(self.refused)
 
-    def _reply_to(self, wire: str) -> Reply:
-        """Name one recipient; a refusal that is not about the recipient ends the session."""
-        if not (self.utf8 or wire.isascii()):
-            return Reply(None, "The relay takes no addresses with letters beyond ASCII", "5.6.7")
-        reply = self.session.ask(f"RCPT TO:<{wire}>", stage=Stage.RCPT)
-        if not _positive(reply) and classify(reply, stage=Stage.RCPT).scope is Scope.PROVIDER:
+    def _leave(self) -> None:
+        """End a session that is no good for anybody. A DATA in flight gets no dot, so nothing is accepted."""
+        if self._unanswered:
+            self.session.drop()
+        else:
             self.session.quit()
-            self._refuse(reply, stage=Stage.RCPT)
-        return reply
+
+    def _catch_up(self) -> None:
+        """Hear the rest of the flight that was in vain, so that the next reply belongs to the next command."""
+        taken = False
+        with suppress(TransportError):
+            while self._unanswered and self.session.alive:
+                reply = self._next_reply()
+                taken = taken or _positive(reply)
+                if reply.code == 354:
+                    self._end_in_vain(taken=taken)
+                elif not (_positive(reply) or _negative(reply)):
+                    self.session.drop()
+
+    def _end_in_vain(self, *, taken: bool) -> None:
+        """Answer a 354 that came although nobody was accepted: with a lone dot (RFC 2920 section 3.1).
+
+        A relay that took a recipient in a refused transaction would deliver that emptiness: it gets no dot.
+        """
+        if taken:
+            return self.session.drop()
+        self.session.tell_content(b".\r\n")
+        self.session.hear(Stage.DATA, to="the lone dot")
+        return None
 
     def _hear_outcome(self) -> Reply:
         """Wait for the reply to the final dot; without one nobody can know the outcome (RFC 1047)."""
@@ -130,9 +205,23 @@ class Transaction:
     def _refuse(self, reply: Reply, *, stage: Stage) -> NoReturn:
         if not _negative(reply):
             self.session.alive = False  # out of step: the next reply would belong to this command
+        self._catch_up()
         error = TransportError.from_reply(reply, stage=stage)
         error.refused = dict(self.refused)
         raise error
+
+
+def _flights(commands: list[Command], *, together: bool) -> Iterator[list[Command]]:
+    """Yield the commands in the groups that leave together."""
+    flight: list[Command] = []
+    size = 0
+    for command in commands:
+        size += len(command.line.encode()) + 2
+        if flight and (not together or size > FLIGHT_BYTES):
+            yield flight
+            flight, size = [], len(command.line.encode()) + 2
+        flight.append(command)
+    yield flight
 
 
 def _positive(reply: Reply) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from .base import Scope, Stage, TransportError
 
@@ -76,31 +79,45 @@ def speaks_clear_text(error: ssl.SSLError) -> bool:
     return (error.reason or "") in CLEAR_TEXT_REASONS
 
 
-def session_summary(sock: ssl.SSLSocket) -> str:
-    """Describe the session and the certificate: version, cipher, subject, issuer, expiry."""
-    cipher = sock.cipher()
-    words = [sock.version() or "", cipher[0] if cipher else ""]
-    encoded = sock.getpeercert(binary_form=True)
-    if encoded:
-        words.append(_certificate_summary(encoded))
-    return ", ".join(word for word in words if word)
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a relay's certificate says of itself. `names` are those it was issued for; `valid_until` is in UTC."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    valid_until: datetime
+    sha256: str
+
+    @classmethod
+    def read(cls, encoded: bytes) -> Certificate | None:
+        """Read DER; None where there is no certificate or it cannot be read."""
+        try:
+            found = x509.load_der_x509_certificate(encoded)
+            subject, issuer = found.subject.rfc4514_string(), found.issuer.rfc4514_string()
+            names = tuple(_names_in(found))
+        except ValueError:
+            return None
+        return cls(subject, issuer, names, found.not_valid_after_utc, found.fingerprint(hashes.SHA256()).hex())
+
+    def __str__(self) -> str:
+        return f"certificate for {self.subject} from {self.issuer}, valid until {self.valid_until:%Y-%m-%d}"
 
 
-def names_in(encoded: bytes) -> list[str]:
-    """Return the names and addresses that a certificate was issued for; none where it cannot be read."""
+def _names_in(certificate: x509.Certificate) -> list[str]:
     try:
-        extensions = x509.load_der_x509_certificate(encoded).extensions
-        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
         return []
     hosts = found.get_values_for_type(x509.DNSName)
     return [*filter(str.isprintable, hosts), *map(str, found.get_values_for_type(x509.IPAddress))]
 
 
-def _certificate_summary(encoded: bytes) -> str:
-    try:
-        certificate = x509.load_der_x509_certificate(encoded)
-        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-    except ValueError:
-        return "a certificate that cannot be read"
-    return f"certificate for {subject} from {issuer}, valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
+def session_summary(sock: ssl.SSLSocket) -> str:
+    """Describe the session: version, cipher, and the certificate."""
+    cipher = sock.cipher()
+    words = [sock.version() or "", cipher[0] if cipher else ""]
+    encoded = sock.getpeercert(binary_form=True)
+    if encoded:
+        words.append(str(Certificate.read(encoded) or "a certificate that cannot be read"))
+    return ", ".join(word for word in words if word)

@@ -1,25 +1,27 @@
-"""Integrations from the command line: connect, check, show, disconnect."""
+"""Integrations from the command line: connect, check, detect, test, show, disconnect."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import audit, services
-from integrations.diagnosis import Diagnosis
+from integrations import audit, providers, services
+from integrations.diagnosis import Diagnosis, Step
+from integrations.errands import NoAnswer
 from integrations.fields import Undecryptable
-from integrations.models import SmtpIntegration
+from integrations.models import KINDS, SmtpIntegration
 from rootmail.output import read_source, write_json, write_table
 
 _FIELDS = {"username": "user_name"}  # option -> model field, where they are called differently
 
 
 class Command(BaseCommand):
-    help = "Set up, check, show or disconnect SMTP or SendGrid."
+    help = "Set up, check, test, show or disconnect SMTP or SendGrid; detect the settings of an SMTP server."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -28,22 +30,31 @@ class Command(BaseCommand):
         _add_sendgrid(kinds.add_parser("sendgrid"))
         for verb, text in (("check", "try it, send nothing"), ("disconnect", "erase it"), ("show", "show it")):
             sub = verbs.add_parser(verb, help=text)
-            sub.add_argument("kind", choices=sorted(services.KINDS))
+            sub.add_argument("kind", choices=sorted(KINDS))
             sub.add_argument("--json", action="store_true", help="print one JSON document")
+        _add_detect(verbs.add_parser("detect", help="find the settings of a server from its name"))
+        _add_test(verbs.add_parser("test", help="send a test mail through it"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        verbs = {"connect": self.connect, "check": self.check_it, "disconnect": self.disconnect, "show": self.show}
+        verbs = {
+            "connect": self.connect,
+            "check": self.check_it,
+            "disconnect": self.disconnect,
+            "show": self.show,
+            "detect": self.detect,
+            "test": self.test,
+        }
         try:
             verbs[options["verb"]](options["kind"], options)
-        except (services.NotConnected, Undecryptable) as error:
+        except (services.NotConnected, Undecryptable, NoAnswer) as error:
             raise CommandError(str(error)) from error
+        except ValidationError as error:
+            raise CommandError(_explain(error)) from error
 
     def connect(self, kind: str, options: dict[str, Any]) -> None:
         values = _values(kind, options)
         try:
             services.connect(kind, values, actor=audit.COMMAND_LINE, check=not options["no_check"])
-        except ValidationError as error:
-            raise CommandError(_explain(error)) from error
         except services.CheckFailed as error:
             self._report(error.diagnosis, as_json=options["json"])
             raise CommandError("Nothing was saved. --no-check connects all the same.") from error
@@ -53,10 +64,33 @@ class Command(BaseCommand):
             self.stderr.write(warning)
 
     def check_it(self, kind: str, options: dict[str, Any]) -> None:
-        found = services.diagnose(services.demand_connected(kind))
-        self._report(found, as_json=options["json"])
+        show = _ignore if options["json"] else self._show_step
+        found = services.check(kind, actor=audit.COMMAND_LINE, watch=show)
+        self._report(found, as_json=options["json"], shown=found.steps[0].name != "worker")
         if not found.ok:
             raise CommandError(found.cause)
+
+    def detect(self, kind: str, options: dict[str, Any]) -> None:
+        ca_certificates = read_source(options["ca_file"]) if options["ca_file"] else ""
+        found = services.detect(options["address"], ca_certificates=ca_certificates, actor=audit.COMMAND_LINE)
+        if options["json"]:
+            write_json(self, found)
+        else:
+            self._show_detection(found, options)
+        if not found["ok"]:
+            raise CommandError(found["cause"])
+
+    def test(self, kind: str, options: dict[str, Any]) -> None:
+        sent = services.send_test_mail(kind, options["to"], actor=audit.COMMAND_LINE)
+        if options["json"]:
+            write_json(self, sent)
+        if not sent["ok"]:
+            raise CommandError(f"The test mail to {sent['to']} was not accepted. {sent['error']}")
+        if not options["json"]:
+            said = " ".join(str(sent[name]) for name in ("code", "enhanced_code", "reply") if sent[name])
+            how = f"{sent['tls'] or 'no TLS'}, {sent['milliseconds']} ms"
+            self.stdout.write(f"Accepted for {sent['to']}: {said} ({how})")
+            self.stdout.write("Accepted is not delivered: look into the mailbox.")
 
     def disconnect(self, kind: str, options: dict[str, Any]) -> None:
         if not services.disconnect(kind, actor=audit.COMMAND_LINE):
@@ -80,27 +114,66 @@ class Command(BaseCommand):
         else:
             self.stdout.write(text)
 
-    def _report(self, found: Diagnosis, *, as_json: bool) -> None:
+    def _report(self, found: Diagnosis, *, as_json: bool, shown: bool = False) -> None:
+        """Print what was found; `shown`: the steps stand there already."""
         if as_json:
             return write_json(self, found.as_dict())
-        self.stdout.write(found.mode)
-        write_table(
-            self,
-            [
-                (
-                    "ok  " if step.ok else "FAIL",
-                    step.name,
-                    f"{step.milliseconds} ms",
-                    f"{step.said} {step.detail}".strip(),
-                )
-                for step in found.steps
-            ],
-        )
-        if found.cause:
-            self.stdout.write(f"{found.cause}" + (f" (field: {found.field})" if found.field else ""))
-        for field, value in (found.proposal or {}).items():
-            self.stdout.write(f"Try {field} = {value}")
+        for step in () if shown else found.steps:
+            self._show_step(step)
+        if found.mode:
+            self.stdout.write(f"Mode: {found.mode}")
+        if found.certificate:
+            self.stdout.write(_certificate_line(found.certificate))
+        if found.cause and found.steps[-1].detail != found.cause:
+            self.stdout.write(found.cause)
+        if found.field:
+            self.stdout.write(f"Field: {found.field}")
+        if found.proposal:
+            self.stdout.write(f"Try: {_as_options(found.proposal)}")
         return None
+
+    def _show_step(self, step: Step) -> None:
+        mark, said = "ok  " if step.ok else "FAIL", f"{step.said} {step.detail}".strip()
+        self.stdout.write(f"{mark}  {step.name:<9} {step.milliseconds:>6} ms  {said}".rstrip())
+        self.stdout.flush()
+
+    def _show_detection(self, found: dict[str, Any], options: dict[str, Any]) -> None:
+        write_table(self, [_port_row(port) for port in found["ports"]])
+        for field, reason in found["reasons"].items():
+            self.stdout.write(f"{field}: {reason}")
+        if found["ok"]:
+            command = f"manage.py integration connect smtp --address {options['address']}"
+            ca_file = f" --ca-file {options['ca_file']}" if options["ca_file"] else ""
+            self.stdout.write(f"Try: {command} {_as_options(found['proposal'])}{ca_file}")
+
+
+def _ignore(step: Step) -> None:
+    """The JSON document shows all steps at once."""
+
+
+def _certificate_line(certificate: Mapping[str, Any]) -> str:
+    failed = f"does not pass Peer: it {certificate['problem']} SHA-256 {certificate['sha256']}"
+    checked = "passes Peer" if certificate["verifies"] else failed
+    names = ", ".join(certificate["names"]) or certificate["subject"]
+    return f"Certificate: for {names}, until {certificate['valid_until'][:10]}, {checked}"
+
+
+def _port_row(port: dict[str, Any]) -> tuple[str, ...]:
+    offers = " ".join(port["mechanisms"]) or ("no AUTH" if port["mode"] else "")
+    certificate = port["problem"] and f"the certificate {port['problem']}"
+    return str(port["port"]), port["mode"] or "-", offers, certificate or port["said"]
+
+
+def _as_options(proposal: Mapping[str, Any]) -> str:
+    """Return a proposal as the options of `connect`."""
+    words = []
+    for name, value in proposal.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words.append(f"--{option} {value}")
+    return " ".join(words)
 
 
 def _add_smtp(parser: CommandParser) -> None:
@@ -124,6 +197,19 @@ def _add_sendgrid(parser: CommandParser) -> None:
     parser.add_argument("--api-key-stdin", action="store_true", required=True, help="read the key from standard input")
     parser.add_argument("--base-url", help="default https://api.sendgrid.com")
     _add_common(parser)
+
+
+def _add_detect(parser: CommandParser) -> None:
+    parser.add_argument("kind", choices=["smtp"])
+    parser.add_argument("--address", required=True, help="host name of the relay")
+    parser.add_argument("--ca-file", help="PEM file with the CA that the relay's certificate comes from")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_test(parser: CommandParser) -> None:
+    parser.add_argument("kind", choices=[provider.name for provider in providers.PROVIDERS])
+    parser.add_argument("--to", required=True, help="whom to send it to")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_common(parser: CommandParser) -> None:

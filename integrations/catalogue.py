@@ -1,0 +1,45 @@
+"""What the catalogue shows: a card for each way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import providers, senders, services
+from .fields import Undecryptable
+from .models import KINDS, SmtpIntegration
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One way out, as the catalogue shows it."""
+
+    provider: providers.Provider
+    connected: bool
+    in_force: bool
+    detail: str
+    warning: str = ""
+    row: Any = None
+
+
+def cards() -> list[Card]:
+    """Return a card for each way out, in priority order."""
+    first = services.in_force()
+    return [_card(provider, in_force=provider is first) for provider in providers.PROVIDERS]
+
+
+def _card(provider: providers.Provider, *, in_force: bool) -> Card:
+    if provider.name not in KINDS:
+        warning = senders.default_sender_warning()
+        return Card(provider, connected=True, in_force=in_force, detail=str(senders.default_sender()), warning=warning)
+    try:
+        row = KINDS[provider.name]._default_manager.filter(connected=True).first()
+    except Undecryptable as error:
+        return Card(provider, connected=True, in_force=in_force, detail="", warning=str(error))
+    return Card(provider, connected=bool(row), in_force=in_force, detail=_summary(row), row=row)
+
+
+def _summary(row: Any) -> str:
+    if isinstance(row, SmtpIntegration):
+        return f"{row.address}, port {row.port}, {providers.smtp_settings(row).tls_mode.label}"
+    return row.base_url if row else ""

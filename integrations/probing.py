@@ -1,0 +1,54 @@
+"""A second look at a relay: other settings, no credentials, nothing sent."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .transports.base import TransportError
+from .transports.network import Clock
+from .transports.smtp import SmtpSettings
+from .transports.smtp_session import SmtpSession
+
+PROBE_SECONDS = 5.0
+
+# field of the form -> of the settings, where they are called differently
+_SETTINGS = {"enable_starttls": "starttls", "enable_starttls_auto": "starttls_auto", "openssl_verify_mode": "verify"}
+
+
+def changed(settings: SmtpSettings, values: Mapping[str, Any]) -> SmtpSettings:
+    """Return the settings with these fields of the form filled in."""
+    return replace(settings, **{_SETTINGS.get(name, name): value for name, value in values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe met. The session is over, and tells what it learned: features, TLS, certificate, last step."""
+
+    session: SmtpSession
+    error: TransportError | None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def certificate_error(self) -> ssl.SSLCertVerificationError | None:
+        cause = self.error.__cause__ if self.error else None
+        return cause if isinstance(cause, ssl.SSLCertVerificationError) else None
+
+
+def probe(settings: SmtpSettings, values: Mapping[str, Any] | None = None, *, seconds: float = PROBE_SECONDS) -> Probe:
+    """Open a session as far as EHLO, with these fields of the form changed, and end it."""
+    seconds = min(seconds, settings.connect_seconds, settings.reply_seconds)
+    limits: dict[str, Any] = {"connect_seconds": seconds, "reply_seconds": seconds, "total_seconds": 2 * seconds}
+    chosen = replace(changed(settings, values or {}), username="", password="", **limits)
+    session = SmtpSession(chosen, clock=Clock(chosen.total_seconds))
+    try:
+        session.open()
+    except TransportError as error:
+        return Probe(session, error)
+    session.quit()
+    return Probe(session, None)
