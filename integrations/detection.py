@@ -16,7 +16,6 @@ from .transports.smtp_session import SmtpSession
 
 # In order of preference: submissions, submission, its usual substitute, and the port between servers (RFC 8314, 6409).
 PORTS: tuple[int, ...] = (465, 587, 2525, 25)
-SECONDS = 3.0  # for each step; all ports are asked at once
 IMPLICIT = {"ssl": True, "enable_starttls": False, "enable_starttls_auto": True}
 STARTTLS = {"ssl": False, "enable_starttls": True, "enable_starttls_auto": True}
 CLEAR = {"ssl": False, "enable_starttls": False, "enable_starttls_auto": True}
@@ -24,13 +23,14 @@ CLEAR = {"ssl": False, "enable_starttls": False, "enable_starttls_auto": True}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one port speaks. `mode` is empty where it is no SMTP, and `said` then tells why.
+    """What one port speaks. `mode` is empty where no session came about, and `said` then tells why.
 
     `problem`: why the certificate does not verify. `switches`: the TLS fields of the form that fit.
     """
 
     port: int
     mode: str = ""
+    refused: bool = False  # it is SMTP, and took no session just now
     mechanisms: tuple[str, ...] = ()
     problem: str = ""
     said: str = ""
@@ -63,7 +63,7 @@ class Detection:
     cause: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        hidden = ("switches",)
+        hidden = ("switches", "refused")
         rows = [{name: value for name, value in asdict(row).items() if name not in hidden} for row in self.ports]
         return asdict(self) | {"ports": [row | {"mechanisms": list(row["mechanisms"])} for row in rows]}
 
@@ -97,6 +97,8 @@ def _look_at(settings: SmtpSettings, port: int) -> Finding:
         met, problem = _open(settings, {"port": port, **switches})
         if met.error is None:
             return _finding(met.session, problem=problem, started=started)
+        if met.error.code is not None:
+            return Finding(port, refused=True, said=met.error.text, milliseconds=_since(started))
         said = said or met.error.text
         if met.session.step not in ("tls", "greeting"):
             break
@@ -105,11 +107,11 @@ def _look_at(settings: SmtpSettings, port: int) -> Finding:
 
 def _open(settings: SmtpSettings, values: dict[str, Any]) -> tuple[Probe, str]:
     """Return a probe, and why the certificate does not verify ('' where it does)."""
-    met = probing.probe(settings, {**values, "openssl_verify_mode": "peer"}, seconds=SECONDS)
+    met = probing.probe(settings, {**values, "openssl_verify_mode": "peer"})
     if met.certificate_error is None:
         return met, ""
     problem = tls.certificate_problem(met.certificate_error, host=settings.host)
-    return probing.probe(settings, {**values, "openssl_verify_mode": "none"}, seconds=SECONDS), problem
+    return probing.probe(settings, {**values, "openssl_verify_mode": "none"}), problem
 
 
 def _finding(session: SmtpSession, *, problem: str, started: float) -> Finding:
@@ -121,7 +123,15 @@ def _finding(session: SmtpSession, *, problem: str, started: float) -> Finding:
     else:
         mode, switches = "clear text", CLEAR
     mechanisms = tuple(dict.fromkeys(smtp_auth.offered(session)))
-    return Finding(settings.port, mode, mechanisms, problem, session.greeting, _since(started), switches)
+    return Finding(
+        settings.port,
+        mode,
+        mechanisms=mechanisms,
+        problem=problem,
+        said=session.greeting,
+        milliseconds=_since(started),
+        switches=switches,
+    )
 
 
 def _proposal(best: Finding) -> tuple[dict[str, Any], dict[str, str]]:
@@ -154,16 +164,21 @@ def _mechanism_reason(best: Finding) -> str:
     listed = ", ".join(best.mechanisms)
     if not best.mechanism:
         return f"The relay offers {listed}, and none of these can be used here."
+    if best.mode == "clear text":
+        return f"The relay offers {listed}: CRAM-MD5 does not show the password, and this connection is not encrypted."
     return f"The relay offers {listed}."
 
 
 def _verify_reason(best: Finding) -> str:
     if best.problem:
-        return f"The certificate {best.problem}"
+        return f"Not verified! The certificate {best.problem} Then choose Peer."
     return "The certificate comes from a trusted CA and fits the address."
 
 
 def _nothing(host: str, findings: tuple[Finding, ...]) -> str:
+    for finding in findings:
+        if finding.refused:
+            return f"Port {finding.port} takes no session just now: {finding.said}"
     words = list(dict.fromkeys(finding.said for finding in findings))
     if len(words) == 1:
         return words[0]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Any
 
 from . import certificates, diagnosis_hints
 from .certificates import CertificateReport
 from .diagnosis_hints import Fault, Hint
-from .transports import envelope
-from .transports.base import Scope, Stage, TransportError
+from .transports import envelope, tls
+from .transports.base import Scope, Stage, TransportError, storable
 from .transports.network import Clock
 from .transports.sendgrid import SendGridSettings, SendGridTransport
 from .transports.smtp import SmtpSettings
 from .transports.smtp_session import SmtpSession
 from .transports.smtp_transaction import Mail, Transaction
-
-REPLY_SECONDS = 10  # somebody sits before the page and waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,10 @@ class Diagnosis:
     field: str = ""
     proposal: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     certificate: Mapping[str, Any] | None = None
+
+    @property
+    def certificate_sentence(self) -> str:
+        return certificates.sentence(self.certificate) if self.certificate else ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"steps": [asdict(step) for step in self.steps]}
@@ -84,7 +86,7 @@ class Recorder:
         self._add(name, True, started, said, detail())
 
     def _add(self, name: str, ok: bool, started: float, said: str, detail: str) -> None:
-        self.steps.append(Step(name, ok, round((monotonic() - started) * 1000), said, detail))
+        self.steps.append(Step(name, ok, round((monotonic() - started) * 1000), said, storable(detail)))
         self.watch(self.steps)
 
     def diagnosis(self, mode: str, *, hint: Hint, certificate: CertificateReport | None = None) -> Diagnosis:
@@ -96,11 +98,11 @@ class Recorder:
 def diagnose_smtp(settings: SmtpSettings, *, sender: str, watch: Watch = unwatched) -> Diagnosis:
     """Go through the whole conversation up to MAIL FROM; no mail is sent.
 
-    Without a `sender` the conversation ends before it: every action may name its own From. Whatever is found,
+    Without a `sender` (every action may name its own) the empty one is tried, to see whether the relay demands a
+    log-in; another refusal of it means nothing. Whatever is found,
     credentials are shown to the relay once at the most: looking closer is done without them.
     """
     recorder = Recorder(watch)
-    settings = replace(settings, reply_seconds=min(settings.reply_seconds, REPLY_SECONDS))
     session = SmtpSession(settings, clock=Clock(settings.total_seconds))
     error = _converse(session, recorder, sender=sender)
     certificate = certificates.inspect(session, error)
@@ -115,14 +117,34 @@ def diagnose_smtp(settings: SmtpSettings, *, sender: str, watch: Watch = unwatch
 def _converse(session: SmtpSession, recorder: Recorder, *, sender: str) -> TransportError | None:
     """Take the steps; return what ended them early."""
     try:
-        session.open(lambda name, act: recorder.take(name, act, detail=lambda: session.detail))
+        session.open(lambda name, act: recorder.take(name, act, detail=lambda: _detail(session)))
         if sender:
             recorder.take("mail", lambda: _mail_from(session, sender=sender))
+        elif demand := _demand_for_auth(session):
+            recorder.take("mail", demand)
         recorder.take("quit", session.quit)
     except TransportError as error:
         session.quit()
         return error
     return None
+
+
+def _detail(session: SmtpSession) -> str:
+    certificate = tls.Certificate.read(session.certificate) if session.step == "tls" else None
+    return ", ".join(text for text in (session.detail, str(certificate or "")) if text)
+
+
+def _demand_for_auth(session: SmtpSession) -> Callable[[], str] | None:
+    """Try the empty sender; return what raises the relay's demand for a log-in, or None where it has none."""
+    reply = session.ask("MAIL FROM:<>", stage=Stage.MAIL)
+    session.ask("RSET", stage=Stage.MAIL)
+    if reply.code != 530 and reply.enhanced != "5.7.57":
+        return None
+
+    def refuse() -> str:
+        raise TransportError.from_reply(reply, stage=Stage.MAIL)
+
+    return refuse
 
 
 def _mail_from(session: SmtpSession, *, sender: str) -> str:

@@ -14,14 +14,13 @@ from typing import Any
 
 from . import detection
 from .certificates import CertificateReport
-from .probing import probe
+from .probing import changed, probe
 from .transports import smtp_auth, tls
 from .transports.base import Reply, Stage, TransportError
 from .transports.smtp import SmtpSettings, TlsMode
 from .transports.smtp_session import SmtpSession
 
 USE_STARTTLS = {"ssl": False, "enable_starttls": True}
-NAMED = 5  # so many names of a certificate are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +46,23 @@ class Fault:
 
 
 def after_success(session: SmtpSession, certificate: CertificateReport | None) -> Hint:
-    """Offer certificate verification where it would pass; warn before a certificate expires."""
+    """Warn before a certificate expires; offer certificate verification where it would pass."""
     if certificate is None:
         return Hint()
+    soon = f"The relay's certificate {certificate.expiry}: have it renewed there. " if certificate.expires_soon else ""
     if certificate.verifies and session.settings.verify == "none":
-        cause = "The relay's certificate is good: it can be verified from now on."
+        cause = f"{soon}The relay's certificate is good: it can be verified from now on."
         return Hint(cause, "openssl_verify_mode", {"openssl_verify_mode": "peer"})
-    if certificate.expires_soon:
-        return Hint(f"The relay's certificate expires in {certificate.days_left} days: have it renewed there.")
-    return Hint()
+    return Hint(soon.strip())
 
 
 def after_failure(fault: Fault, *, step: str) -> Hint:
-    """Return the advice for the step that failed; a relay that is busy is nobody's wrong setting."""
+    """Return the advice for the step that failed; what passes by itself is nobody's wrong setting."""
     code = fault.error.code or 0
     if code == 421 or (step == "greeting" and 400 <= code < 500):
-        return Hint("The relay takes no connection just now. Try again later, or connect without the check.")
+        return Hint(f"The relay takes no connection just now: {fault.error.reply}. Try again later.")
+    if 400 <= code < 500:
+        return Hint(f"{fault.error.text.rstrip('.')}. The relay says that this will pass: try again later.")
     return _HINTS[step](fault)
 
 
@@ -75,7 +75,13 @@ def _proposing(fault: Fault, cause: str, field: str, values: Mapping[str, Any]) 
     if fault.settings.username and not mechanism:
         return Hint(cause, field)
     changes_it = fault.settings.username and mechanism != fault.settings.authentication
-    return Hint(cause, field, {**values, **({"authentication": mechanism} if changes_it else {})})
+    proposal = {**values, **({"authentication": mechanism} if changes_it else {})}
+    new = {name: value for name, value in proposal.items() if _differs(fault.settings, name, value)}
+    return Hint(cause, field, new)
+
+
+def _differs(settings: SmtpSettings, name: str, value: Any) -> bool:
+    return changed(settings, {name: value}) != settings
 
 
 def _mechanism(session: SmtpSession, *, chosen: str) -> str:
@@ -135,25 +141,24 @@ def _tls_hint(fault: Fault) -> Hint:
     if settings.tls_mode is TlsMode.IMPLICIT:
         return _clear_text_port_hint(fault)
     if error.stage is Stage.EHLO:
-        return Hint(error.text, "domain")
+        return _ehlo_hint(fault)
     if settings.starttls and "starttls" not in fault.session.features:
         return _elsewhere(fault, error.text, "enable_starttls")
-    return Hint(error.text, "enable_starttls" if settings.starttls else "enable_starttls_auto")
+    return Hint(error.text)  # refused or disturbed: to do without TLS is no advice
 
 
 def _certificate_hint(fault: Fault, cause: ssl.SSLCertVerificationError) -> Hint:
     if cause.verify_code in tls.WRONG_HOST:
         return _wrong_host_hint(fault)
     by_ca = cause.verify_code == tls.SELF_SIGNED or cause.verify_code in tls.UNKNOWN_ISSUER
-    return Hint(fault.error.text, "ca_certificates" if by_ca else "openssl_verify_mode")
+    return Hint(fault.error.text, "ca_certificates" if by_ca else "")
 
 
 def _wrong_host_hint(fault: Fault) -> Hint:
     """Name the host names to choose from; never as a proposal, for an impostor has a good certificate too."""
-    names = fault.certificate.names if fault.certificate else ()
-    if not names:
+    listed = fault.certificate.whom if fault.certificate else ""
+    if not listed:
         return Hint(fault.error.text, "address")
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     text = f"The certificate of {fault.settings.place} was issued for {listed}, not for {fault.settings.host}"
     return Hint(f"{text}: enter the name of your relay as the certificate has it.", "address")
 
@@ -178,7 +183,9 @@ def _clear_text_port_hint(fault: Fault) -> Hint:
 
 
 def _ehlo_hint(fault: Fault) -> Hint:
-    return Hint(fault.error.text, "domain")
+    """The name that we greet with is to blame where the relay says so, or where it cannot even be sent."""
+    broken = fault.error.reply is None and fault.error.__cause__ is not None
+    return Hint(fault.error.text, "" if broken else "domain")
 
 
 def _auth_hint(fault: Fault) -> Hint:
@@ -190,7 +197,9 @@ def _auth_hint(fault: Fault) -> Hint:
         return Hint(cause, "password")
     if not session.tls and error.code in (530, 538) and "starttls" in session.features:
         return _proposing(fault, f"The relay wants TLS before AUTH: {error.reply}", "enable_starttls", USE_STARTTLS)
-    return Hint(error.text, _refused_field(error.reply) if error.reply else "password")
+    if error.reply is None:  # the exchange broke, or could not be gone through with
+        return Hint(error.text, "authentication" if isinstance(error.__cause__, ValueError) else "")
+    return Hint(error.text, _refused_field(error.reply))
 
 
 def _refused_field(reply: Reply) -> str:
@@ -198,7 +207,8 @@ def _refused_field(reply: Reply) -> str:
         return ""
     if smtp_auth.wants_app_password(reply):
         return "password"
-    return {503: "user_name", 504: "authentication", 534: "authentication"}.get(reply.code or 0, "password")
+    fields = {500: "user_name", 502: "user_name", 503: "user_name", 504: "authentication", 534: "authentication"}
+    return fields.get(reply.code or 0, "password")
 
 
 def _auth_not_tried_hint(fault: Fault) -> Hint:
@@ -208,13 +218,19 @@ def _auth_not_tried_hint(fault: Fault) -> Hint:
         cause = "The connection is not encrypted, but the relay offers STARTTLS."
         return _proposing(fault, cause, "enable_starttls", USE_STARTTLS)
     other = _mechanism(session, chosen=session.settings.authentication)
+    if other and session.tls:
+        return _other_mechanism_hint(fault, other=other)
+    encrypted = _elsewhere(fault, error.text, "port") if not session.tls else Hint()
+    if encrypted.proposal:
+        return encrypted
     if other:
         return _other_mechanism_hint(fault, other=other)
     names = smtp_auth.offered(session)
     if session.tls and not names:
-        return Hint(error.text, "user_name")
+        return _elsewhere(fault, error.text, "user_name")
     known = set(names) & set(smtp_auth.MECHANISMS.values())
-    return _elsewhere(fault, error.text, "port" if known or not names else "address")
+    field = "port" if known or not names else "address"
+    return _elsewhere(fault, error.text, field) if session.tls else Hint(encrypted.cause, field)
 
 
 def _other_mechanism_hint(fault: Fault, *, other: str) -> Hint:
@@ -230,8 +246,10 @@ def _mail_hint(fault: Fault) -> Hint:
     words = (error.reply.text if error.reply else "").lower()
     if not session.tls and "starttls" in words and "starttls" in session.features:
         return _proposing(fault, f"The relay wants TLS first: {error.reply}", "enable_starttls", USE_STARTTLS)
-    if error.code == 530 or error.enhanced_code == "5.7.57":
+    if error.code == 530 or error.enhanced_code == "5.7.57" or "authentication required" in words:
         return Hint(f"The relay wants a username and a password: {error.reply}", "user_name")
+    if any(word in words for word in ("client host", "access denied", "relaying denied", "blocked", "blacklist")):
+        return Hint(f"The relay does not let this machine send: {error.reply}. Its operator has to allow it.")
     if error.reply is None or (error.code is None and not error.enhanced_code):
         return Hint(error.text)  # the connection broke, or that was no SMTP: no field is to blame
     if error.code is None:

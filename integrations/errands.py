@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 TAKEN_WITHIN = 10.0  # seconds; a worker that is not busy takes an errand at once
 BUSY_FOR = 50.0  # one batch of mails, unless its relay is slow
-FINISHED_WITHIN = 150.0
+FINISHED_WITHIN = 240.0  # the transport's own 160, and looking closer
 PAUSE = 0.1
 
 NO_BROKER = "The broker does not answer, so no worker can be reached and no mail leaves. Is BROKER_URL right?"
@@ -29,10 +30,8 @@ NO_WORKER = (
     "or look into the log of the one that should run."
 )
 ALL_BUSY = "The workers are alive, but busy sending, and none took this in time. Try again in a minute."
-NO_REPORT = (
-    "The worker could not do it; its log says why. Where web and workers run apart, "
-    "they need the same FERNET_KEYS and DATABASE_URL."
-)
+NO_KEY = "The worker could not read what was asked: web and workers need the same FERNET_KEYS."
+DEFECT = "The worker met a defect of rootmail itself; its log says where. Please report it."
 NOT_FINISHED = "A worker began, but did not finish: it may have been stopped. Try again."
 
 
@@ -53,9 +52,26 @@ Watch = Callable[[dict[str, Any]], None]
 
 def ask(job: str, request: dict[str, Any], *, actor: str, watch: Watch = lambda report: None) -> dict[str, Any]:
     """Return a worker's report; `watch` sees it growing. Raises NoAnswer."""
-    errand = leave(job, request, actor=actor)
-    ring(errand)
-    return wait(errand, watch=watch)
+    return carry(leave(job, request, actor=actor), watch=watch)
+
+
+def carry(errand: Errand, *, watch: Watch = lambda report: None) -> dict[str, Any]:
+    """Ring for an errand that was written down, and wait. Raises NoAnswer.
+
+    Whoever stops waiting, for whatever reason, leaves no credentials behind.
+    """
+    try:
+        ring(errand)
+        return wait(errand, watch=watch)
+    except BaseException:
+        withdraw(errand)
+        raise
+
+
+def withdraw(errand: Errand) -> bool:
+    """Take an errand back and return whether no worker had it; one that is under way only loses its request."""
+    mine = Errand.objects.filter(pk=errand.pk)
+    return bool(mine.filter(taken_at=None).delete()[0]) or not mine.update(request=None)
 
 
 def leave(job: str, request: dict[str, Any], *, actor: str) -> Errand:
@@ -86,29 +102,43 @@ def ring(errand: Errand) -> None:
 
 def wait(errand: Errand, *, watch: Watch = lambda report: None) -> dict[str, Any]:
     """Return the report of an errand that was rung for; raises NoAnswer."""
+    while (now := look(errand.pk)).finished_at is None:
+        if now.report:
+            watch(json.loads(now.report))
+        time.sleep(PAUSE)
+    report = dict(json.loads(now.report or "{}"))
+    watch(report)
+    return report
+
+
+def look(pk: uuid.UUID) -> Errand:
+    """Return an errand as it stands now, with its report as far as it got.
+
+    Raises NoAnswer where nothing more will come.
+    """
     try:
-        report = _wait(errand, watch)
+        errand = Errand.objects.defer("request").get(pk=pk)
     except Undecryptable as error:
-        raise NoAnswer(NO_REPORT) from error
-    if report is None:
-        raise NoAnswer(NO_REPORT)
-    return dict(json.loads(report))
-
-
-def _wait(errand: Errand, watch: Watch) -> str | None:
-    if not _wait_for(lambda: _now(errand).taken_at, seconds=TAKEN_WITHIN):
-        _wait_for_busy_workers(errand)
-    if not _wait_for(lambda: _finished(errand, watch), seconds=FINISHED_WITHIN):
-        Errand.objects.filter(pk=errand.pk).update(request=None)
+        raise NoAnswer(NO_KEY) from error
+    except Errand.DoesNotExist as error:
+        raise NoAnswer(NOT_FINISHED) from error
+    if errand.taken_at is None:
+        _withdraw_if_hopeless(errand)
+    elif errand.finished_at is None and _age(errand) > TAKEN_WITHIN + BUSY_FOR + FINISHED_WITHIN:
         raise NoAnswer(NOT_FINISHED)
-    return _now(errand).report
+    elif errand.finished_at and (errand.report is None or "defect" in json.loads(errand.report)):
+        raise NoAnswer(NO_KEY if errand.report is None else DEFECT)
+    return errand
 
 
-def _wait_for_busy_workers(errand: Errand) -> None:
-    alive = _workers_answer()
-    if alive and _wait_for(lambda: _now(errand).taken_at, seconds=BUSY_FOR):
+def _withdraw_if_hopeless(errand: Errand) -> None:
+    age = _age(errand)
+    if age <= TAKEN_WITHIN:
         return
-    if Errand.objects.filter(pk=errand.pk, taken_at=None).delete()[0]:  # or it was taken this very moment
+    alive = _workers_answer() or _workers_answer()  # one answer may be lost
+    if alive and age <= TAKEN_WITHIN + BUSY_FOR:
+        return
+    if withdraw(errand):  # or it was taken this very moment
         raise NoAnswer(ALL_BUSY if alive else NO_WORKER)
 
 
@@ -121,21 +151,6 @@ def _workers_answer() -> bool:
         return False
 
 
-def _finished(errand: Errand, watch: Watch) -> datetime | None:
-    now = _now(errand)
-    if now.report:
-        watch(json.loads(now.report))
-    return now.finished_at
-
-
-def _now(errand: Errand) -> Errand:
-    return Errand.objects.defer("request").get(pk=errand.pk)
-
-
-def _wait_for(condition: Callable[[], object], *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(PAUSE)
-    return True
+def _age(errand: Errand) -> float:
+    """Return for how many seconds somebody has waited, by the clock that wrote the row: a worker's may differ."""
+    return (timezone.now() - errand.asked_at).total_seconds()

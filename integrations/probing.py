@@ -12,7 +12,8 @@ from .transports.network import Clock
 from .transports.smtp import SmtpSettings
 from .transports.smtp_session import SmtpSession
 
-PROBE_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
+REPLY_SECONDS = 10.0  # many relays greet late on purpose, to see who cannot wait
 
 # field of the form -> of the settings, where they are called differently
 _SETTINGS = {"enable_starttls": "starttls", "enable_starttls_auto": "starttls_auto", "openssl_verify_mode": "verify"}
@@ -40,10 +41,10 @@ class Probe:
         return cause if isinstance(cause, ssl.SSLCertVerificationError) else None
 
 
-def probe(settings: SmtpSettings, values: Mapping[str, Any] | None = None, *, seconds: float = PROBE_SECONDS) -> Probe:
+def probe(settings: SmtpSettings, values: Mapping[str, Any] | None = None) -> Probe:
     """Open a session as far as EHLO, with these fields of the form changed, and end it."""
-    seconds = min(seconds, settings.connect_seconds, settings.reply_seconds)
-    limits: dict[str, Any] = {"connect_seconds": seconds, "reply_seconds": seconds, "total_seconds": 2 * seconds}
+    connect, reply = min(CONNECT_SECONDS, settings.connect_seconds), min(REPLY_SECONDS, settings.reply_seconds)
+    limits: dict[str, Any] = {"connect_seconds": connect, "reply_seconds": reply, "total_seconds": connect + 2 * reply}
     chosen = replace(changed(settings, values or {}), username="", password="", **limits)
     session = SmtpSession(chosen, clock=Clock(chosen.total_seconds))
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import ValidationError
@@ -15,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from . import services
 from .catalogue import cards
+from .diagnosis import Diagnosis
 from .forms import FORMS, IntegrationForm
 from .providers import PROVIDERS
 
@@ -48,25 +47,27 @@ def setup(request: HttpRequest, kind: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         found = _connect(request, kind, form)
         if not form.errors:
-            return _connected(request, kind)
+            return _connected(request, kind, found)
     context = {"form": form, "kind": kind, "label": _label(kind), "connected": services.is_connected(kind)}
     context |= {"diagnosis": found, "problem": services.problem(kind)}
     context["suggestion"] = form.in_words(found.proposal) if found else ""
     return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
 
 
-def _connected(request: HttpRequest, kind: str) -> HttpResponse:
+def _connected(request: HttpRequest, kind: str, found: Diagnosis | None) -> HttpResponse:
     said, warning = services.after_connect(kind)
     messages.success(request, said)
     if warning:
         messages.warning(request, warning)
+    if found and found.cause:
+        messages.info(request, found.cause)
     return redirect("integrations")
 
 
-def _connect(request: HttpRequest, kind: str, form: IntegrationForm) -> Any:
-    """Call the service; its objections end up beside the fields. Returns what a failed check found."""
+def _connect(request: HttpRequest, kind: str, form: IntegrationForm) -> Diagnosis | None:
+    """Call the service; its objections end up beside the fields. Returns what the check found."""
     try:
-        services.connect(kind, form.values, actor=_actor(request), check=not form.cleaned_data["skip_check"])
+        return services.connect(kind, form.values, actor=_actor(request), check=not form.cleaned_data["skip_check"])
     except ValidationError as error:
         form.add_error(None, error)
     except services.CheckFailed as error:

@@ -171,7 +171,7 @@ SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 CELERY_BEAT_SCHEDULE = {
     # One that nobody took in time is worth nothing: the next one does the same.
     "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
-    "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 3600.0, "options": {"expires": 3600}},
+    "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory; a file outlives a clock that is set back
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integrations import detection
+from integrations import detection, probing
 from integrations.detection import Detection, detect
 from integrations.diagnosis import diagnose_smtp
 from integrations.probing import changed
@@ -93,7 +93,7 @@ def test_proposes_the_best(serve: Any, relays: list[dict[str, Any]], chosen: int
 
 
 def test_tls_on_a_port_that_usually_begins_in_clear_text_is_found(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "SECONDS", 0.5)
+    monkeypatch.setattr(probing, "REPLY_SECONDS", 0.5)
     [port] = serve(FakeRelay(tls="implicit"))
     assert found_at(ca_certificates=authority_pem()).proposal["port"] == port
 
@@ -113,7 +113,8 @@ def test_a_certificate_that_does_not_verify_is_told_with_its_reason(serve: Any) 
     found = found_at()
     assert found.proposal["openssl_verify_mode"] == "none"
     assert found.reasons["openssl_verify_mode"] == (
-        "The certificate comes from a CA that this machine does not know: paste that CA's certificate."
+        "Not verified! The certificate comes from a CA that this machine does not know: paste that CA's certificate. "
+        "Then choose Peer."
     )
 
 
@@ -126,7 +127,7 @@ def test_what_is_proposed_passes_the_check(serve: Any) -> None:
 
 
 def test_silence_everywhere_takes_a_few_seconds_and_says_so(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "SECONDS", 0.3)
+    monkeypatch.setattr(probing, "REPLY_SECONDS", 0.3)
     ports = serve(*(FakeRelay(hang=["CONNECT"]) for _ in range(4)))
     started = time.monotonic()
     found = found_at("127.0.0.1")
@@ -136,6 +137,13 @@ def test_silence_everywhere_takes_a_few_seconds_and_says_so(serve: Any, monkeypa
     assert found.cause == (
         f"127.0.0.1 speaks SMTP on none of the ports {listed}. Check the address, or ask for the port."
     )
+
+
+@pytest.mark.parametrize("reply", ["421 4.7.0 too many connections", "554 5.7.1 you are blocked"])
+def test_a_port_that_speaks_smtp_and_takes_no_session_is_quoted(serve: Any, reply: str) -> None:
+    [port] = serve(FakeRelay(replies={"CONNECT": reply}))
+    found = found_at("127.0.0.1")
+    assert found.cause == f"Port {port} takes no session just now: The relay answered {reply}"
 
 
 def test_ports_where_nobody_listens_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

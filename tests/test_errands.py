@@ -65,7 +65,7 @@ def test_an_errand_is_done_once_however_often_it_is_delivered(smtp: SmtpIntegrat
 
 def test_an_errand_that_nobody_waits_for_any_more_is_not_done(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     errand = errands.leave(Errand.Job.CHECK, CHECK, actor="ada")
-    Errand.objects.update(asked_at=timezone.now() - timedelta(minutes=3))
+    Errand.objects.update(asked_at=timezone.now() - timedelta(minutes=11))
     jobs.carry_out(str(errand.pk))
     assert relay.transcript == []
     assert Errand.objects.get().taken_at is None
@@ -145,6 +145,49 @@ def test_a_worker_that_does_not_finish_is_the_finding(smtp: SmtpIntegration, mon
     assert Errand.objects.get().request is None
 
 
+@pytest.mark.parametrize("taken", [False, True])
+def test_who_stops_waiting_leaves_no_credentials_behind(monkeypatch: pytest.MonkeyPatch, taken: bool) -> None:
+    def interrupt(pk: str) -> None:
+        if taken:
+            Errand.objects.update(taken_at=timezone.now())
+        raise KeyboardInterrupt
+
+    on_ring(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        services.connect("smtp", {"address": "127.0.0.1", "user_name": "u", "password": "secret-4711"}, actor="ada")
+    assert list(Errand.objects.values_list("request", flat=True)) == [None] * taken
+
+
+def test_credentials_do_not_outlive_the_time_in_which_a_worker_would_use_them() -> None:
+    errands.leave(Errand.Job.CHECK, CHECK, actor="ada")
+    Errand.objects.update(asked_at=timezone.now() - jobs.FRESH - timedelta(seconds=1))
+    errands.tasks.forget_errands()
+    assert Errand.objects.get().request is None
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_test_mail_that_nobody_knows_about_is_not_to_be_repeated_blindly(
+    smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_ring(monkeypatch, lambda pk: Errand.objects.update(taken_at=timezone.now()))
+    with pytest.raises(errands.NoAnswer, match="look into the mailbox before you try again"):
+        services.send_test_mail("smtp", "eve@x.test", actor="ada")
+
+
+def test_a_defect_is_told_as_such(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(jobs, "diagnose", defect)
+
+    def work(pk: str) -> None:
+        with pytest.raises(ZeroDivisionError):
+            jobs.carry_out(pk)
+
+    on_ring(monkeypatch, work)
+    assert services.check("smtp", actor="ada").cause == errands.DEFECT
+
+
 def test_a_worker_with_other_keys_is_the_finding(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(pk: str) -> None:
         with connection.cursor() as cursor:
@@ -154,7 +197,7 @@ def test_a_worker_with_other_keys_is_the_finding(smtp: SmtpIntegration, monkeypa
 
     on_ring(monkeypatch, work)
     found = services.check("smtp", actor="ada")
-    assert (found.ok, found.cause) == (False, errands.NO_REPORT)
+    assert (found.ok, found.cause) == (False, errands.NO_KEY)
     assert Errand.objects.get().finished_at
 
 
@@ -194,6 +237,7 @@ def test_a_test_mail_is_a_test_at_first_sight(smtp: SmtpIntegration, relay: Fake
         "reply": "queued as 1",
         "tls": "",
         "milliseconds": 7,
+        "warning": "",
     }
     assert report["message_id"] in text
     entry = AuditEvent.objects.get()

@@ -290,7 +290,8 @@ def test_detect_prints_the_command_that_connects(tmp_path: Path, monkeypatch: py
         "authentication: The relay offers LOGIN.",
         "openssl_verify_mode: The certificate comes from a trusted CA and fits the address.",
         f"Try: manage.py integration connect smtp --address localhost --port {relay.port} --ssl --no-enable-starttls "
-        f"--enable-starttls-auto --authentication login --openssl-verify-mode peer --ca-file {tmp_path / 'ca.pem'}",
+        f"--enable-starttls-auto --authentication login --openssl-verify-mode peer --ca-file {tmp_path / 'ca.pem'} "
+        "--username YOU --password-stdin --default-from YOU@example.com",
     ]
     assert found["proposal"]["authentication"] == "login"
 
@@ -334,14 +335,17 @@ def test_a_check_prints_each_step_the_mode_and_the_certificate(db: None) -> None
         ["ok", name] for name in ("resolve", "connect", "greeting", "tls", "ehlo", "auth", "mail", "quit")
     ]
     assert lines[8] == "Mode: STARTTLS required: encrypted, or not sent at all"
-    assert re.fullmatch(r"Certificate: for localhost, 127\.0\.0\.1, ::1, until \d{4}-\d\d-\d\d, passes Peer", lines[9])
+    assert re.fullmatch(
+        r"The certificate was issued for localhost, 127\.0\.0\.1, ::1 and is valid until [\d-]{10}\. It passes Peer\.",
+        lines[9],
+    )
     assert lines[10:] == []
 
 
 def test_a_check_names_what_is_wrong_with_a_certificate_that_nobody_verified(db: None) -> None:
     lines = checked({"tls": "starttls"}, enable_starttls=True)
     assert "does not pass Peer: it comes from a CA that this machine does not know: paste" in lines[9]
-    assert re.search(r"SHA-256 [0-9a-f]{64}$", lines[9])
+    assert re.search(r"SHA-256 is [0-9a-f]{64}\.$", lines[9])
 
 
 def checked(relay: dict[str, Any], **values: Any) -> list[str]:

@@ -83,6 +83,20 @@ def test_a_relay_that_refuses_the_sender_and_takes_the_rest_gets_no_empty_mail()
     assert relay.ledger == []
 
 
+def test_a_354_to_anything_but_data_gets_no_dot() -> None:
+    replies: dict[str, str | list[str]] = {"MAIL": "550 no", "RCPT TO:<amy@": "354 what", "RCPT TO:<bob@": "250 ok"}
+    with FakeRelay(extensions=OFFERED, replies=replies | {"DATA": "354 go"}) as relay:
+        fail(relay, mail("amy@x.test", "bob@x.test"))
+    assert relay.ledger == []
+    assert not [line for line in relay.transcript if "bytes" in line]
+
+
+def test_every_reply_of_a_flight_has_its_own_time() -> None:
+    with FakeRelay(extensions=OFFERED, slow={"RCPT": 0.3}) as relay:
+        recipients = [f"{name}@x.test" for name in "abcde"]  # together longer than one reply may take
+        assert send(relay, mail(*recipients), reply_seconds=1).reply.code == 250
+
+
 @pytest.mark.parametrize("reply", ["421 4.7.0 too many connections", "451 4.3.2 busy", "530 5.7.0 log in first"])
 def test_a_fault_of_the_relay_in_the_middle_of_a_flight_hands_nothing_over(reply: str) -> None:
     with FakeRelay(extensions=OFFERED, replies={"RCPT TO:<bob@": reply}) as relay:

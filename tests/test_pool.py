@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from integrations.transports.base import TransportError
+from integrations.transports import smtp
+from integrations.transports.base import Receipt, Submission, TransportError
 from integrations.transports.pool import POOL, TransportPool
 from integrations.transports.smtp import SmtpSettings, SmtpTransport
 
@@ -117,7 +118,8 @@ def test_a_forked_process_leaves_the_sessions_of_its_parent_alone() -> None:
             send(POOL, settings_for(relay))  # type: ignore[arg-type]
             POOL.close()
             os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        ended = wait_until(lambda: os.waitpid(child, os.WNOHANG)[0], what="the end of the child")
+        assert ended == child
         send(POOL, settings_for(relay))  # type: ignore[arg-type]
     assert relay.transcript == [EHLO, *MAIL, EHLO, *MAIL, "QUIT", *MAIL]
 
@@ -159,20 +161,66 @@ def test_a_session_that_does_not_answer_noop_well_is_replaced(noop: str) -> None
     assert len(relay.ledger) == 2
 
 
-def test_a_session_that_went_silent_is_replaced_soon() -> None:
-    with FakeRelay(hang=["NOOP"]) as relay:
-        transport = SmtpTransport(settings_for(relay, noop_seconds=0, reply_seconds=0.3))
+@pytest.mark.parametrize("point", ["NOOP", "QUIT"])
+def test_nobody_waits_long_for_an_answer_that_does_not_matter(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    assert smtp.BRIEF_SECONDS == 5
+    monkeypatch.setattr(smtp, "BRIEF_SECONDS", 0.3)
+    with FakeRelay(hang=[point]) as relay:
+        transport = SmtpTransport(settings_for(relay, noop_seconds=0, reply_seconds=30, session_mails=1))
+        if point == "NOOP":
+            transport = SmtpTransport(settings_for(relay, noop_seconds=0, reply_seconds=30))
         transport.send(mail())
-        assert transport.send(mail()).milliseconds < 3000
+        assert transport.send(mail()).milliseconds < 5000
+    assert len(relay.ledger) == 2
+
+
+class Stubborn:
+    """A transport whose close() breaks its promise."""
+
+    closed = 0
+
+    def send(self, submission: Submission) -> Receipt:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        Stubborn.closed += 1
+        raise RuntimeError("not to be closed")
+
+
+def test_a_close_that_fails_stops_nobody() -> None:
+    pool: TransportPool[str] = TransportPool(lambda _: Stubborn(), idle_seconds=0.1)
+    for settings in ("one", "two", "three"):
+        with pool.lend(settings):
+            pass
+    wait_until(lambda: Stubborn.closed == 3, what="the closing of all three")
+    wait_until(lambda: not reapers(), what="the end of the thread")
+
+
+def test_without_a_thread_nothing_is_kept_and_nothing_fails(monkeypatch: pytest.MonkeyPatch, open_pool: Open) -> None:
+    start = threading.Thread.start
+
+    def no_reaper(thread: threading.Thread) -> None:
+        if thread.name == "session pool":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with FakeRelay() as relay:
+        pool = open_pool()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_reaper)
+            send(pool, settings_for(relay))
+        assert relay.transcript[-1] == "QUIT"
+        send(pool, settings_for(relay))
+        assert reapers()
     assert len(relay.ledger) == 2
 
 
 def test_a_session_carries_so_many_mails_and_no_more() -> None:
     with FakeRelay() as relay:
         transport = SmtpTransport(settings_for(relay, session_mails=2))
-        for _ in range(3):
+        for _ in range(4):
             transport.send(mail())
-    assert relay.transcript == [EHLO, *MAIL, *MAIL, "QUIT", EHLO, *MAIL]
+    assert relay.transcript == [EHLO, *MAIL, *MAIL, "QUIT", EHLO, *MAIL, *MAIL]
 
 
 def test_a_session_lives_so_long_and_no_longer() -> None:

@@ -13,6 +13,7 @@ import pytest
 from integrations.transports import envelope, network
 from integrations.transports.base import Receipt, Reply, Scope, Stage, Submission, TransportError
 from integrations.transports.smtp import SmtpSettings, SmtpTransport, TlsMode
+from integrations.transports.smtp_session import SmtpSession
 from integrations.transports.tls import client_context
 
 from .fake_relay import Accepted, FakeRelay, authority_pem, certificate
@@ -131,7 +132,9 @@ def test_clear_text_mode_does_not_encrypt_even_if_offered() -> None:
 def test_required_starttls_fails_closed() -> None:
     with FakeRelay(user="user", password=PASSWORD) as relay:
         error = fail(relay, **REQUIRED, **LOGIN)
-    assert error.text == f"The relay offers no STARTTLS on port {relay.port}. Turn off 'StartTLS' or use another port."
+    assert error.text == (
+        f"The relay offers no STARTTLS on port {relay.port}. Use another port (465 with 'SSL' or 587 with 'StartTLS')."
+    )
     assert meaning(error) == (Stage.TLS, Scope.PROVIDER, False)
     assert relay.transcript == ["EHLO me.test"]
 
@@ -320,6 +323,35 @@ def test_a_connection_closed_in_place_of_an_answer() -> None:
     assert error.text == f"127.0.0.1:{relay.port} closed the connection instead of answering MAIL."
 
 
+@pytest.mark.parametrize(
+    ("authentication", "point"),
+    [("plain", "AUTH"), ("login", "RESPONSE"), ("login", "AUTH"), ("cram_md5", "RESPONSE"), ("cram_md5", "AUTH")],
+)
+@pytest.mark.parametrize("fault", ["drop", "hang", "drip"])
+def test_what_goes_wrong_at_auth_is_told_without_what_was_sent(authentication: str, point: str, fault: str) -> None:
+    """The lines behind AUTH are no commands: to name them in an error would name the password."""
+    with FakeRelay(tls="implicit", user="user", password=PASSWORD, **{fault: [point]}) as relay:
+        error = fail(relay, ssl=True, reply_seconds=0.4, authentication=authentication, **LOGIN)
+    assert error.stage is Stage.AUTH
+    sent = [word for line in relay.transcript for word in line.split(" ") if word not in ("AUTH", "EHLO")]
+    told = f"{error} {error.reply} {error.__cause__!r}".upper()
+    assert [word for word in (PASSWORD, *sent) if len(word) > 5 and word.upper() in told] == []
+
+
+def test_a_lost_connection_behind_the_password_names_auth_alone() -> None:
+    with FakeRelay(tls="implicit", user="user", password=PASSWORD, drop=["AUTH"]) as relay:
+        error = fail(relay, ssl=True, authentication="login", **LOGIN)
+    assert error.text == f"127.0.0.1:{relay.port} closed the connection instead of answering AUTH."
+    assert relay.transcript[-1] == base64.b64encode(PASSWORD.encode()).decode()
+
+
+def test_a_challenge_outside_auth_is_filtered() -> None:
+    replies: dict[str, str | list[str]] = {"MAIL": f"334 {PASSWORD}"}
+    with FakeRelay(tls="implicit", user="user", password=PASSWORD, replies=replies) as relay:
+        error = fail(relay, ssl=True, **LOGIN)
+    assert PASSWORD not in f"{error} {error.reply}"
+
+
 def test_silence_at_auth_is_a_timeout_at_auth() -> None:
     with FakeRelay(tls="implicit", user="user", password=PASSWORD, hang=["AUTH"]) as relay:
         error = fail(relay, ssl=True, reply_seconds=0.4, **LOGIN)
@@ -438,6 +470,87 @@ def test_a_session_that_was_cut_is_replaced_silently() -> None:
     assert len(relay.ledger) == 2
 
 
+def test_a_refused_mail_on_a_kept_session_is_not_repeated_on_another() -> None:
+    with FakeRelay(replies={"MAIL": ["250 ok", "550 5.7.60 no"]}) as relay:
+        transport = SmtpTransport(settings_for(relay))
+        transport.send(mail())
+        with pytest.raises(TransportError, match=r"5\.7\.60"):
+            transport.send(mail())
+    assert relay.connections == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"replies": {".": ["199 what"]}},  # the outcome is unknown, and whose reply comes next?
+        {"replies": {"MAIL": ["354 what"]}},
+        {"replies": {"RCPT": ["550 no"], "RSET": ["500 what?"]}},
+        {"replies": {"DATA": ["354 go\n250 what"]}},
+    ],
+)
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING",)])
+def test_a_session_out_of_step_is_used_no_more(script: dict[str, Any], extensions: tuple[str, ...]) -> None:
+    with FakeRelay(extensions=extensions, **script) as relay:
+        transport = SmtpTransport(settings_for(relay))
+        with pytest.raises(TransportError):
+            transport.send(mail())
+        assert transport.send(mail()).reply.code == 250
+    assert relay.connections == 2
+
+
+def test_a_reply_too_many_is_not_taken_for_the_next_one() -> None:
+    """Shifted by one, the refusal of one recipient would end the mail for all."""
+    with FakeRelay(replies={".": ["250 ok\n250 again"]}) as relay:
+        relay.replies = {".": ["250 ok\r\n250 again"]}
+        transport = SmtpTransport(settings_for(relay))
+        transport.send(mail())
+        relay.replies = {"RCPT TO:<bob@": "550 5.1.1 no such user"}
+        receipt = transport.send(mail("amy@x.test", "bob@x.test"))
+    assert list(receipt.refused) == ["bob@x.test"]
+    assert [one.recipients for one in relay.ledger] == [("b@x.test",), ("amy@x.test",)]
+
+
+def test_a_250_before_the_content_is_no_acceptance() -> None:
+    with FakeRelay(replies={"DATA": "354 go\r\n250 queued", ".": "554 5.7.1 spam"}) as relay:
+        error = fail(relay)
+    assert (*meaning(error), error.outcome_unknown) == (Stage.DATA, Scope.PROVIDER, False, False)
+    assert relay.ledger == []
+
+
+def test_an_interrupted_conversation_is_not_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    with FakeRelay() as relay:
+        transport = SmtpTransport(settings_for(relay))
+        with monkeypatch.context() as patch:
+            patch.setattr(SmtpSession, "tell_content", interrupt)
+            with pytest.raises(Interrupted):
+                transport.send(mail())
+        transport.send(mail())
+    assert relay.connections == 2
+    assert [one.content for one in relay.ledger] == [CONTENT]
+
+
+def test_who_was_refused_before_a_fault_of_the_relay_is_remembered() -> None:
+    replies: dict[str, str | list[str]] = {"RCPT TO:<amy@": "550 5.1.1 unknown", "RCPT TO:<bob@": "421 4.3.2 closing"}
+    with FakeRelay(replies=replies) as relay:
+        assert list(fail(relay, mail("amy@x.test", "bob@x.test")).refused) == ["amy@x.test"]
+    with FakeRelay(replies={"RCPT TO:<amy@": "550 5.1.1 unknown"}, drop=["."]) as relay:
+        error = fail(relay, mail("amy@x.test", "bob@x.test"))
+    assert (error.outcome_unknown, list(error.refused)) == (True, ["amy@x.test"])
+
+
+@pytest.mark.parametrize("length", [20, 5000])
+def test_a_size_beyond_all_numbers_is_none(length: int) -> None:
+    with FakeRelay(extensions=[f"SIZE {'9' * length}"]) as relay:
+        send(relay)
+    assert len(relay.ledger) == 1
+
+
 def test_a_stale_session_is_replaced_only_once() -> None:
     with FakeRelay(replies={"MAIL": ["250 ok", "421 idle", "421 busy"]}) as relay:
         transport = SmtpTransport(settings_for(relay))
@@ -515,7 +628,7 @@ def test_one_deadline_holds_over_all_steps() -> None:
 
 def test_every_mail_has_its_own_deadline() -> None:
     with FakeRelay() as relay:
-        transport = SmtpTransport(settings_for(relay, total_seconds=0.5))
+        transport = SmtpTransport(settings_for(relay, total_seconds=0.5, final_reply_seconds=0.1))
         transport.send(mail())
         time.sleep(0.6)
         transport.send(mail())

@@ -11,7 +11,8 @@ from typing import Protocol
 _ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
 
-_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+# Control characters (C1 too: a terminal obeys them), surrogates, and signs that turn the direction of text.
+_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
@@ -163,8 +164,9 @@ class TransportError(Exception):
     def from_reply(cls, reply: Reply, *, stage: Stage, text: str = "", tls: str = "") -> TransportError:
         """Classify a server's refusal (`classify` below) and quote it."""
         verdict = classify(reply, stage=stage)
+        said = f"The relay answered {reply}" if reply.code else f"This is no SMTP server: it said '{reply.text}'."
         return cls(
-            text or f"The relay answered {reply}",
+            text or said,
             stage=stage,
             scope=verdict.scope,
             permanent=verdict.permanent,
@@ -216,7 +218,9 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("", "432", _PROVIDER_WAITS),
     ("", "4.3.2", _PROVIDER_WAITS),
     ("", "5.4.5", _PROVIDER_WAITS),  # Google's daily quota
-    ("", "5.1.90", _PROVIDER_WAITS),  # Microsoft's
+    ("", "5.1.90", _PROVIDER_WAITS),  # Microsoft's, and its limits for a whole organisation
+    ("", "5.7.705", _PROVIDER_WAITS),
+    ("", "5.7.708", _PROVIDER_WAITS),
     ("rcpt", "4.7.1", _RECIPIENT_WAITS),  # greylisting
     ("rcpt", "4.7.*", _PROVIDER_WAITS),  # the relay finds that we send too much
     ("rcpt", "4.*", _RECIPIENT_WAITS),

@@ -26,6 +26,8 @@ METADATA = frozenset(
 )
 THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")  # Linux takes 0.0.0.0 for localhost
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+TRANSLATED = ipaddress.ip_network("::ffff:0:0:0/96")  # RFC 2765
+LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215: leads to addresses that we cannot see
 IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 
 REPLY_LIMIT = 64 * 1024
@@ -69,6 +71,7 @@ class ReplyReader:
         self._left = left
         self._taken = 0
         self.pending = b""
+        self.last = b""  # the line just read
 
     def readline(self, limit: int) -> bytes:
         """Return one whole line, or b'' at the end: half a line is no answer."""
@@ -78,8 +81,8 @@ class ReplyReader:
             if not chunk:
                 return b""
             self._take(chunk)
-        line, end, self.pending = self.pending.partition(b"\n")
-        return line + end
+        self.last, end, self.pending = self.pending.partition(b"\n")
+        return self.last + end
 
     def _take(self, chunk: bytes) -> None:
         self._taken += len(chunk)
@@ -138,14 +141,14 @@ def own_name() -> str:
 
 def _public(address: IpAddress) -> bool:
     site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
-    return address.is_global and not site_local
+    return address.is_global and not site_local and address not in LOCAL_NAT64
 
 
 def _unwrapped(address: IpAddress) -> IpAddress:
     """Take the IPv4 address out of the IPv6 forms that carry one."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in NAT64 or (address in IPV4_COMPATIBLE and int(address) > 1):
+    if address in NAT64 or address in TRANSLATED or (address in IPV4_COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
 
@@ -171,7 +174,10 @@ def _within(clock: Clock, ask: Callable[[], T]) -> T:
     answers: list[T] = []
     errors: list[Exception] = []
     thread = threading.Thread(target=_collect, args=(ask, answers, errors), daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # the system gives us no thread
+        raise OSError(str(error)) from error
     thread.join(clock.left())
     if errors:
         raise errors[0]

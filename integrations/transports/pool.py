@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Generic, TypeVar
 
 from .base import Transport
 from .default import TransportSettings, transport_for
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 30.0  # relays hang up after minutes; and a session under settings of yesterday must not linger
 S = TypeVar("S")
@@ -33,6 +36,7 @@ class TransportPool(Generic[S]):
     def forget(self) -> None:
         """Begin anew without a word to anybody: after a fork, the sessions belong to the parent."""
         self._idle: dict[S, tuple[Transport, float]] = {}  # with the moment when its time is over
+        self._unwanted: list[Transport] = []
         self._changed = threading.Condition()
         self._reaper: threading.Thread | None = None
 
@@ -47,44 +51,66 @@ class TransportPool(Generic[S]):
     def close(self) -> None:
         """Close what idles; never raises."""
         with self._changed:
-            idle, self._idle = self._idle, {}
+            idle = [*self._unwanted, *(transport for transport, _ in self._idle.values())]
+            self._idle, self._unwanted = {}, []
             self._changed.notify_all()
-        for transport, _ in idle.values():
-            transport.close()
+        _close(idle)
 
     def _take(self, settings: S) -> Transport:
         with self._changed:
             found = self._idle.pop(settings, None)
             if self._idle:
-                self._idle = {other: (transport, 0.0) for other, (transport, _) in self._idle.items()}
+                self._unwanted += [transport for transport, _ in self._idle.values()]
+                self._idle = {}
                 self._changed.notify_all()
         return found[0] if found else self._open(settings)
 
     def _put(self, settings: S, transport: Transport) -> None:
+        """Keep a transport. Never raises: a mail that was accepted must not look like one that failed here."""
         with self._changed:
-            surplus = self._idle.get(settings)  # two threads were sending at once
+            if settings in self._idle:  # two threads were sending at once
+                self._unwanted.append(self._idle[settings][0])
             self._idle[settings] = transport, monotonic() + self._idle_seconds
-            if self._reaper is None:
-                self._reaper = threading.Thread(target=self._reap, name="session pool", daemon=True)
-                self._reaper.start()
-        if surplus:
-            surplus[0].close()
+            watched = self._is_watched()
+            self._changed.notify_all()
+        if not watched:
+            self.close()
+
+    def _is_watched(self) -> bool:
+        """Have a reaper; where the system gives us no thread, nothing can be kept."""
+        if self._reaper is None or not self._reaper.is_alive():
+            reaper = threading.Thread(target=self._reap, name="session pool", daemon=True)
+            try:
+                reaper.start()
+            except RuntimeError:  # no more threads, or Python is ending
+                return False
+            self._reaper = reaper
+        return True
 
     def _reap(self) -> None:
         while (due := self._wait_for_due()) is not None:
-            for transport in due:
-                transport.close()
+            _close(due)
 
     def _wait_for_due(self) -> list[Transport] | None:
         """Return transports whose time is over, or None when nothing idles any more."""
         with self._changed:
-            while self._idle:
-                due = [settings for settings, (_, end) in self._idle.items() if end <= monotonic()]
+            while self._idle or self._unwanted:
+                due, self._unwanted = self._unwanted, []
+                over = [settings for settings, (_, end) in self._idle.items() if end <= monotonic()]
+                due += [self._idle.pop(settings)[0] for settings in over]
                 if due:
-                    return [self._idle.pop(settings)[0] for settings in due]
+                    return due
                 self._changed.wait(min(end for _, end in self._idle.values()) - monotonic())
             self._reaper = None
             return None
+
+
+def _close(transports: Iterable[Transport]) -> None:
+    for transport in transports:
+        try:
+            transport.close()
+        except Exception:  # it promises not to raise; the others must be closed all the same
+            logger.exception("a transport could not be closed")
 
 
 POOL: TransportPool[TransportSettings] = TransportPool(transport_for)

@@ -81,6 +81,9 @@ class SmtpTransport:
             self.close()
         if self._session is None:
             return None
+        if self._session.has_unheard:  # 421 or an end that came meanwhile, or a reply too many: the next would be wrong
+            self._drop()
+            return None
         if monotonic() - self._used_at > self.settings.noop_seconds and not self._answers(self._session):
             self._drop()
             return None

@@ -79,48 +79,56 @@ def is_protected(session: SmtpSession, *, mechanism: str) -> bool:
 
 def _unprotected(session: SmtpSession, *, mechanism: str) -> str:
     danger = f"The connection is not encrypted, and {mechanism} would show the password to everybody on the way."
-    return f"{danger} {_way_to_tls(session)}, or turn on 'Allow credentials without TLS'."
+    return f"{danger} {_way_to_tls(session)}"
 
 
 def _way_to_tls(session: SmtpSession) -> str:
     """Say only what this relay can do: EHLO has shown whether STARTTLS is there."""
     if "starttls" in session.features:
-        return "Turn on 'StartTLS'"
+        return "Turn on 'StartTLS'."
     port = session.settings.port
-    return f"The relay offers no STARTTLS on port {port}: use another port ({other_ports(port)})"
+    return (
+        f"The relay offers no STARTTLS on port {port}: use another port ({other_ports(port)}). "
+        "Only where nobody can listen: 'Allow credentials without TLS'."
+    )
 
 
 def other_ports(port: int) -> str:
     return " or ".join(text for number, text in TLS_PORTS.items() if number != port)
 
 
+def _say(session: SmtpSession, line: str) -> Reply:
+    """Send a line of the exchange; an error names AUTH and never the line, which may be the password."""
+    return session.ask(line, stage=Stage.AUTH, to="AUTH")
+
+
 def _plain(session: SmtpSession) -> Reply:
     settings = session.settings
     response = _base64(f"\0{settings.username}\0{settings.password}")
     session.keep_secret(response)
-    reply = session.ask(f"AUTH PLAIN {response}", stage=Stage.AUTH)
+    reply = _say(session, f"AUTH PLAIN {response}")
     if reply.code == 334:  # a relay that does not take the response with the command
-        reply = session.ask(response, stage=Stage.AUTH)
+        reply = _say(session, response)
     return reply
 
 
 def _login(session: SmtpSession) -> Reply:
-    reply = session.ask("AUTH LOGIN", stage=Stage.AUTH)
+    reply = _say(session, "AUTH LOGIN")
     for answer in (session.settings.username, session.settings.password):
         if reply.code != 334:
             break
-        reply = session.ask(_base64(answer), stage=Stage.AUTH)
+        reply = _say(session, _base64(answer))
     return reply
 
 
 def _cram_md5(session: SmtpSession) -> Reply:
-    reply = session.ask("AUTH CRAM-MD5", stage=Stage.AUTH)
+    reply = _say(session, "AUTH CRAM-MD5")
     if reply.code != 334:
         return reply
     digest = _digest(session, challenge=reply.text)
     response = _base64(f"{session.settings.username} {digest}")
     session.keep_secret(digest, response)
-    return session.ask(response, stage=Stage.AUTH)
+    return _say(session, response)
 
 
 def _digest(session: SmtpSession, *, challenge: str) -> str:
@@ -145,8 +153,10 @@ def _refused(session: SmtpSession, *, reply: Reply) -> TransportError:
 
 def _refusal_text(reply: Reply) -> str:
     refused = f"The relay refused the credentials: {reply.quote}."
-    if reply.code == 503:
+    if reply.code in (500, 502, 503):
         return f"The relay did not take AUTH: {reply.quote}. Remove the username if it needs none."
+    if reply.code and 400 <= reply.code < 500:
+        return f"The relay cannot check credentials just now: {reply.quote}. Try again later."
     if wants_app_password(reply):
         return f"{refused} Make an app password in the account's settings and enter it here as password."
     if is_auth_disabled(reply):

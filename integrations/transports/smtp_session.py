@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import select
 import smtplib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
@@ -47,6 +49,7 @@ class SmtpSession:
         self._addresses: tuple[Address, ...] = ()
         self._introduction = ""  # the reply to EHLO, good until TLS begins
         self._secrets = smtp_auth.secrets_of(settings)
+        self._is_authenticating = False
 
     # Opening
 
@@ -134,7 +137,7 @@ class SmtpSession:
     def _without_starttls(self) -> str:
         port = self.settings.port
         if self.settings.tls_mode is TlsMode.STARTTLS_REQUIRED:
-            text = f"The relay offers no STARTTLS on port {port}. Turn off 'StartTLS' or use another port."
+            text = f"The relay offers no STARTTLS on port {port}. Use another port ({smtp_auth.other_ports(port)})."
             raise self._refusal(text, Stage.TLS)
         self.detail = "the relay offers no STARTTLS: the connection stays in clear text"
         return ""
@@ -183,7 +186,11 @@ class SmtpSession:
         return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
 
     def _auth(self) -> str:
-        return str(smtp_auth.authenticate(self))
+        self._is_authenticating = True
+        try:
+            return str(smtp_auth.authenticate(self))
+        finally:
+            self._is_authenticating = False
 
     # Talking
 
@@ -192,14 +199,15 @@ class SmtpSession:
         """What EHLO offered: the keyword in small letters, and its parameters."""
         return self._smtp.esmtp_features
 
-    def ask(self, command: str, *, stage: Stage) -> Reply:
-        """Send one command and return the reply to it."""
-        self.tell(command, stage=stage)
-        return self.hear(stage, to=command.split(" ")[0].upper())
+    def ask(self, command: str, *, stage: Stage, to: str = "") -> Reply:
+        """Send one line and return the reply to it. `to` names what is no command: its text may be a secret."""
+        to = to or command.split(" ")[0].upper()
+        self.tell(command, stage=stage, to=to)
+        return self.hear(stage, to=to)
 
-    def tell(self, *commands: str, stage: Stage) -> None:
-        """Send commands without waiting for replies."""
-        with self._edge(stage, to=commands[0].split(" ")[0]):
+    def tell(self, *commands: str, stage: Stage, to: str) -> None:
+        """Send lines without waiting for replies; `to` stands for them in an error."""
+        with self._edge(stage, to=to):
             self._begin_step()
             self._smtp.send("".join(f"{command}\r\n" for command in commands).encode())
 
@@ -212,11 +220,21 @@ class SmtpSession:
                 self._smtp.send(content[start : start + CHUNK])
 
     def hear(self, stage: Stage, *, to: str) -> Reply:
-        """Wait for one reply. After 421 the relay closes, so the session is over."""
+        """Wait for one reply. After 421 and 221 the relay closes, so the session is over."""
         with self._edge(stage, to=to):
             reply = self._parsed(*self._smtp.getreply())
-        self.alive = self.alive and reply.code != 421
+        self.alive = self.alive and reply.code not in (221, 421)
         return reply
+
+    @property
+    def has_unheard(self) -> bool:
+        """Tell whether the relay has said something that nobody asked for, or has hung up."""
+        sock = self._smtp.sock
+        if sock is None or self._reader.pending or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            return True
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _begin_step(self) -> None:
         self.clock.allow(self.settings.reply_seconds)
@@ -225,7 +243,9 @@ class SmtpSession:
 
     def _parsed(self, code: int, text: bytes) -> Reply:
         self._reader.forget_size()
-        if code == 334:
+        if code == -1:  # no reply of SMTP: smtplib has cut off what should have been the code
+            text = self._reader.last
+        if code == 334 and self._is_authenticating:
             return Reply.parse(code, text)  # a challenge is data: not a letter of it may change
         return Reply.parse(code, smtp_auth.without_secrets(text, secrets=self._secrets))
 

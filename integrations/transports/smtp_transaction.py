@@ -88,6 +88,7 @@ class Transaction:
         reply = self._next_reply()
         if reply.code != 354:
             self._refuse(reply, stage=Stage.DATA)
+        self._demand_silence()
         self.session.tell_content(envelope.dot_stuffed(self.mail.content))
         reply = self._hear_outcome()
         if not _positive(reply):
@@ -105,7 +106,7 @@ class Transaction:
         if not self._unanswered:
             self._unanswered.extend(self._flights.popleft())
             lines = [command.line for command in self._unanswered]
-            self.session.tell(*lines, stage=self._unanswered[0].stage)
+            self.session.tell(*lines, stage=self._unanswered[0].stage, to=self._unanswered[0].verb)
         command = self._unanswered.popleft()
         self.session.clock.allow(self.session.settings.reply_seconds)
         return self.session.hear(command.stage, to=command.verb)
@@ -117,6 +118,13 @@ class Transaction:
         reply = Reply(None, "The relay takes no addresses with letters beyond ASCII", "5.6.7")
         return {address: reply for address, wire in self.mail.recipients.items() if not wire.isascii()}
 
+    def _demand_silence(self) -> None:
+        """A reply that comes before the content is none to it, and must not be taken for its acceptance."""
+        if self.session.has_unheard:
+            self.session.drop()
+            text = "The relay said more than it was asked, or hung up, before it had the mail. It is out of step."
+            raise TransportError(text, stage=Stage.DATA, scope=Scope.PROVIDER, refused=self.refused)
+
     def _check_sender(self) -> None:
         if not self.utf8 and not self.mail.sender.isascii():
             text = f"The relay takes no sender address with letters beyond ASCII: {self.mail.sender}"
@@ -124,7 +132,7 @@ class Transaction:
 
     def _check_size(self) -> None:
         limit, size = self.session.features.get("size", ""), len(self.mail.content)
-        if limit.isdecimal() and 0 < int(limit) < size:
+        if limit.isdecimal() and len(limit) < 20 and 0 < int(limit) < size:
             text = f"The mail has {size} bytes, and the relay takes {int(limit)} at most."
             raise envelope.unfit(text, enhanced="5.3.4")
 
@@ -163,9 +171,10 @@ class Transaction:
         taken = False
         with suppress(TransportError):
             while self._unanswered and self.session.alive:
+                is_data = self._unanswered[0].stage is Stage.DATA
                 reply = self._next_reply()
                 taken = taken or _positive(reply)
-                if reply.code == 354:
+                if reply.code == 354 and is_data:
                     self._end_in_vain(taken=taken)
                 elif not (_positive(reply) or _negative(reply)):
                     self.session.drop()
@@ -195,7 +204,7 @@ class Transaction:
 
     def _unknown(self, text: str) -> TransportError:
         return TransportError(
-            f"{text} Whether it took the mail is unknown.",
+            f"{text.rstrip('.')}. Whether it took the mail is unknown.",
             stage=Stage.DATA,
             scope=Scope.PROVIDER,
             outcome_unknown=True,

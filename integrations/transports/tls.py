@@ -10,7 +10,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from .base import Scope, Stage, TransportError
+from .base import Scope, Stage, TransportError, storable
 
 # X509_V_ERR_* of OpenSSL, as far as people meet them with relays.
 EXPIRED, NOT_YET_VALID = 10, 9
@@ -22,6 +22,8 @@ WRONG_HOST = frozenset({62, 64})
 CLEAR_TEXT_REASONS = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}
 )
+
+TOO_OLD_REASONS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"})
 
 
 @lru_cache(maxsize=32)
@@ -55,6 +57,8 @@ def failure_text(error: OSError, *, place: str, host: str) -> str:
         return f"The certificate of {place} {certificate_problem(error, host=host)}"
     if isinstance(error, ssl.SSLError) and speaks_clear_text(error):
         return f"{place} does not speak TLS from the first byte. Turn off 'SSL', or use another port."
+    if isinstance(error, ssl.SSLError) and (error.reason or "") in TOO_OLD_REASONS:
+        return f"{place} speaks only a TLS older than 1.2, which protects nobody any more. Update the relay."
     if isinstance(error, TimeoutError):
         return f"{place} did not answer the TLS handshake in time."
     return f"The TLS handshake with {place} failed: {error}"
@@ -67,7 +71,7 @@ def certificate_problem(error: ssl.SSLCertVerificationError, *, host: str) -> st
     if code == NOT_YET_VALID:
         return "is not valid yet: check the clocks of both machines."
     if code == SELF_SIGNED:
-        return "is self-signed: paste it as CA certificate, or set 'SSL Verify Mode' to None."
+        return "is self-signed: paste it as CA certificate."
     if code in UNKNOWN_ISSUER:
         return "comes from a CA that this machine does not know: paste that CA's certificate."
     if code in WRONG_HOST:
@@ -93,15 +97,23 @@ class Certificate:
     def read(cls, encoded: bytes) -> Certificate | None:
         """Read DER; None where there is no certificate or it cannot be read."""
         try:
-            found = x509.load_der_x509_certificate(encoded)
-            subject, issuer = found.subject.rfc4514_string(), found.issuer.rfc4514_string()
-            names = tuple(_names_in(found))
-        except ValueError:
+            return cls._of(x509.load_der_x509_certificate(encoded))
+        except Exception:  # the library has many kinds of errors for the many ways in which certificates are odd
             return None
-        return cls(subject, issuer, names, found.not_valid_after_utc, found.fingerprint(hashes.SHA256()).hex())
+
+    @classmethod
+    def _of(cls, found: x509.Certificate) -> Certificate:
+        return cls(
+            subject=storable(found.subject.rfc4514_string()),
+            issuer=storable(found.issuer.rfc4514_string()),
+            names=tuple(map(storable, _names_in(found))),
+            valid_until=found.not_valid_after_utc,
+            sha256=found.fingerprint(hashes.SHA256()).hex(),
+        )
 
     def __str__(self) -> str:
-        return f"certificate for {self.subject} from {self.issuer}, valid until {self.valid_until:%Y-%m-%d}"
+        whom = self.subject or ", ".join(self.names[:3]) or "nobody"
+        return f"certificate for {whom} from {self.issuer or 'nobody'}, valid until {self.valid_until:%Y-%m-%d}"
 
 
 def _names_in(certificate: x509.Certificate) -> list[str]:
@@ -110,14 +122,10 @@ def _names_in(certificate: x509.Certificate) -> list[str]:
     except x509.ExtensionNotFound:
         return []
     hosts = found.get_values_for_type(x509.DNSName)
-    return [*filter(str.isprintable, hosts), *map(str, found.get_values_for_type(x509.IPAddress))]
+    return [*hosts, *map(str, found.get_values_for_type(x509.IPAddress))]
 
 
 def session_summary(sock: ssl.SSLSocket) -> str:
-    """Describe the session: version, cipher, and the certificate."""
+    """Describe the session: version and cipher."""
     cipher = sock.cipher()
-    words = [sock.version() or "", cipher[0] if cipher else ""]
-    encoded = sock.getpeercert(binary_form=True)
-    if encoded:
-        words.append(str(Certificate.read(encoded) or "a certificate that cannot be read"))
-    return ", ".join(word for word in words if word)
+    return ", ".join(word for word in (sock.version() or "", cipher[0] if cipher else "") if word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -50,23 +51,26 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except ValidationError as error:
             raise CommandError(_explain(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. A mail or a check that a worker had begun goes on to its end.") from None
 
     def connect(self, kind: str, options: dict[str, Any]) -> None:
         values = _values(kind, options)
         try:
-            services.connect(kind, values, actor=audit.COMMAND_LINE, check=not options["no_check"])
+            found = services.connect(kind, values, actor=audit.COMMAND_LINE, check=not options["no_check"])
         except services.CheckFailed as error:
             self._report(error.diagnosis, as_json=options["json"])
             raise CommandError("Nothing was saved. --no-check connects all the same.") from error
         said, warning = services.after_connect(kind)
         self._say(said, {"connected": kind, "in_force": services.in_force().name}, options)
-        if warning:
-            self.stderr.write(warning)
+        for text in (warning, found.cause if found else ""):
+            if text:
+                self.stderr.write(text)
 
     def check_it(self, kind: str, options: dict[str, Any]) -> None:
         show = _ignore if options["json"] else self._show_step
         found = services.check(kind, actor=audit.COMMAND_LINE, watch=show)
-        self._report(found, as_json=options["json"], shown=found.steps[0].name != "worker")
+        self._report(found, as_json=options["json"], shown=found.steps[0].name != "worker", with_cause=found.ok)
         if not found.ok:
             raise CommandError(found.cause)
 
@@ -85,12 +89,12 @@ class Command(BaseCommand):
         if options["json"]:
             write_json(self, sent)
         if not sent["ok"]:
-            raise CommandError(f"The test mail to {sent['to']} was not accepted. {sent['error']}")
+            raise CommandError(_not_accepted(sent))
         if not options["json"]:
             said = " ".join(str(sent[name]) for name in ("code", "enhanced_code", "reply") if sent[name])
             how = f"{sent['tls'] or 'no TLS'}, {sent['milliseconds']} ms"
             self.stdout.write(f"Accepted for {sent['to']}: {said} ({how})")
-            self.stdout.write("Accepted is not delivered: look into the mailbox.")
+            self.stdout.write(sent["warning"] or "Accepted is not delivered: look into the mailbox.")
 
     def disconnect(self, kind: str, options: dict[str, Any]) -> None:
         if not services.disconnect(kind, actor=audit.COMMAND_LINE):
@@ -114,7 +118,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write(text)
 
-    def _report(self, found: Diagnosis, *, as_json: bool, shown: bool = False) -> None:
+    def _report(self, found: Diagnosis, *, as_json: bool, shown: bool = False, with_cause: bool = True) -> None:
         """Print what was found; `shown`: the steps stand there already."""
         if as_json:
             return write_json(self, found.as_dict())
@@ -123,8 +127,8 @@ class Command(BaseCommand):
         if found.mode:
             self.stdout.write(f"Mode: {found.mode}")
         if found.certificate:
-            self.stdout.write(_certificate_line(found.certificate))
-        if found.cause and found.steps[-1].detail != found.cause:
+            self.stdout.write(found.certificate_sentence)
+        if with_cause and found.cause and found.steps[-1].detail != found.cause:
             self.stdout.write(found.cause)
         if found.field:
             self.stdout.write(f"Field: {found.field}")
@@ -142,20 +146,27 @@ class Command(BaseCommand):
         for field, reason in found["reasons"].items():
             self.stdout.write(f"{field}: {reason}")
         if found["ok"]:
-            command = f"manage.py integration connect smtp --address {options['address']}"
-            ca_file = f" --ca-file {options['ca_file']}" if options["ca_file"] else ""
-            self.stdout.write(f"Try: {command} {_as_options(found['proposal'])}{ca_file}")
+            self.stdout.write(f"Try: manage.py integration connect smtp {_connect_options(found, options)}")
 
 
 def _ignore(step: Step) -> None:
     """The JSON document shows all steps at once."""
 
 
-def _certificate_line(certificate: Mapping[str, Any]) -> str:
-    failed = f"does not pass Peer: it {certificate['problem']} SHA-256 {certificate['sha256']}"
-    checked = "passes Peer" if certificate["verifies"] else failed
-    names = ", ".join(certificate["names"]) or certificate["subject"]
-    return f"Certificate: for {names}, until {certificate['valid_until'][:10]}, {checked}"
+def _not_accepted(sent: dict[str, Any]) -> str:
+    if sent["unknown"]:
+        return f"{sent['error']} Look into the mailbox of {sent['to']} before you try again."
+    return f"The test mail to {sent['to']} was not accepted. {sent['error']}"
+
+
+def _connect_options(found: dict[str, Any], options: dict[str, Any]) -> str:
+    """Return what completes the command that connects; who logs in and who sends is for the operator to fill in."""
+    words = [f"--address {shlex.quote(options['address'])}", _as_options(found["proposal"])]
+    if options["ca_file"]:
+        words.append(f"--ca-file {shlex.quote(options['ca_file'])}")
+    if "authentication" in found["proposal"]:
+        words.append("--username YOU --password-stdin")
+    return " ".join([*words, "--default-from YOU@example.com"])
 
 
 def _port_row(port: dict[str, Any]) -> tuple[str, ...]:
