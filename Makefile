@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo run test lint
+.PHONY: demo run test lint vendor screenshots
 
 demo: .venv/installed
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
@@ -16,6 +16,14 @@ test: .venv/installed-dev
 
 lint: .venv/installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Needs npm. What it writes is committed.
+vendor: .venv/installed
+	@$(BIN)/python -m rootmail.vendor
+
+# Needs chromium, or TEST_CHROMIUM that names it.
+screenshots: .venv/installed-dev
+	@$(BIN)/python -m tests.screenshots
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
