@@ -23,7 +23,7 @@ vendor: .venv/installed
 
 # Needs chromium, or TEST_CHROMIUM that names it.
 screenshots: .venv/installed-dev
-	@$(BIN)/python -m tests.screenshots
+	@TEST_CHROMIUM=$${TEST_CHROMIUM:-$$(command -v chromium)} $(BIN)/python -m pytest tests/screenshots.py $(ARGS)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

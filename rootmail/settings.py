@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import django
 import environ
 from csp.constants import NONE, SELF
+from django.contrib.messages import constants as message_levels
 
 from rootmail import state
 
@@ -68,10 +69,12 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "rootmail.frame.frame",
             ],
         },
     },
 ]
+MESSAGE_TAGS = {message_levels.ERROR: "danger"}  # as the stylesheet calls it
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
@@ -100,7 +103,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "style-src": [SELF],
         "script-src": [SELF],
-        "img-src": [SELF],
+        "img-src": [SELF, "data:"],  # the stylesheet draws ticks and arrows with them; an image runs nothing
         "font-src": [SELF],
         "connect-src": [SELF],
         "form-action": [SELF],

@@ -116,3 +116,10 @@ def member(db: None) -> User:
 def as_admin(client: Client, admin: User) -> Client:
     client.force_login(admin)
     return client
+
+
+@pytest.fixture
+def people(admin: User, member: User, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ada, Max and a relay that refuses at length, for a look at the pages in a browser."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # the browser's event loop runs in the test's own thread
+    relay.replies = {"CONNECT": "554 5.7.1 " + "Not from here, and not today either. " * 8}

@@ -89,7 +89,7 @@ def test_many_mails_and_recipients_cost_few_queries_and_stay_short(
     )
     with django_assert_max_num_queries(8):
         page = text(as_member)
-    assert page.count('<li class="row">') == 50
+    assert page.count('<li class="list-group-item">') == 50
     assert "2001 recipients" in page
     assert "The first 20 of them." in page
     assert len(page) < 100_000

@@ -94,7 +94,7 @@ class _ErrorReader(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: Attributes) -> None:
         classes = (dict(attributes).get("class") or "").split()
-        if "error" in classes or self._depth:
+        if {"error", "alert-danger"} & set(classes) or self._depth:
             self._depth += 1
 
     def handle_endtag(self, tag: str) -> None:

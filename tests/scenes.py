@@ -1,0 +1,139 @@
+"""Every page with nothing, much, too long and failing content: for the tests of its looks, and for screenshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.template.loader import render_to_string
+from django.test import Client
+from playwright.sync_api import BrowserContext, Page, Route
+
+from integrations.models import SendGridIntegration, SmtpIntegration
+from tests.damage import lose_key_of
+from tests.test_runs import queued, with_tasks
+from workflows import runs
+from workflows.models import Delivery, Recipient
+
+LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
+LONG_WORDS = "554 5.7.1 " + "The relay does not like this at all, and says so at length. " * 6 + "x" * 300
+ARABIC = "انقطاع الخدمة في مركز البيانات"
+BARE = {"400.html": "/bare/400/", "403_csrf.html": "/bare/csrf/", "500.html": "/bare/500/"}
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A page to look at: what is stored first, who looks, and what is done there."""
+
+    name: str
+    path: str
+    prepare: Callable[[], Any] = _nothing
+    user: str = "ada"
+    act: Callable[[Page], None] = _nothing
+
+
+def _smtp() -> None:
+    SmtpIntegration.objects.create(
+        connected=True, address="smtp.example.com", user_name="workflows", password="right horse", ssl=False,
+        enable_starttls=True, default_from="Desk <desk@example.com>", connected_by="ada",
+    )  # fmt: skip
+
+
+def _long_names() -> None:
+    SmtpIntegration.objects.update(connected_by="a.person.with.a.very.long.name@" + "department." * 6 + "example")
+    row = SmtpIntegration.objects.get()
+    row.address, row.user_name = LONG_HOST, LONG_HOST
+    row.save()
+    key = SendGridIntegration.objects.create(connected=True, api_key="SG.key", connected_by="ada")
+    lose_key_of(key, "api_key")
+
+
+def _mails() -> None:
+    subjects = ["SEV1: checkout is slow", "Störung: Prüfung der Größen übermäßig träge", ARABIC, LONG_HOST * 4]
+    queued(with_tasks(*({"subject": subject, "to": ["oncall@example.org"]} for subject in subjects)))
+    runs.execute_due()
+    states = [("accepted", ""), ("deferred", "450 4.2.1 busy"), ("failed", ARABIC), ("unknown", LONG_WORDS)]
+    for delivery, (state, reason) in zip(Delivery.objects.order_by("position"), states, strict=True):
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=state, reason=reason, provider="default", sent_from="Rootmail <workflows@rootmail.example>",
+            warnings=[LONG_WORDS, ARABIC] if state == "unknown" else [],
+        )  # fmt: skip
+        Recipient.objects.filter(delivery=delivery).update(state="refused" if reason else "accepted", reply=reason)
+
+
+def _connect(page: Page) -> None:
+    page.get_by_label("Address").fill("169.254.169.254")
+    page.get_by_label("Port").fill("99999")
+    page.get_by_label("Default From").fill(f"{ARABIC} <desk@{LONG_HOST}>")
+    page.get_by_role("button", name="Connect").click()
+
+
+def _check(page: Page) -> None:
+    """Try the settings of a relay that refuses; its port is in the address bar's fragment."""
+    page.get_by_label("Address").fill("127.0.0.1")
+    page.get_by_label("Port").fill(page.url.partition("#")[2])
+    page.get_by_label("SSL", exact=True).uncheck()
+    page.get_by_label("Default From").fill("desk@example.com")
+    page.get_by_role("button", name="Connect").click()
+
+
+def _open_menu(page: Page) -> None:
+    button = page.get_by_role("button", name="Open the menu")
+    if button.is_visible():
+        button.click()
+
+
+def _open_all(page: Page) -> None:
+    for summary in page.locator("summary").all():
+        summary.click()
+
+
+CATALOGUE = "/configuration/integrations/"
+SCENES = [
+    Scene("login", "/login/", user=""),
+    Scene("deliveries-empty", "/"),
+    Scene("menu", "/", act=_open_menu),
+    Scene("integrations-empty", CATALOGUE),
+    Scene("smtp", f"{CATALOGUE}smtp/"),
+    Scene("smtp-wrong", f"{CATALOGUE}smtp/", act=_connect),
+    Scene("smtp-refused", f"{CATALOGUE}smtp/#{{port}}", act=_check),
+    Scene("sendgrid", f"{CATALOGUE}sendgrid/"),
+    Scene("integrations", CATALOGUE, prepare=_smtp),
+    Scene("integrations-long", CATALOGUE, prepare=_long_names, act=_open_all),
+    Scene("deliveries", "/", prepare=_mails, act=_open_all),
+    Scene("not-found", "/no-such-page/"),
+    Scene("not-allowed", CATALOGUE, user="max"),
+    *(Scene(name.removesuffix(".html"), path) for name, path in BARE.items()),
+]
+
+
+def visits(context: BrowserContext, *, site: str, port: int) -> Iterator[tuple[str, Page]]:
+    """Show one scene after the other, as the right user; what one has stored is there for the next."""
+    page = context.new_page()
+    for name, path in BARE.items():
+        page.route(f"{site}{path}", partial(_show, name))
+    for scene in SCENES:
+        scene.prepare()
+        _become(context, scene.user, site=site)
+        page.goto(site + scene.path.format(port=port))
+        scene.act(page)
+        yield scene.name, page
+
+
+def _show(name: str, route: Route) -> None:
+    route.fulfill(body=render_to_string(name), content_type="text/html; charset=utf-8")
+
+
+def _become(context: BrowserContext, name: str, *, site: str) -> None:
+    context.clear_cookies(name="sessionid")
+    if name:
+        browser = Client()
+        browser.force_login(User.objects.get(username=name))
+        context.add_cookies([{"name": "sessionid", "value": browser.cookies["sessionid"].value, "url": site}])
