@@ -73,6 +73,7 @@ def _connect(page: Page) -> None:
     page.get_by_label("Port").fill("99999")
     page.get_by_label("Default From").fill(f"{ARABIC} <desk@{LONG_HOST}>")
     page.get_by_role("button", name="Connect").click()
+    page.get_by_role("alert").wait_for()
 
 
 def _check(page: Page) -> None:
@@ -82,6 +83,7 @@ def _check(page: Page) -> None:
     page.get_by_label("SSL", exact=True).uncheck()
     page.get_by_label("Default From").fill("desk@example.com")
     page.get_by_role("button", name="Connect").click()
+    page.get_by_role("alert").wait_for()
 
 
 def _open_menu(page: Page) -> None:
