@@ -53,9 +53,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 def _links(request: HttpRequest, entries: list[Entry]) -> Iterator[dict[str, Any]]:
     """Yield the entries whose page is there and may be opened."""
+    user = getattr(request, "user", None)  # a request may be refused before it has one
     for entry in entries:
         url = _address(entry.url_name)
-        if url and (not entry.permission or request.user.has_perm(entry.permission)):
+        if url and user and (not entry.permission or user.has_perm(entry.permission)):
             inside = url != "/" and request.path.startswith(url)
             yield {"label": entry.label, "icon": entry.icon, "url": url, "current": inside or request.path == url}
 

@@ -74,6 +74,7 @@ def _connect(page: Page) -> None:
     page.get_by_label("Default From").fill(f"{ARABIC} <desk@{LONG_HOST}>")
     page.get_by_role("button", name="Connect").click()
     page.get_by_role("alert").wait_for()
+    page.wait_for_load_state()
 
 
 def _check(page: Page) -> None:
@@ -84,6 +85,7 @@ def _check(page: Page) -> None:
     page.get_by_label("Default From").fill("desk@example.com")
     page.get_by_role("button", name="Connect").click()
     page.get_by_role("alert").wait_for()
+    page.wait_for_load_state()
 
 
 def _open_menu(page: Page) -> None:
