@@ -10,12 +10,14 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.template.loader import render_to_string
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, Route
 
 from integrations.models import SendGridIntegration, SmtpIntegration
 from tests.damage import lose_key_of
+from tests.test_documents import SMALL
 from tests.test_runs import queued, with_tasks
-from workflows import runs
+from workflows import documents, runs
 from workflows.models import Delivery, Recipient
 
 LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
@@ -42,7 +44,7 @@ class Scene:
 def _smtp() -> None:
     SmtpIntegration.objects.create(
         connected=True, address="smtp.example.com", user_name="workflows", password="right horse", ssl=False,
-        enable_starttls=True, default_from="Desk <desk@example.com>", connected_by="ada",
+        enable_starttls=True, default_from="Desk <desk@example.com>", connected_by="ada", connected_at=timezone.now(),
     )  # fmt: skip
 
 
@@ -103,6 +105,7 @@ CATALOGUE = "/configuration/integrations/"
 SCENES = [
     Scene("login", "/login/", user=""),
     Scene("deliveries-empty", "/"),
+    Scene("deliveries-waiting", "/", prepare=partial(documents.load, SMALL)),
     Scene("menu", "/", act=_open_menu),
     Scene("integrations-empty", CATALOGUE),
     Scene("smtp", f"{CATALOGUE}smtp/"),

@@ -22,7 +22,7 @@ def test_write_every_scene(live_server: Any, relay: FakeRelay, people: None, the
     FOLDER.mkdir(parents=True, exist_ok=True)
     with reader(theme=theme, width=width) as context:
         for name, page in visits(context, site=live_server.url, port=relay.port):
-            height = max(page.evaluate("document.documentElement.scrollHeight"), 800)
+            height = max(page.evaluate("document.documentElement.scrollHeight"), 600)
             page.set_viewport_size({"width": width, "height": height})  # what is fixed is as high as the page, then
             page.screenshot(path=FOLDER / f"{name}-{width}-{theme}.png")
-            page.set_viewport_size({"width": width, "height": 800})
+            page.set_viewport_size({"width": width, "height": 600})
