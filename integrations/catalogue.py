@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils import timezone
+
 from . import providers, senders, services
+from .certificates import EXPIRES_SOON
 from .fields import Undecryptable
 from .models import KINDS, SmtpIntegration
+from .transports.smtp import TlsMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,13 @@ class Card:
     detail: str
     warning: str = ""
     row: Any = None
+
+    @property
+    def attention(self) -> list[str]:
+        """What an admin should look after although mail leaves."""
+        if not isinstance(self.row, SmtpIntegration):
+            return []
+        return [text for text in (_expiry(self.row), _protection(self.row)) if text]
 
 
 def cards() -> list[Card]:
@@ -37,6 +48,24 @@ def _card(provider: providers.Provider, *, in_force: bool) -> Card:
     except Undecryptable as error:
         return Card(provider, connected=True, in_force=in_force, detail="", warning=str(error))
     return Card(provider, connected=bool(row), in_force=in_force, detail=_summary(row), row=row)
+
+
+def _expiry(row: SmtpIntegration) -> str:
+    if row.certificate_until is None:
+        return ""
+    days = (row.certificate_until - timezone.now()).days
+    if days < 0:
+        return "The relay's certificate had expired when it was last looked at. Check shows whether that is mended."
+    return f"The relay's certificate expires in {days} days: have it renewed there." if days < EXPIRES_SOON else ""
+
+
+def _protection(row: SmtpIntegration) -> str:
+    mode = providers.smtp_settings(row).tls_mode
+    if mode is TlsMode.CLEARTEXT:
+        return "Mails travel in clear text."
+    if row.openssl_verify_mode == SmtpIntegration.VerifyMode.NONE:
+        return "The relay's certificate is not checked (SSL Verify Mode None)."
+    return ""
 
 
 def _summary(row: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -46,6 +47,10 @@ class Diagnosis:
     @property
     def certificate_sentence(self) -> str:
         return certificates.sentence(self.certificate) if self.certificate else ""
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        return datetime.fromisoformat(self.certificate["valid_until"]) if self.certificate else None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"steps": [asdict(step) for step in self.steps]}

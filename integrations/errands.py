@@ -12,6 +12,7 @@ from typing import Any
 
 from celery import current_app
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from . import tasks
 from .fields import Undecryptable
@@ -23,6 +24,7 @@ TAKEN_WITHIN = 10.0  # seconds; a worker that is not busy takes an errand at onc
 BUSY_FOR = 50.0  # one batch of mails, unless its relay is slow
 FINISHED_WITHIN = 240.0  # the transport's own 160, and looking closer
 PAUSE = 0.1
+GOOD_FOR = timedelta(minutes=5)  # what a check found may be acted upon for so long
 
 NO_BROKER = "The broker does not answer, so no worker can be reached and no mail leaves. Is BROKER_URL right?"
 NO_WORKER = (
@@ -76,7 +78,21 @@ def withdraw(errand: Errand) -> bool:
 
 def leave(job: str, request: dict[str, Any], *, actor: str) -> Errand:
     """Write down what is wanted."""
-    return Errand.objects.create(job=job, request=json.dumps(request), asked_by=actor[:150], asked_at=timezone.now())
+    return Errand.objects.create(
+        job=job, request=json.dumps(request), seal=seal(request), asked_by=actor[:150], asked_at=timezone.now()
+    )
+
+
+def seal(request: dict[str, Any]) -> str:
+    """Return what nobody can forge, nor read anything from, and what is the same for the same request alone."""
+    return salted_hmac("integrations.errands", json.dumps(request, sort_keys=True), algorithm="sha256").hexdigest()
+
+
+def finished(pk: uuid.UUID, request: dict[str, Any], *, actor: str) -> dict[str, Any] | None:
+    """Return the fresh report of somebody's own errand, if it was just this request; else None."""
+    since = timezone.now() - GOOD_FOR
+    errand = Errand.objects.filter(pk=pk, asked_by=actor, finished_at__gt=since, seal=seal(request)).first()
+    return json.loads(errand.report) if errand and errand.report else None
 
 
 def demand_room(errand: Errand, *, at_most: int, within: timedelta) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from .models import SendGridIntegration, SmtpIntegration
+from .transports.smtp import SmtpSettings, TlsMode
 
 
 class SecretInput(forms.PasswordInput):
@@ -21,7 +24,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
     """A model form that leaves validation of the whole to the service, and keeps a stored secret untouched."""
 
     secret = ""
-    when_stored = "Stored. Leave it blank to keep it."
+    when_stored = "Leave it blank to keep it."
     skip_check = forms.BooleanField(
         label="Connect without the check",
         required=False,
@@ -34,9 +37,14 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields[self.secret].required = False
         self.has_stored_secret = bool(self.initial.pop(self.secret, None))
         if self.has_stored_secret:
-            self.fields[self.secret].help_text = self.when_stored
+            self.fields[self.secret].help_text = f"Stored{self._since}. {self.when_stored}"
         if self.is_bound and self.data.get(self.secret):  # shown again only because something was wrong
             self.fields[self.secret].help_text = "What you typed is not kept: enter it again."
+
+    @property
+    def _since(self) -> str:
+        at = self.instance.secret_set_at
+        return f" on {date_format(timezone.localtime(at), 'j F Y, H:i')}" if at else ""
 
     def _post_clean(self) -> None:
         """Validate in `services.connect`, against the stored row; a ModelForm would write into it first."""
@@ -51,6 +59,15 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
             for name, value in sorted(proposal.items(), reverse=True, key=lambda item: item[1] is True)
         )
 
+    def explain(self, reasons: Mapping[str, str], *, changed: Iterable[str]) -> None:
+        """Say beside the fields why something was filled in, and mark those that it changed."""
+        for name in changed:
+            why = reasons.get(name, "")
+            self.fields[name].help_text = f"Changed by Detect settings. {why}".strip()
+            self.fields[name].widget.attrs["class"] = (
+                f"{self.fields[name].widget.attrs.get('class', '')} changed".strip()
+            )
+
     @property
     def values(self) -> dict[str, Any]:
         """What was entered, by model field."""
@@ -59,7 +76,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
 
 class SmtpForm(IntegrationForm):
     secret = "password"  # noqa: S105 (the name of a field)
-    when_stored = "Stored. Leave it blank to keep it, unless you change Address, Port or anything about TLS."
+    when_stored = "Leave it blank to keep it, unless you change Address, Port or anything about TLS."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,6 +107,57 @@ class SmtpForm(IntegrationForm):
             "ca_certificates": forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "mono"}),
         }
 
+    MAIN = Meta.fields[:10]  # the documented form
+    MORE = Meta.fields[10:]
+
+    @property
+    def main_fields(self) -> list[Any]:
+        return [self[name] for name in self.MAIN]
+
+    @property
+    def more_fields(self) -> list[Any]:
+        return [self[name] for name in (*self.MORE, "skip_check")]
+
+    @property
+    def more_is_open(self) -> bool:
+        """Whether something in the folded part wants to be seen."""
+        return any(field.errors or "changed" in str(field.field.widget.attrs) for field in self.more_fields)
+
+    @property
+    def mode(self) -> str:
+        """How the connection is protected with the switches as they stand, in words."""
+        switches = self._switches
+        if switches.ssl and switches.starttls:
+            return "SSL and StartTLS exclude each other: turn one of them off."
+        return switches.tls_mode.label
+
+    @property
+    def mode_warning(self) -> str:
+        """What is unusual about this mode on this port, or ''."""
+        switches = self._switches
+        if switches.ssl and switches.port in (25, 587):
+            return f"Port {switches.port} usually begins in clear text: turn off SSL and turn on StartTLS, or use 465."
+        if not switches.ssl and switches.port == 465:
+            return "Port 465 usually expects TLS from the first byte: turn on SSL."
+        if switches.tls_mode in (TlsMode.CLEARTEXT, TlsMode.STARTTLS_OPPORTUNISTIC):
+            return "Somebody on the way could read or change the mails." if not switches.ssl else ""
+        return ""
+
+    @property
+    def _switches(self) -> SmtpSettings:
+        port = str(self["port"].value() or "")
+        return SmtpSettings(
+            "",
+            port=int(port) if port.isdecimal() else 0,
+            ssl=bool(self["ssl"].value()),
+            starttls=bool(self["enable_starttls"].value()),
+            starttls_auto=bool(self["enable_starttls_auto"].value()),
+        )
+
+
+class TestMailForm(forms.Form):
+    to = forms.EmailField(label="To", help_text="One address. The mail says in subject and body that it is a test.")
+
 
 class HttpsAddress(forms.URLField):
     """An address that is https where nothing else is written before it."""
@@ -100,10 +168,20 @@ class HttpsAddress(forms.URLField):
 
 class SendGridForm(IntegrationForm):
     secret = "api_key"  # noqa: S105 (the name of a field)
+    when_stored = "Leave it blank to keep it, unless you change Region."
+    REGIONS = (("https://api.sendgrid.com", "Global"), ("https://api.eu.sendgrid.com", "EU"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["api_key"].required = not self.has_stored_secret
+        region = self.fields["base_url"]
+        region.label, region.help_text = "Region", "EU only for a subuser whose region is the EU."
+        region.widget = forms.Select(choices=self._regions())
+
+    def _regions(self) -> list[tuple[str, str]]:
+        """Return the regions, and whatever else was entered (on the command line, for instance)."""
+        value = str(self["base_url"].value() or "")
+        return [*self.REGIONS, *([] if value in dict(self.REGIONS) or not value else [(value, value)])]
 
     class Meta:
         model = SendGridIntegration

@@ -55,7 +55,10 @@ def check(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     model = KINDS[request["kind"]]
     values = request["values"]
     row = model(**values) if values else model._default_manager.get(connected=True)
-    return diagnose(row, watch=lambda steps: tell({"steps": [asdict(step) for step in steps]})).as_dict()
+    found = diagnose(row, watch=lambda steps: tell({"steps": [asdict(step) for step in steps]}))
+    if row.pk and found.certificate and isinstance(row, SmtpIntegration):
+        SmtpIntegration.objects.filter(pk=row.pk).update(certificate_until=found.certificate_until)
+    return found.as_dict()
 
 
 def diagnose(

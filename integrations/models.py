@@ -19,6 +19,7 @@ class Integration(models.Model):
     connected = models.BooleanField(default=False, editable=False)
     connected_at = models.DateTimeField(null=True, editable=False)
     connected_by = models.CharField(max_length=150, blank=True, editable=False)
+    secret_set_at = models.DateTimeField(null=True, editable=False)
     default_from = models.CharField(
         "Default From",
         max_length=320,
@@ -103,6 +104,7 @@ class SmtpIntegration(Integration):
         default=False,
         help_text="Lets plain and login send the password readable for everybody on the way. Avoid it.",
     )
+    certificate_until = models.DateTimeField(null=True, editable=False)  # as the last check saw it
 
     class Meta:
         verbose_name = "SMTP"
@@ -165,6 +167,7 @@ class Errand(models.Model):
     asked_at = models.DateTimeField()
     taken_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    seal = models.CharField(max_length=64, blank=True)  # of the request: it proves later what was asked
     request = EncryptedTextField(null=True)
     report = EncryptedTextField(null=True)
 

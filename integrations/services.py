@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -103,25 +104,55 @@ def is_connected(kind: str) -> bool:
     return KINDS[kind]._default_manager.filter(connected=True).exists()
 
 
-def connect(kind: str, values: Mapping[str, Any], *, actor: str, check: bool = True) -> Diagnosis | None:
+def connect(
+    kind: str, values: Mapping[str, Any], *, actor: str, check: bool = True, proof: uuid.UUID | None = None
+) -> Diagnosis | None:
     """Put an integration in force for the next mail.
 
-    `values` are model fields; a blank or missing secret keeps the stored one. Raises ValidationError with one
+    `values` are model fields; a blank or missing secret keeps the stored one. `proof` is the number of a check of just
+    these values by `begin_check`: what it found counts, nothing is checked again. Raises ValidationError with one
     message per field, or CheckFailed; nothing is saved then. Returns what the check found.
     """
+    row, changed, found_at = _valid_row(kind, values, actor=actor)
+    found = _check(kind, _values_of(kind, row), actor=actor, proof=proof) if check else None
+    if found and not found.ok:
+        raise CheckFailed(found)
+    if found and isinstance(row, SmtpIntegration):
+        row.certificate_until = found.certificate_until
+    with transaction.atomic():
+        _save(row, found_at=found_at)
+        audit.record(f"{kind} connected", actor=actor, changed=changed, checked=check)
+    return found
+
+
+def begin_check(kind: str, values: Mapping[str, Any] | None, *, actor: str) -> Errand:
+    """Have a worker try these values, or what is connected where they are None, and do not wait for it.
+
+    Raises ValidationError as `connect` does, NotConnected, and NoAnswer.
+    """
+    if values is None:
+        demand_connected(kind)
+        tried = None
+    else:
+        tried = _values_of(kind, _valid_row(kind, values, actor=actor)[0])
+    errand = errands.leave(Errand.Job.CHECK, {"kind": kind, "values": tried}, actor=actor)
+    errands.ring(errand)
+    return errand
+
+
+def _valid_row(kind: str, values: Mapping[str, Any], *, actor: str) -> tuple[Any, list[str], datetime | None]:
+    """Return the row as it would be saved, what differs from what is stored, and when that was connected."""
     row, changed = _changed_row(kind, values)
     found_at = row.connected_at
     if not row.connected:
         row.connected, row.connected_at, row.connected_by = True, timezone.now(), actor
     # Django checks constraints by a query that would carry the plain secrets; the database does it at save().
     row.full_clean(validate_unique=False, validate_constraints=False)
-    found = _check(kind, {name: getattr(row, name) for name in defaults(kind)}, actor=actor) if check else None
-    if found and not found.ok:
-        raise CheckFailed(found)
-    with transaction.atomic():
-        _save(row, found_at=found_at)
-        audit.record(f"{kind} connected", actor=actor, changed=changed, checked=check)
-    return found
+    return row, changed, found_at
+
+
+def _values_of(kind: str, row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in defaults(kind)}
 
 
 def _changed_row(kind: str, values: Mapping[str, Any]) -> tuple[SmtpIntegration | SendGridIntegration, list[str]]:
@@ -132,6 +163,8 @@ def _changed_row(kind: str, values: Mapping[str, Any]) -> tuple[SmtpIntegration 
     for name, value in values.items():
         if name != secret or value:
             setattr(row, name, value)
+    if values.get(secret):
+        row.secret_set_at = timezone.now()
     if kind == "smtp":
         _clean_smtp(row, values)
     _demand_secret_again(kind, row, values, before)
@@ -191,8 +224,17 @@ def check(kind: str, *, actor: str, watch: Callable[[Step], None] = lambda step:
 
 
 def _check(
-    kind: str, values: dict[str, Any] | None, *, actor: str, watch: Callable[[Step], None] = lambda step: None
+    kind: str,
+    values: dict[str, Any] | None,
+    *,
+    actor: str,
+    watch: Callable[[Step], None] = lambda step: None,
+    proof: uuid.UUID | None = None,
 ) -> Diagnosis:
+    request = {"kind": kind, "values": values}
+    proven = errands.finished(proof, request, actor=actor) if proof else None
+    if proven:
+        return Diagnosis.from_dict(proven)
     started, seen = time.monotonic(), 0
 
     def show(report: dict[str, Any]) -> None:
@@ -202,7 +244,7 @@ def _check(
             watch(Step(**step))
 
     try:
-        report = errands.ask(Errand.Job.CHECK, {"kind": kind, "values": values}, actor=actor, watch=show)
+        report = errands.ask(Errand.Job.CHECK, request, actor=actor, watch=show)
     except NoAnswer as error:
         return Diagnosis.failed("worker", str(error), milliseconds=round((time.monotonic() - started) * 1000))
     return Diagnosis.from_dict(report)
@@ -276,12 +318,13 @@ def disconnect(kind: str, *, actor: str) -> bool:
     erased = {"smtp": {"user_name": None, "password": None}, "sendgrid": {"api_key": None}}[kind]
     with transaction.atomic():
         rows = KINDS[kind]._default_manager.filter(connected=True)
-        done = rows.update(connected=False, connected_at=None, connected_by="", **erased)
+        done = rows.update(connected=False, connected_at=None, connected_by="", secret_set_at=None, **erased)
         if done:
             audit.record(f"{kind} disconnected", actor=actor)
     return bool(done)
 
 
-def in_force() -> providers.Provider:
-    """Return the provider that the next mail leaves through."""
-    return next(p for p in providers.PROVIDERS if p.name not in KINDS or is_connected(p.name))
+def in_force(*, without: str = "") -> providers.Provider:
+    """Return the provider that the next mail leaves through, or would leave through `without` one."""
+    others = (provider for provider in providers.PROVIDERS if provider.name != without)
+    return next(provider for provider in others if provider.name not in KINDS or is_connected(provider.name))

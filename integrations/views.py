@@ -1,57 +1,49 @@
-"""Configuration → Integrations: the catalogue, Setup, Disconnect."""
+"""Configuration → Integrations: the catalogue, Setup, test mails, Disconnect."""
 
 from __future__ import annotations
 
+import uuid
+from contextlib import suppress
+from typing import Any
+
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
 
 from . import services
 from .catalogue import cards
+from .check_views import all_but_secret, form_page, form_parts
 from .diagnosis import Diagnosis
-from .forms import FORMS, IntegrationForm
+from .entrance import actor_of, for_admins, is_htmx, known, label_of
+from .errands import NoAnswer
+from .fields import Undecryptable
+from .forms import FORMS, IntegrationForm, TestMailForm
 from .providers import PROVIDERS
 
-MANAGE = "integrations.manage_integrations"
 
-
-def _actor(request: HttpRequest) -> str:
-    return request.user.get_username()
-
-
-@never_cache
 @require_safe
-@login_required
-@permission_required(MANAGE, raise_exception=True)
+@for_admins
 def catalogue(request: HttpRequest) -> HttpResponse:
     """One card for each way out, in priority order."""
-    return render(request, "integrations/catalogue.html", {"cards": cards()})
+    return render(request, "integrations/catalogue.html", {"cards": cards(), "names": [one.name for one in PROVIDERS]})
 
 
-@never_cache
-@sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
-@permission_required(MANAGE, raise_exception=True)
+@for_admins
 def setup(request: HttpRequest, kind: str) -> HttpResponse:
     """The form of one integration; Connect proves the settings before they are in force."""
-    if kind not in FORMS:
-        raise Http404
-    form = FORMS[kind](request.POST or None, instance=services.stored(kind))
-    found = None
-    if request.method == "POST" and form.is_valid():
-        found = _connect(request, kind, form)
-        if not form.errors:
-            return _connected(request, kind, found)
-    context = {"form": form, "kind": kind, "label": _label(kind), "connected": services.is_connected(kind)}
-    context |= {"diagnosis": found, "problem": services.problem(kind)}
-    context["suggestion"] = form.in_words(found.proposal) if found else ""
-    return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
+    form = FORMS[known(kind)](request.POST or None, instance=services.stored(kind))
+    if request.method != "POST":
+        return form_page(request, kind, form)
+    found = _connect(request, kind, form) if form.is_valid() else None
+    if not form.errors:
+        return _connected(request, kind, found)
+    if is_htmx(request):
+        return form_parts(request, kind, form, fields=all_but_secret(form), found=found)
+    return form_page(request, kind, form, found=found)
 
 
 def _connected(request: HttpRequest, kind: str, found: Diagnosis | None) -> HttpResponse:
@@ -61,13 +53,16 @@ def _connected(request: HttpRequest, kind: str, found: Diagnosis | None) -> Http
         messages.warning(request, warning)
     if found and found.cause:
         messages.info(request, found.cause)
+    if is_htmx(request):
+        return HttpResponse(headers={"HX-Redirect": reverse("integrations")})
     return redirect("integrations")
 
 
 def _connect(request: HttpRequest, kind: str, form: IntegrationForm) -> Diagnosis | None:
     """Call the service; its objections end up beside the fields. Returns what the check found."""
+    check = not form.cleaned_data["skip_check"]
     try:
-        return services.connect(kind, form.values, actor=_actor(request), check=not form.cleaned_data["skip_check"])
+        return services.connect(kind, form.values, actor=actor_of(request), check=check, proof=_proof(request))
     except ValidationError as error:
         form.add_error(None, error)
     except services.CheckFailed as error:
@@ -77,21 +72,47 @@ def _connect(request: HttpRequest, kind: str, form: IntegrationForm) -> Diagnosi
     return None
 
 
-def _label(kind: str) -> str:
-    return next(provider.label for provider in PROVIDERS if provider.name == kind)
+def _proof(request: HttpRequest) -> uuid.UUID | None:
+    """Return the number of the check that ran before the admin's eyes, if one did."""
+    with suppress(ValueError):
+        return uuid.UUID(request.POST.get("proof", ""))
+    return None
 
 
-@require_POST
-@login_required
-@permission_required(MANAGE, raise_exception=True)
-def disconnect(request: HttpRequest, kind: str) -> HttpResponse:
-    """Take an integration out of force and erase its credentials."""
-    if kind not in FORMS:
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_admins
+def test_mail(request: HttpRequest, kind: str) -> HttpResponse:
+    """Send a test mail through one way out, and show what became of it."""
+    if kind not in [provider.name for provider in PROVIDERS]:
         raise Http404
-    if services.disconnect(kind, actor=_actor(request)):
+    form = TestMailForm(request.POST or None, initial={"to": request.user.email})  # type: ignore[union-attr]
+    sent = _send_test_mail(request, kind, form) if request.method == "POST" and form.is_valid() else None
+    context = {"form": form, "kind": kind, "label": label_of(kind), "sent": sent}
+    return render(request, "integrations/test_mail.html", context, status=422 if form.errors else 200)
+
+
+def _send_test_mail(request: HttpRequest, kind: str, form: TestMailForm) -> dict[str, Any] | None:
+    try:
+        return services.send_test_mail(kind, form.cleaned_data["to"], actor=actor_of(request))
+    except ValidationError as error:
+        form.add_error(None, error)
+    except (NoAnswer, services.NotConnected, Undecryptable) as error:
+        form.add_error(None, str(error))
+    return None
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_admins
+def disconnect(request: HttpRequest, kind: str) -> HttpResponse:
+    """Ask once and say what happens then; on POST take the integration out of force and erase its credentials."""
+    if request.method != "POST":
+        context = {"kind": known(kind), "label": label_of(kind), "connected": services.is_connected(kind)}
+        context |= {"in_force": services.in_force(), "next": services.in_force(without=kind)}
+        return render(request, "integrations/disconnect.html", context)
+    if services.disconnect(known(kind), actor=actor_of(request)):
         messages.success(
             request,
-            f"{_label(kind)} is disconnected and its credentials are erased. "
+            f"{label_of(kind)} is disconnected and its credentials are erased. "
             f"Mail leaves through {services.in_force().label} from now on.",
         )
     return redirect("integrations")

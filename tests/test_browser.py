@@ -48,46 +48,99 @@ def _is_complaint(message: ConsoleMessage) -> bool:
     return message.type == "error" and not re.search("status of (404|422)", message.text)
 
 
-def test_an_admin_sets_up_smtp_corrects_a_mistake_and_disconnects(page: Page) -> None:
+def fill_in(page: Page, relay: FakeRelay) -> None:
+    """Enter a relay as the form's documented defaults would have it: TLS from the first byte."""
+    page.get_by_label("SSL", exact=True).check()  # what was disconnected is offered again
+    page.get_by_label("StartTLS", exact=True).uncheck()
+    page.get_by_label("Address").fill("127.0.0.1")
+    page.get_by_label("Port").fill(str(relay.port))
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill("right horse")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Default From").fill("desk@example.com")
+
+
+def test_an_admin_sets_up_smtp_corrects_a_mistake_and_disconnects(page: Page, request: Any) -> None:
+    scripts = "with JavaScript" in request.node.name
     expect(page.get_by_role("heading", name="Integrations")).to_be_visible()
-    default = page.get_by_role("listitem").filter(has_text="Default sender")
+    default = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="Default sender"))
     smtp = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="SMTP"))
     expect(default).to_contain_text("In use")
     with FakeRelay(user="ada", password="right horse", tls="starttls") as relay:
         smtp.get_by_role("link", name="Setup").click()
-        page.get_by_label("SSL", exact=True).check()  # as documented; what was disconnected is offered again
-        page.get_by_label("StartTLS", exact=True).uncheck()
-        page.get_by_label("Address").fill("127.0.0.1")
-        page.get_by_label("Port").fill(str(relay.port))
-        page.get_by_label("Username").fill("ada")
-        page.get_by_label("Password").fill("right horse")
-        page.get_by_label("Default From").fill("desk@example.com")
-        page.get_by_role("button", name="Connect").click()
+        fill_in(page, relay)
+        page.get_by_role("button", name="Connect", exact=True).click()
 
         alert = page.get_by_role("alert")
         expect(alert).to_contain_text("Nothing was saved.")
         expect(alert).to_contain_text("Suggested: turn on StartTLS, turn off SSL.")
         alert.get_by_role("link", name="SSL").click()
         expect(page.get_by_label("SSL", exact=True)).to_be_focused()
-        expect(page.get_by_label("Password")).to_have_value("")
+        expect(page.get_by_label("Password")).to_have_value("right horse" if scripts else "")
         expect(page.get_by_label("Address")).to_have_value("127.0.0.1")
 
-        page.get_by_label("SSL", exact=True).uncheck()
-        page.get_by_label("StartTLS", exact=True).check()
-        page.get_by_label("Password").fill("right horse")
-        page.get_by_role("button", name="Connect").click()
-        expect(page.get_by_role("status")).to_contain_text("SMTP is connected.")
+        page.get_by_role("button", name="Turn on StartTLS, turn off SSL, and try again").click()
+        if not scripts:
+            expect(page.get_by_label("StartTLS", exact=True)).to_be_checked()
+            page.get_by_label("Password").fill("right horse")
+            page.get_by_role("button", name="Connect", exact=True).click()
+        expect(page.get_by_role("status").first).to_contain_text("SMTP is connected.")
         expect(smtp).to_contain_text("In use")
         expect(default).not_to_contain_text("In use")
+        assert [line.split(" ")[0] for line in relay.transcript].count("AUTH") == 1
 
-        disconnect = page.get_by_role("button", name="Disconnect")
+        disconnect = page.get_by_role("link", name="Disconnect")
         expect(disconnect).to_be_hidden()
         page.get_by_text("Connected", exact=True).focus()
         page.keyboard.press("Enter")
         expect(disconnect).to_be_visible()
+        page.get_by_role("button", name="Check").click()
+        expect(page.get_by_role("status")).to_contain_text("Everything is fine.")
+
+        page.goto("/configuration/integrations/smtp/test/")
+        page.get_by_role("textbox", name=re.compile("^To")).fill("eve@example.com")
+        page.get_by_role("button", name="Send test e-mail").click()
+        expect(page.get_by_role("status")).to_contain_text("Accepted for eve@example.com.")
+        assert [mail.recipients for mail in relay.ledger] == [("eve@example.com",)]
+
+        page.goto("/configuration/integrations/")
+        page.get_by_text("Connected", exact=True).click()
         disconnect.click()
+        expect(page.get_by_text("Mail will leave through Default sender from now on")).to_be_visible()
+        page.get_by_role("button", name="Disconnect").click()
     expect(page.get_by_role("status")).to_contain_text("Mail leaves through Default sender from now on.")
     expect(default).to_contain_text("In use")
+
+
+def test_a_wrong_password_stands_at_its_step_and_its_field_and_is_corrected(page: Page) -> None:
+    with FakeRelay(user="ada", password="right horse", tls="implicit") as relay:
+        page.goto("/configuration/integrations/smtp/")
+        fill_in(page, relay)
+        page.get_by_label("Password").fill("wrong horse")
+        page.get_by_role("button", name="Connect", exact=True).click()
+        expect(page.get_by_role("row", name=re.compile("auth.*failed"))).to_contain_text("535 5.7.8")
+        expect(page.locator("#id_password_error")).to_contain_text("The relay refused the credentials")
+        page.get_by_label("Password").fill("right horse")
+        page.get_by_role("button", name="Connect", exact=True).click()
+        expect(page.get_by_role("status").first).to_contain_text("SMTP is connected.")
+    page.goto("/configuration/integrations/smtp/")
+    expect(page.get_by_label("Password")).to_have_value("")
+    page.goto("/configuration/integrations/smtp/disconnect/")
+    page.get_by_role("button", name="Disconnect").click()
+
+
+def test_the_mode_is_told_while_the_switches_are_turned(page: Page, request: Any) -> None:
+    page.goto("/configuration/integrations/smtp/")
+    page.get_by_label("SSL", exact=True).check()
+    page.get_by_label("Port").fill("587")
+    mode = page.locator("#tls-mode")
+    if "with JavaScript" not in request.node.name:
+        expect(mode).to_contain_text("In force then:")
+        return
+    expect(mode).to_contain_text("Port 587 usually begins in clear text")
+    page.get_by_label("SSL", exact=True).uncheck()
+    page.get_by_label("StartTLS", exact=True).check()
+    expect(mode).to_contain_text("STARTTLS required")
 
 
 def test_pages_fit_a_phone_and_load_without_help_from_elsewhere(page: Page, installation: Installation) -> None:

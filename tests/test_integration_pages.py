@@ -79,18 +79,24 @@ def test_setup_connect_connected_disconnect(as_admin: Client, relay: FakeRelay, 
     assert relay.transcript[-1] == "QUIT"
     assert relay.ledger == []
 
-    revealed = re.search(r"<details.*?</details>", text_of(answer), re.S)
+    revealed = re.search(r'<details class="reveal".*?</details>', text_of(answer), re.S)
     assert revealed
     assert re.search(r"<summary[^>]*>Connected</summary>", revealed[0])
-    assert f'<form method="post" action="{SMTP}disconnect/">' in revealed[0]
-    assert re.search(r'<button[^>]* type="submit">Disconnect</button>', revealed[0])
+    assert re.search(rf'<a [^>]*href="{SMTP}disconnect/">Disconnect</a>', revealed[0])
+    for word in ("Edit", "Check", "Send test e-mail"):
+        assert f">{word}</" in revealed[0]
+
+    asked = text_of(as_admin.get(f"{SMTP}disconnect/"))
+    assert "Mail will leave through <b>Default sender</b> from now on; nothing is waiting." in asked
+    row.refresh_from_db()
+    assert row.connected, "a look at the question changes nothing"
 
     answer = as_admin.post(f"{SMTP}disconnect/", follow=True)
     assert answer.redirect_chain == [(CATALOGUE, 302)]
     assert "SMTP is disconnected and its credentials are erased. Mail leaves through Default sender" in text_of(answer)
     row.refresh_from_db()
     assert (row.connected, row.password) == (False, None)
-    assert "<details" not in text_of(answer)
+    assert '<details class="reveal"' not in text_of(answer)
     assert [event.action for event in AuditEvent.objects.order_by("pk")] == ["smtp connected", "smtp disconnected"]
 
 
@@ -222,7 +228,7 @@ def test_the_menu_shows_the_page_only_to_those_who_may_open_it(client: Client, a
     [
         *((method, CATALOGUE, "GET, HEAD") for method in ("post", "put", "delete")),
         *((method, SMTP, "GET, HEAD, POST") for method in ("put", "delete", "patch")),
-        *((method, DISCONNECT[0], "POST") for method in ("get", "put", "delete")),
+        *((method, DISCONNECT[0], "GET, HEAD, POST") for method in ("put", "delete", "patch")),
     ],
 )
 def test_each_page_takes_its_methods_only(
@@ -422,7 +428,7 @@ def test_an_unreadable_row_breaks_neither_the_catalogue_nor_the_form(
     catalogue, form = as_admin.get(CATALOGUE), as_admin.get(SMTP)
     assert (catalogue.status_code, form.status_code) == (200, 200)
     assert hint in text_of(catalogue)
-    assert "Disconnect</button>" in text_of(catalogue)
+    assert "Disconnect</a>" in text_of(catalogue)
     assert hint in text_of(form)
     assert as_admin.post(SMTP, entered).status_code == 302
     assert SmtpIntegration.objects.get().password == "right horse"

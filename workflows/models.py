@@ -252,6 +252,21 @@ class Attempt(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        indexes = [models.Index(fields=["provider", "at"], name="attempt_by_provider")]
 
     def __str__(self) -> str:
         return f"{self.outcome} at {self.stage}"
+
+
+class Heartbeat(models.Model):
+    """When a worker was last heard of: one row."""
+
+    ONLY = 1
+
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_heartbeat")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from . import delivery, runs, stopping
+from . import delivery, heartbeat, runs, stopping
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -25,6 +25,7 @@ def work() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Give back what dead workers held, and look for what is due. Beat calls it every few seconds."""
+    heartbeat.beat()
     runs.free_expired_leases()
     delivery.free_expired_leases()
     work()

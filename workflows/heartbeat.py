@@ -1,0 +1,25 @@
+"""A sign of life of the workers, so that pages can say when nobody sends mail."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from .models import Heartbeat
+
+SILENT_AFTER = timedelta(minutes=2)  # beat has the workers sweep every few seconds; a long batch may hold one up
+
+
+def beat() -> None:
+    """Note that a worker is alive."""
+    Heartbeat.objects.update_or_create(pk=Heartbeat.ONLY, defaults={"at": timezone.now()})
+
+
+def silence() -> timedelta | None:
+    """Return for how long no worker was heard of, None while that is normal; a long time where there never was one."""
+    last = Heartbeat.objects.filter(pk=Heartbeat.ONLY).values_list("at", flat=True).first()
+    if last is None:
+        return timedelta.max
+    quiet = timezone.now() - last
+    return quiet if quiet > SILENT_AFTER else None
