@@ -19,36 +19,9 @@ from . import errands, services
 from .diagnosis import Diagnosis, Step
 from .entrance import actor_of, for_admins, is_htmx, known, label_of
 from .errands import NoAnswer
+from .form_answers import all_but_secret, form_page, form_parts
 from .forms import FORMS, IntegrationForm, SmtpForm
 from .models import Errand
-
-
-def form_page(request: HttpRequest, kind: str, form: IntegrationForm, **more: Any) -> HttpResponse:
-    """Show the whole form, with what was found."""
-    context = {"form": form, "kind": kind, "label": label_of(kind), "connected": services.is_connected(kind)}
-    context |= {"problem": services.problem(kind)} | _suggestion(form, more.get("found")) | more
-    return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
-
-
-def form_parts(
-    request: HttpRequest, kind: str, form: IntegrationForm, *, fields: Iterable[str], **more: Any
-) -> HttpResponse:
-    """Answer htmx: the panel with what was found, and these fields anew; whatever else was typed stays."""
-    context = {"form": form, "kind": kind, "label": label_of(kind), **more, **_suggestion(form, more.get("found"))}
-    context["fields"] = [form[name] for name in fields if name in form.fields]
-    return render(request, "integrations/_answer.html", context)
-
-
-def _suggestion(form: IntegrationForm, found: Diagnosis | None) -> dict[str, str]:
-    """Return a proposed correction in words and as a value that `apply` takes back."""
-    if found is None or not found.proposal:
-        return {}
-    return {"suggestion": form.in_words(found.proposal), "proposal": json.dumps(dict(found.proposal))}
-
-
-def all_but_secret(form: IntegrationForm) -> list[str]:
-    """Return the fields that may be drawn anew: a secret that was typed is not in the page, and would be lost."""
-    return [name for name in form.fields if name != form.secret or name in form.errors]
 
 
 @require_POST

@@ -1,10 +1,10 @@
-"""Celery entrances. A task carries no settings and no secret, only the number of an errand."""
+"""Celery entrances. A task carries no settings and no secret, only a number: of an errand, of a person."""
 
 from __future__ import annotations
 
 from celery import shared_task
 
-from . import jobs
+from . import jobs, links
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -15,3 +15,8 @@ def run_errand(pk: str) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def forget_errands() -> None:
     jobs.forget_old()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def send_password_link(pk: int) -> None:
+    links.send_if_asked(pk)

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from . import audit
@@ -22,13 +23,31 @@ def create(name: str, *, scopes: Collection[str], actor: str) -> str:
     """Make a token and return it; it cannot be read again. Raises ValidationError on a taken name."""
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(name=name, digest=_digest(token), scopes=sorted(set(scopes)))
+    taken = ValidationError({"name": f"There is a token named '{name}'. None can be read again: take another name."})
     if ApiToken.objects.filter(name=name).exists():
-        raise ValidationError({"name": f"There is a token named '{name}'. None can be read again: take another name."})
+        raise taken
     row.full_clean()
-    with transaction.atomic():
-        row.save()
-        audit.record("token created", actor=actor, name=name, scopes=row.scopes)
+    try:
+        with transaction.atomic():
+            row.save()
+            audit.record("token created", actor=actor, name=name, scopes=row.scopes)
+    except IntegrityError as error:  # somebody else took it meanwhile
+        raise taken from error
     return token
+
+
+def revoke(name: str, *, actor: str) -> bool:
+    """Take a token out of force, for good. Returns whether there was a live one of this name."""
+    with transaction.atomic():
+        done = ApiToken.objects.filter(name=name, revoked_at=None).update(revoked_at=timezone.now())
+        if done:
+            audit.record("token revoked", actor=actor, name=name)
+    return bool(done)
+
+
+def listed() -> QuerySet[ApiToken]:
+    """Return every token, those in force first, without what proves it."""
+    return ApiToken.objects.defer("digest").order_by(F("revoked_at").desc(nulls_first=True), "name")
 
 
 def find(token: str) -> ApiToken | None:

@@ -15,11 +15,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from . import services
 from .catalogue import cards
-from .check_views import all_but_secret, form_page, form_parts
 from .diagnosis import Diagnosis
 from .entrance import actor_of, for_admins, is_htmx, known, label_of
 from .errands import NoAnswer
 from .fields import Undecryptable
+from .form_answers import all_but_secret, form_page, form_parts
 from .forms import FORMS, IntegrationForm, TestMailForm
 from .providers import PROVIDERS
 

@@ -21,6 +21,11 @@ OURS += (
     "DATABASE_URL",
     "DEBUG",
     "LOG_LEVEL",
+    "BEHIND_PROXY",
+    "SESSION_HOURS",
+    "PASSWORD_LINK_HOURS",
+    "LOGIN_FAILURES",
+    "LOGIN_LOCK_MINUTES",
 )
 
 for name in OURS:

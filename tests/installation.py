@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import sqlite3
@@ -24,6 +25,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from rootmail import state
+from rootmail.demo.browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "workflows" / "examples"
@@ -96,6 +98,14 @@ class Installation:
         )  # fmt: skip
         assert (done.returncode == 0) is ok, done.stderr + done.stdout
         return done.stdout
+
+    def make_admin(self, name: str, password: str) -> None:
+        """Make the first account as a person would: with the token that `up` printed."""
+        printed = re.search(r"/first-admin/ with the token (\S+)", self.output)
+        assert printed, self.output
+        new = {"username": name, "email": f"{name}@example.com", "password1": password, "password2": password}
+        with Browser(self.site) as browser:
+            browser.submit("/first-admin/", {"token": printed[1], **new})
 
     def token(self) -> str:
         return self.manage("token", "create", f"test {secrets.token_hex(3)}", "--scope", "trigger").strip()

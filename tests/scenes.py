@@ -73,8 +73,9 @@ def _mails() -> None:
 def _connect(page: Page) -> None:
     page.get_by_label("Address").fill("169.254.169.254")
     page.get_by_label("Port").fill("99999")
+    page.locator("details.more").evaluate("part => part.open = true")
     page.get_by_label("Default From").fill(f"{ARABIC} <desk@{LONG_HOST}>")
-    page.get_by_role("button", name="Connect").click()
+    page.get_by_role("button", name="Connect", exact=True).click()
     page.get_by_role("alert").wait_for()
     page.wait_for_load_state()
 
@@ -84,9 +85,22 @@ def _check(page: Page) -> None:
     page.get_by_label("Address").fill("127.0.0.1")
     page.get_by_label("Port").fill(page.url.partition("#")[2])
     page.get_by_label("SSL", exact=True).uncheck()
+    page.locator("details.more").evaluate("part => part.open = true")
     page.get_by_label("Default From").fill("desk@example.com")
-    page.get_by_role("button", name="Connect").click()
-    page.get_by_role("alert").wait_for()
+    page.get_by_role("button", name="Connect", exact=True).click()
+    page.locator("table.steps tr.bad").wait_for()
+    page.wait_for_load_state()
+
+
+def _send_to_nobody(page: Page) -> None:
+    page.get_by_role("textbox").fill("nobody")
+    page.get_by_role("button", name="Send test e-mail").click()
+    page.wait_for_load_state()
+
+
+def _make_token(page: Page) -> None:
+    page.get_by_label("Name").fill("pager " + "x" * 60)
+    page.get_by_role("button", name="Make the token").click()
     page.wait_for_load_state()
 
 
@@ -114,6 +128,13 @@ SCENES = [
     Scene("sendgrid", f"{CATALOGUE}sendgrid/"),
     Scene("integrations", CATALOGUE, prepare=_smtp),
     Scene("integrations-long", CATALOGUE, prepare=_long_names, act=_open_all),
+    Scene("disconnect", f"{CATALOGUE}smtp/disconnect/"),
+    Scene("test-mail", f"{CATALOGUE}smtp/test/", act=_send_to_nobody),
+    Scene("people", "/configuration/people/"),
+    Scene("tokens", "/configuration/tokens/", act=_make_token),
+    Scene("audit", "/configuration/audit/"),
+    Scene("password-change", "/password/"),
+    Scene("password-forgotten", "/password/forgotten/", user=""),
     Scene("deliveries", "/", prepare=_mails, act=_open_all),
     Scene("not-found", "/no-such-page/"),
     Scene("not-allowed", CATALOGUE, user="max"),

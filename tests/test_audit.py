@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 import time_machine
+from django.db import DatabaseError, connection, transaction
 
 from integrations import audit
 from integrations.models import AuditEvent
+from tests.conftest import accounts
 
 pytestmark = pytest.mark.django_db
 
@@ -32,3 +34,34 @@ def test_an_entry_needs_no_details() -> None:
 def test_a_name_that_is_too_long_is_cut_and_not_refused() -> None:
     audit.record("smtp connected", actor="x" * 500)
     assert AuditEvent.objects.get().actor == "x" * 150
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE integrations_auditevent SET actor = 'eve'",
+        "DELETE FROM integrations_auditevent",
+        "DELETE FROM integrations_auditevent WHERE id > 0",
+    ],
+)
+def test_the_database_refuses_even_raw_sql(statement: str) -> None:
+    audit.record("smtp connected", actor="ada")
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            for guard in accounts.GUARD[connection.vendor]:
+                cursor.execute(guard)
+            with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+                cursor.execute(statement)
+            audit.record("smtp disconnected", actor="ada")
+        assert [event.actor for event in AuditEvent.objects.all()] == ["ada", "ada"]
+        transaction.set_rollback(True)
+
+
+def test_the_guard_can_be_taken_away_and_put_back() -> None:
+    """As the migration does, forwards and backwards."""
+    audit.record("smtp connected", actor="ada")
+    with connection.cursor() as cursor:
+        for statement in accounts.GUARD[connection.vendor] + accounts.UNGUARD[connection.vendor]:
+            cursor.execute(statement)
+        cursor.execute("DELETE FROM integrations_auditevent")
+    assert AuditEvent.objects.count() == 0

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 
 from tests.fake_relay import FakeRelay
-from tests.installation import Installation, from_environment
+from tests.installation import Installation, from_environment, wait_until
 
 pytestmark = pytest.mark.processes
+PASSWORD = "blue pelican 42"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
@@ -21,6 +21,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     from_environment("TEST_CHROMIUM")
     with Installation(tmp_path_factory.mktemp("installation")) as running:
+        running.make_admin("admin", PASSWORD)
         yield running
 
 
@@ -36,7 +37,7 @@ def page(request: pytest.FixtureRequest, installation: Installation) -> Iterator
         page.on("console", lambda one: complaints.append(one.text) if _is_complaint(one) else None)
         page.goto("/configuration/integrations/")
         page.get_by_label("Username").fill("admin")
-        page.get_by_label("Password").fill((Path(installation.folder) / "admin_password").read_text().strip())
+        page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         yield page
         assert complaints == []
@@ -141,6 +142,21 @@ def test_the_mode_is_told_while_the_switches_are_turned(page: Page, request: Any
     page.get_by_label("SSL", exact=True).uncheck()
     page.get_by_label("StartTLS", exact=True).check()
     expect(mode).to_contain_text("STARTTLS required")
+
+
+@pytest.mark.parametrize("page", ["without JavaScript"], indirect=True)
+def test_a_worker_mails_the_link_for_a_forgotten_password(page: Page, installation: Installation) -> None:
+    page.goto("/password/forgotten/")
+    page.get_by_label("E-mail").fill("admin@example.com")
+    page.get_by_role("button", name="Send the link").click()
+    expect(page.get_by_role("status")).to_contain_text("is on its way")
+    wait_until(lambda: list(installation.outbox.glob("*.eml")), what="the mail")
+    [mail] = installation.outbox.glob("*.eml")
+    link = re.search(rf"{re.escape(installation.site)}/password/set/\S+", mail.read_text())
+    assert link
+    page.goto(link[0])
+    page.get_by_label("New password", exact=False).first.wait_for()
+    assert page.url.endswith("/set-password/")
 
 
 def test_pages_fit_a_phone_and_load_without_help_from_elsewhere(page: Page, installation: Installation) -> None:

@@ -38,7 +38,7 @@ def test_shows_four_mails_two_for_each_provider_and_stops_everything(tmp_path: P
     assert shown.count("| Subject: ") == 4
     assert lines[-1] == "All four mails arrived, each at the server that should have got it."
     assert Installation(tmp_path).processes() == []
-    for name in ("secret_key", "fernet_key", "broker_url", "admin_password", "demo_token", "broker/valkey.conf"):
+    for name in ("secret_key", "fernet_key", "broker_url", "demo_password", "demo_token", "broker/valkey.conf"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600, name
 
 
@@ -71,6 +71,17 @@ def test_keeps_its_hands_off_an_installation_in_use(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "has an integration connected that is not the demonstration's" in errors
     assert '"address": "smtp.example.com"' in installation.manage("integration", "show", "smtp", "--json")
+
+
+@processes
+def test_keeps_its_hands_off_an_installation_with_accounts(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.manage("migrate", "-v0")
+    installation.environment["DJANGO_SUPERUSER_PASSWORD"] = "blue pelican 42"
+    installation.manage("createsuperuser", "--noinput", "--username", "grace", "--email", "grace@example.com")
+    _, errors = (process := start(tmp_path, "--once")).communicate(timeout=120)
+    assert process.returncode == 1
+    assert "has accounts, and none of them is the demonstration's" in errors
 
 
 MAIL = {

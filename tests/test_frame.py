@@ -61,6 +61,7 @@ def test_a_stranger_sees_no_menu(client: Client, db: None) -> None:
 
 
 @pytest.mark.parametrize(("theme", "drawn"), [("auto", "light"), ("light", "light"), ("dark", "dark")])
+@pytest.mark.usefixtures("admin")
 def test_the_chosen_theme_stays(client: Client, db: None, theme: str, drawn: str) -> None:
     answer = client.post("/theme/", {"theme": theme, "next": "/login/?next=/"})
     assert (answer.status_code, answer["Location"]) == (302, "/login/?next=/")
@@ -70,6 +71,7 @@ def test_the_chosen_theme_stays(client: Client, db: None, theme: str, drawn: str
 
 
 @pytest.mark.parametrize("back", ["https://evil.test/", "//evil.test/", "javascript:alert(1)", ""])
+@pytest.mark.usefixtures("admin")
 def test_the_theme_leads_nobody_astray(client: Client, db: None, back: str) -> None:
     answer = client.post("/theme/", {"theme": "neon", "next": back})
     assert (answer["Location"], answer.cookies) == ("/", {})

@@ -97,7 +97,8 @@ def test_setup_connect_connected_disconnect(as_admin: Client, relay: FakeRelay, 
     row.refresh_from_db()
     assert (row.connected, row.password) == (False, None)
     assert '<details class="reveal"' not in text_of(answer)
-    assert [event.action for event in AuditEvent.objects.order_by("pk")] == ["smtp connected", "smtp disconnected"]
+    recorded = AuditEvent.objects.filter(action__startswith="smtp").order_by("pk")
+    assert [event.action for event in recorded] == ["smtp connected", "smtp disconnected"]
 
 
 def test_sendgrid_is_connected_in_the_same_way(as_admin: Client, sendgrid_api: FakeSendGrid) -> None:

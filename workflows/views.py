@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from integrations import senders
@@ -16,6 +17,7 @@ SHOWN = 50
 RECIPIENTS_SHOWN = 20
 
 
+@never_cache
 @require_GET
 @login_required
 def deliveries(request: HttpRequest) -> HttpResponse:

@@ -13,11 +13,12 @@ from typing import Any
 
 import httpx
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
 from integrations import audit, services, tokens
 from integrations.models import SmtpIntegration
-from rootmail import state
+from rootmail import first_start, state
 from workflows import documents
 from workflows.models import Delivery, Run
 
@@ -81,10 +82,24 @@ class Demonstration:
                 f"The installation in {settings.ROOTMAIL_VAR} has an integration connected that is not the "
                 "demonstration's. Give the demonstration a folder of its own: ROOTMAIL_VAR=/tmp/rootmail make demo"
             )
+        if get_user_model()._default_manager.exists() and not _password_file().exists():
+            raise DemonstrationFailed(
+                f"The installation in {settings.ROOTMAIL_VAR} has accounts, and none of them is the demonstration's. "
+                "Give the demonstration a folder of its own: ROOTMAIL_VAR=/tmp/rootmail make demo"
+            )
 
     def _log_in(self, browser: Browser) -> None:
+        if not get_user_model()._default_manager.exists():
+            self._make_first_admin(browser)
+            return
         answer = browser.submit("/login/", {"username": "admin", "password": _password()})
         self._say(f"3. Logged in as admin ({answer.status_code} to {answer.headers['Location']}).")
+
+    def _make_first_admin(self, browser: Browser) -> None:
+        new = {"password1": _password(), "password2": _password()}
+        account = {"token": first_start.token(), "username": "admin", "email": "admin@example.com"}
+        browser.submit("/first-admin/", account | new)
+        self._say("3. Made the first account, 'admin', with the token that the start printed, and is logged in.")
 
     def _connect_smtp(self, browser: Browser) -> None:
         values = {
@@ -181,8 +196,13 @@ def _token() -> str:
     return token
 
 
+def _password_file() -> Path:
+    """What the demonstration's own account is protected by; nothing else of rootmail writes or reads it."""
+    return Path(settings.ROOTMAIL_VAR) / "demo_password"
+
+
 def _password() -> str:
-    return state.stored(settings.ROOTMAIL_VAR / "admin_password", state.new_key)
+    return state.stored(_password_file(), state.new_key)
 
 
 def _example_data() -> Any:

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rootmail import broker, state
+from rootmail import broker, first_start
 from rootmail.supervisor import StartFailed, Supervisor
 
 
@@ -33,6 +33,7 @@ class Command(BaseCommand):
             try:
                 self._start(supervisor, site=site, workers=max(options["workers"], 1))
                 if not supervisor.stopping:
+                    self._tell_how_to_begin(supervisor.environment["SITE_URL"])
                     self._say(f"rootmail runs at {supervisor.environment['SITE_URL']} (Ctrl-C stops it)")
                 supervisor.run()
             except (StartFailed, broker.NoBroker) as error:
@@ -45,7 +46,6 @@ class Command(BaseCommand):
             self._start_broker(supervisor)
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
-        self._make_first_admin()
         celery = [sys.executable, "-m", "celery", "-A", "rootmail"]
         level = f"--loglevel={settings.LOG_LEVEL}"
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -59,14 +59,12 @@ class Command(BaseCommand):
         supervisor.start("broker", broker.command(url, folder=settings.ROOTMAIL_VAR / "broker"))
         supervisor.wait_until(lambda: broker.answers(url), seconds=15, what="The embedded broker")
 
-    def _make_first_admin(self) -> None:
+    def _tell_how_to_begin(self, site: str) -> None:
         """A new installation has nobody who could log in."""
-        users = get_user_model()._default_manager
-        if users.exists():
-            return
-        file = settings.ROOTMAIL_VAR / "admin_password"
-        users.create_superuser("admin", password=state.stored(file, state.new_key))
-        self._say(f"The first admin is 'admin', the password is in {file}")
+        if get_user_model()._default_manager.exists():
+            return first_start.forget()
+        token = first_start.token()
+        return self._say(f"Make the first account at {site}/first-admin/ with the token {token}")
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)

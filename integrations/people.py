@@ -1,0 +1,164 @@
+"""Who may log in, and as what: invite, change the role, deactivate, reactivate."""
+
+from __future__ import annotations
+
+import logging
+
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from . import audit, tasks, validators
+
+logger = logging.getLogger(__name__)
+
+
+class Role(models.TextChoices):
+    """The names of the groups that hold the permissions; a migration makes them."""
+
+    ADMIN = "Admin", "Admin: everything"
+    EDITOR = "Editor", "Editor: workflows"
+    VIEWER = "Viewer", "Viewer: reads"
+
+
+class Refused(Exception):
+    """It would lock people out; the text says so."""
+
+
+class AlreadyThere(Exception):
+    """Somebody has an account, so nobody can be the first any more."""
+
+
+def role_of(person: User) -> Role:
+    names = {group.name for group in person.groups.all()}
+    if person.is_superuser or Role.ADMIN in names:
+        return Role.ADMIN
+    return Role.EDITOR if Role.EDITOR in names else Role.VIEWER
+
+
+def listed() -> QuerySet[User]:
+    return User.objects.prefetch_related("groups").order_by("-is_active", "username")
+
+
+def create_first_admin(name: str, *, address: str, password: str) -> User:
+    """Make the account that makes all others. Raises AlreadyThere."""
+    with transaction.atomic():
+        _one_at_a_time()
+        if User.objects.exists():
+            raise AlreadyThere
+        person = User.objects.create_user(name, address, password)
+        _give(person, Role.ADMIN)
+        audit.record("first admin created", actor=name)
+    return person
+
+
+def invite(name: str, *, address: str, role: Role, actor: str) -> User:
+    """Make an account without a password. Raises ValidationError with one message per field."""
+    person = User(username=User.normalize_username(name), email=User.objects.normalize_email(address))
+    person.set_unusable_password()
+    with transaction.atomic():
+        _one_at_a_time()
+        _demand_new(person)
+        person.full_clean(exclude=["password"])
+        person.save()
+        _give(person, role)
+        audit.record("person invited", actor=actor, name=person.username, role=role)
+    return person
+
+
+def _demand_new(person: User) -> None:
+    """Two accounts of one spelling, or of one address, would be taken for each other."""
+    if User.objects.filter(username__iexact=person.username).exists():
+        raise ValidationError({"username": f"There is an account named '{person.username}'. Take another name."})
+    if not person.email:
+        raise ValidationError({"email": "Enter an address: the link to set a password goes there."})
+    try:
+        validators.validate_address(person.email)
+    except ValidationError as error:
+        raise ValidationError({"email": error.messages}) from error
+    if User.objects.filter(email__iexact=person.email).exists():
+        raise ValidationError({"email": "Another account has this address."})
+
+
+def set_role(person: User, role: Role, *, actor: str) -> bool:
+    """Change what a person may do. Returns whether it changed anything; raises Refused."""
+    with transaction.atomic():
+        _one_at_a_time()
+        before = role_of(User.objects.get(pk=person.pk))
+        if before == role:
+            return False
+        _demand_that_an_admin_remains(person, actor=actor)
+        _give(person, role)
+        audit.record("role changed", actor=actor, name=person.username, before=before, role=role)
+    return True
+
+
+def deactivate(person: User, *, actor: str) -> bool:
+    """Lock a person out at once, everywhere. Returns whether it changed anything; raises Refused."""
+    with transaction.atomic():
+        _one_at_a_time()
+        _demand_that_an_admin_remains(person, actor=actor)
+        done = User.objects.filter(pk=person.pk, is_active=True).update(is_active=False)
+        if done:
+            _end_sessions(person)
+            audit.record("person deactivated", actor=actor, name=person.username)
+    return bool(done)
+
+
+def reactivate(person: User, *, actor: str) -> bool:
+    """Let a person in again, with the role and the password of before. Returns whether it changed anything."""
+    with transaction.atomic():
+        done = User.objects.filter(pk=person.pk, is_active=False).update(is_active=True)
+        if done:
+            audit.record("person reactivated", actor=actor, name=person.username)
+    return bool(done)
+
+
+def ask_for_link(address: str) -> None:
+    """Have a worker mail a link to whoever has this address.
+
+    A worker is rung whether somebody has it or not: neither the answer nor the time it takes tells which.
+    """
+    person = User.objects.filter(email__iexact=address, is_active=True).order_by("pk").first()
+    try:
+        tasks.send_password_link.apply_async([person.pk if person else 0], retry=False)
+    except Exception as error:
+        logger.warning("The broker does not answer (%s). A link to set a password is not sent.", error)
+
+
+def password_changed(person: User, *, by: str) -> None:
+    audit.record("password changed", actor=person.get_username(), by=by)
+
+
+def _active_admins() -> QuerySet[User]:
+    return User.objects.filter(Q(is_superuser=True) | Q(groups__name=Role.ADMIN), is_active=True)
+
+
+def _demand_that_an_admin_remains(person: User, *, actor: str) -> None:
+    if person.get_username() == actor:
+        raise Refused("Nobody can demote or deactivate himself. Ask another Admin to do it.")
+    if not _active_admins().exclude(pk=person.pk).exists():
+        raise Refused(f"{person.get_username()} is the last active Admin. Make another one first.")
+
+
+def _one_at_a_time() -> None:
+    """Make others who do the same wait for the end of this transaction: two Admins might demote each other."""
+    list(Group.objects.select_for_update().filter(name=Role.ADMIN))
+
+
+def _give(person: User, role: Role) -> None:
+    """Make this the one role of a person; a superuser's rights are the Admin's, so they go with them."""
+    User.objects.filter(pk=person.pk).update(is_superuser=False, is_staff=False)
+    person.groups.set([Group.objects.get(name=role)])
+    person.refresh_from_db()
+
+
+def _end_sessions(person: User) -> None:
+    """Delete them: an inactive person's session does nothing, but would come to life with a reactivation."""
+    current = Session.objects.filter(expire_date__gte=timezone.now()).iterator()
+    own = [one.pk for one in current if one.get_decoded().get(SESSION_KEY) == str(person.pk)]
+    Session.objects.filter(pk__in=own).delete()

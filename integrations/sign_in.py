@@ -1,0 +1,94 @@
+"""Who knocks at the door: what the lock counts by, and what the audit log keeps of it.
+
+Django and django-axes tell by signals. A name that nobody has is never kept: people type passwords into that field.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime
+from typing import Any
+
+from axes.models import AccessAttempt
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models import Max
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from . import audit
+
+UNKNOWN = "unknown name"  # no account is named so: a username holds no blank
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Return who sent a request. Only the proxy that BEHIND_PROXY speaks of is believed, and only its own entry."""
+    claimed = request.META.get("REMOTE_ADDR", "")
+    if settings.BEHIND_PROXY:
+        claimed = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or claimed
+    try:
+        return str(ipaddress.ip_address(claimed))
+    except ValueError:
+        return None
+
+
+def counted_address(request: HttpRequest) -> str | None:
+    """Return what the lock counts by: a customer with IPv6 has a whole /64 to knock from."""
+    address = client_address(request)
+    if address is None or ":" not in address:
+        return address
+    return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False).network_address)
+
+
+def counted_name(request: HttpRequest | None, credentials: dict[str, Any] | None) -> str:
+    """Return the name that was typed if somebody has it, else a digest of it."""
+    typed = str((credentials or {}).get("username") or "")
+    if _is_known(typed):
+        return typed
+    return salted_hmac("rootmail.sign-in", typed.lower()).hexdigest()
+
+
+def locked_until(request: HttpRequest, credentials: dict[str, Any] | None) -> datetime:
+    """Return when this name may be tried again from this address."""
+    tried = AccessAttempt.objects.filter(
+        username=counted_name(request, credentials), ip_address=counted_address(request)
+    )
+    last: datetime = tried.aggregate(last=Max("attempt_time"))["last"] or timezone.now()
+    return last + settings.AXES_COOLOFF_TIME
+
+
+def listen() -> None:
+    """Have the audit log told. Called after django-axes has connected its own receivers, which count first."""
+    user_logged_in.connect(_signed_in, dispatch_uid="audit")
+    user_logged_out.connect(_signed_out, dispatch_uid="audit")
+    user_login_failed.connect(_failed, dispatch_uid="audit")
+
+
+def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
+    audit.record("signed in", actor=user.get_username(), address=client_address(request))
+
+
+def _signed_out(request: HttpRequest, user: User | None, **_: Any) -> None:
+    if user:
+        audit.record("signed out", actor=user.get_username(), address=client_address(request))
+
+
+def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+    if request is None or not _was_counted(request):
+        return
+    typed = str(credentials.get("username") or "")
+    actor = typed if _is_known(typed) else UNKNOWN
+    audit.record("sign-in failed", actor=actor, address=client_address(request))
+    if getattr(request, "axes_locked_out", False):
+        audit.record("locked out", actor=actor, address=client_address(request))
+
+
+def _was_counted(request: HttpRequest) -> bool:
+    """Say whether this attempt was tried at all; while the lock holds, none is, and the log is not to be flooded."""
+    return getattr(request, "axes_failures_since_start", None) is not None
+
+
+def _is_known(name: str) -> bool:
+    return User.objects.filter(username=name).exists()

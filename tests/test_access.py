@@ -1,0 +1,171 @@
+"""Who may open what: every address of the site, every role. An address without an entry fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from integrations import tokens
+from integrations.models import ApiToken
+from integrations.people import Role
+
+pytestmark = pytest.mark.django_db
+
+TO_LOGIN = 302
+LINK = {"uidb64": "MQ", "token": "no-token"}
+SMTP = {"kind": "smtp"}
+SOMEBODY: dict[str, Any] = {"pk": 0}  # replaced by whom the test made
+
+# name: (arguments, GET by anonymous, Viewer, Editor, Admin; POST without any field of its own by the same)
+EVERYBODY, NOBODY = (200, 200, 200, 200), (405, 405, 405, 405)
+MEMBERS = (TO_LOGIN, 200, 200, 200)
+ADMINS, ADMINS_POST_405 = (TO_LOGIN, 403, 403, 200), NOBODY
+ADMINS_422, ADMINS_302 = (TO_LOGIN, 403, 403, 422), (TO_LOGIN, 403, 403, 302)
+Statuses = tuple[int, int, int, int]
+TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
+    "login": ({}, (200, 302, 302, 302), (200, 302, 302, 302)),
+    "logout": ({}, NOBODY, (302, 302, 302, 302)),
+    "first-admin": ({}, (404, 404, 404, 404), (404, 404, 404, 404)),
+    "password_change": ({}, MEMBERS, MEMBERS),
+    "password_reset": ({}, EVERYBODY, (422, 422, 422, 422)),
+    "password_reset_confirm": (LINK, EVERYBODY, EVERYBODY),
+    "theme": ({}, NOBODY, (302, 302, 302, 302)),
+    "home": ({}, MEMBERS, NOBODY),
+    "api-events": ({}, NOBODY, (401, 401, 401, 401)),
+    "integrations": ({}, ADMINS, NOBODY),
+    "integration-setup": (SMTP, ADMINS, ADMINS_422),
+    "integration-disconnect": (SMTP, ADMINS, ADMINS_302),
+    "integration-check": (SMTP, NOBODY, ADMINS),
+    "integration-check-progress": (SMTP | {"pk": UUID(int=7)}, (TO_LOGIN, 403, 403, 404), NOBODY),
+    "integration-apply": (SMTP, NOBODY, (TO_LOGIN, 403, 403, 400)),
+    "integration-detect": (SMTP, NOBODY, ADMINS_422),
+    "integration-mode": (SMTP, NOBODY, ADMINS),
+    "integration-test": (SMTP, ADMINS, ADMINS_422),
+    "people": ({}, ADMINS, ADMINS_422),
+    "person-role": (SOMEBODY, NOBODY, ADMINS_302),
+    "person-link": (SOMEBODY, NOBODY, ADMINS),
+    "person-deactivate": (SOMEBODY, NOBODY, ADMINS_302),
+    "person-reactivate": (SOMEBODY, NOBODY, ADMINS_302),
+    "tokens": ({}, ADMINS, ADMINS_422),
+    "token-revoke": (SOMEBODY, NOBODY, ADMINS_302),
+    "audit": ({}, ADMINS, NOBODY),
+    "audit-export": ({}, ADMINS, NOBODY),
+}
+WITHOUT_CSRF = {"api-events"}  # there, a token in a header proves who asks
+ROLES = ("anonymous", "Viewer", "Editor", "Admin")
+
+
+def patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    for one in resolver.url_patterns:
+        if isinstance(one, URLResolver):
+            yield from patterns(one)
+        else:
+            yield one
+
+
+@pytest.fixture
+def addresses(team: dict[str, User]) -> dict[str, str]:
+    """Return the address of every page; where it is about somebody, that is a person, or a token, made for it."""
+    person = User.objects.create_user("zoe", "zoe@example.com")
+    tokens.create("pager", scopes=["trigger"], actor="ada")
+    made = {}
+    for name, (arguments, *_) in TABLE.items():
+        if arguments is SOMEBODY:
+            arguments = {"pk": ApiToken.objects.get().pk if name == "token-revoke" else person.pk}
+        made[name] = reverse(name, kwargs=arguments)
+    return made
+
+
+def browser(team: dict[str, User], role: str, **options: Any) -> Client:
+    client = Client(**options)
+    if role in team:
+        client.force_login(team[role])
+    return client
+
+
+def test_every_address_has_an_entry() -> None:
+    found = {pattern.name for pattern in patterns(get_resolver())}
+    assert found == set(TABLE)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_reads_what_it_may(role: str, team: dict[str, User], addresses: dict[str, str]) -> None:
+    expected = {name: entry[1][ROLES.index(role)] for name, entry in TABLE.items()}
+    seen = {name: browser(team, role).get(address).status_code for name, address in addresses.items()}
+    assert seen == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_posts_what_it_may(role: str, team: dict[str, User], addresses: dict[str, str]) -> None:
+    expected = {name: entry[2][ROLES.index(role)] for name, entry in TABLE.items()}
+    seen = {name: browser(team, role).post(address, {"nothing": ""}).status_code for name, address in addresses.items()}
+    assert seen == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_post_is_taken_without_the_token_of_a_page(
+    role: str, team: dict[str, User], addresses: dict[str, str]
+) -> None:
+    client = browser(team, role, enforce_csrf_checks=True)
+    taken = {name for name, address in addresses.items() if client.post(address).status_code != 403}
+    assert taken - WITHOUT_CSRF == set()
+
+
+def test_whoever_may_not_is_led_to_the_login_and_back(client: Client, addresses: dict[str, str]) -> None:
+    for name, (_, get, _) in TABLE.items():
+        if get[0] == TO_LOGIN:
+            assert client.get(addresses[name])["Location"] == f"/login/?next={addresses[name]}"
+
+
+def everything() -> dict[str, list[Any]]:
+    """Return every row of every table, but for the sessions."""
+    models = [model for model in apps.get_models() if model is not Session]
+    return {model._meta.label: list(model._base_manager.order_by("pk").values_list()) for model in models}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_reading_changes_nothing(role: str, team: dict[str, User], addresses: dict[str, str]) -> None:
+    client = browser(team, role)
+    before = everything()
+    for address in addresses.values():
+        client.get(address)
+        client.head(address)
+    assert everything() == before
+
+
+def test_no_page_may_be_framed_or_kept(team: dict[str, User], addresses: dict[str, str]) -> None:
+    for name, address in addresses.items():
+        for role in ROLES:
+            answer = browser(team, role).get(address)
+            assert answer["X-Frame-Options"] == "DENY", name
+            assert "frame-ancestors 'none'" in answer["Content-Security-Policy"], name
+            if answer.status_code == 200:
+                assert {"no-store", "private"} <= set(answer["Cache-Control"].split(", ")), (name, role)
+
+
+def test_no_page_needs_an_exception_from_the_content_security_policy(
+    team: dict[str, User], addresses: dict[str, str]
+) -> None:
+    for name, address in addresses.items():
+        answer = browser(team, "Admin").get(address)
+        assert "unsafe" not in answer["Content-Security-Policy"]
+        if not answer.streaming:
+            inline = r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:"
+            assert re.findall(inline, answer.content.decode()) == [], name
+
+
+def test_the_roles_hold_these_permissions(team: dict[str, User]) -> None:
+    read = {f"workflows.view_{model}" for model in ("workflow", "action", "run", "delivery")}
+    edit = {f"workflows.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("workflow", "action")}
+    manage = {"integrations.manage_integrations"}
+    expected = {Role.VIEWER: read, Role.EDITOR: read | edit, Role.ADMIN: read | edit | manage}
+    assert {role: person.get_all_permissions() for role, person in team.items()} == expected
