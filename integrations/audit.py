@@ -69,8 +69,8 @@ def actions() -> list[str]:
 
 
 def in_words(details: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the details of an entry for people; what is not known is left out."""
-    return [(name.replace("_", " "), _word(value)) for name, value in details.items() if value is not None]
+    """Return the details of an entry for people, in order; what is not known is left out."""
+    return [(name.replace("_", " "), _word(value)) for name, value in sorted(details.items()) if value is not None]
 
 
 def _word(value: Any) -> str:

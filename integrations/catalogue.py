@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
 
-from . import providers, senders, services
+from . import providers, senders
 from .certificates import EXPIRES_SOON
 from .fields import Undecryptable
 from .models import KINDS, SmtpIntegration
@@ -20,8 +20,8 @@ class Card:
 
     provider: providers.Provider
     connected: bool
-    in_force: bool
     detail: str
+    in_force: bool = False
     warning: str = ""
     row: Any = None
 
@@ -34,20 +34,21 @@ class Card:
 
 
 def cards() -> list[Card]:
-    """Return a card for each way out, in priority order."""
-    first = services.in_force()
-    return [_card(provider, in_force=provider is first) for provider in providers.PROVIDERS]
+    """Return a card for each way out, in priority order; the first connected one is in force."""
+    found = [_card(provider) for provider in providers.PROVIDERS]
+    first = next(card for card in found if card.connected)
+    return [replace(card, in_force=card is first) for card in found]
 
 
-def _card(provider: providers.Provider, *, in_force: bool) -> Card:
+def _card(provider: providers.Provider) -> Card:
     if provider.name not in KINDS:
         warning = senders.default_sender_warning()
-        return Card(provider, connected=True, in_force=in_force, detail=str(senders.default_sender()), warning=warning)
+        return Card(provider, connected=True, detail=str(senders.default_sender()), warning=warning)
     try:
         row = KINDS[provider.name]._default_manager.filter(connected=True).first()
     except Undecryptable as error:
-        return Card(provider, connected=True, in_force=in_force, detail="", warning=str(error))
-    return Card(provider, connected=bool(row), in_force=in_force, detail=_summary(row), row=row)
+        return Card(provider, connected=True, detail="", warning=str(error))
+    return Card(provider, connected=bool(row), detail=_summary(row), row=row)
 
 
 def _expiry(row: SmtpIntegration) -> str:
@@ -56,7 +57,8 @@ def _expiry(row: SmtpIntegration) -> str:
     days = (row.certificate_until - timezone.now()).days
     if days < 0:
         return "The relay's certificate had expired when it was last looked at. Check shows whether that is mended."
-    return f"The relay's certificate expires in {days} days: have it renewed there." if days < EXPIRES_SOON else ""
+    when = {0: "today", 1: "tomorrow"}.get(days, f"in {days} days")
+    return f"The relay's certificate expires {when}: have it renewed there." if days < EXPIRES_SOON else ""
 
 
 def _protection(row: SmtpIntegration) -> str:

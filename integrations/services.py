@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import audit, errands, providers, senders, validators
 from .diagnosis import Diagnosis, Step
 from .errands import NoAnswer
-from .fields import Undecryptable
+from .fields import EncryptedTextField, Undecryptable
 from .jobs import sender_in_use
 from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
 
@@ -132,6 +132,7 @@ def begin_check(kind: str, values: Mapping[str, Any] | None, *, actor: str) -> E
     """
     if values is None:
         demand_connected(kind)
+        audit.record(f"{kind} checked", actor=actor)
         tried = None
     else:
         tried = _values_of(kind, _valid_row(kind, values, actor=actor)[0])
@@ -168,7 +169,15 @@ def _changed_row(kind: str, values: Mapping[str, Any]) -> tuple[SmtpIntegration 
     if kind == "smtp":
         _clean_smtp(row, values)
     _demand_secret_again(kind, row, values, before)
-    return row, sorted(name for name in values if before[name] != getattr(row, name))
+    return row, sorted(_in_words(row, name, before[name]) for name in values if before[name] != getattr(row, name))
+
+
+def _in_words(row: Any, name: str, old: Any) -> str:
+    """Return what became of a field, for the audit log: of what is encrypted or long, only that it changed."""
+    if isinstance(row._meta.get_field(name), (EncryptedTextField, models.TextField)):
+        return name
+    words = [{True: "on", False: "off", "": "empty"}.get(value, value) for value in (old, getattr(row, name))]
+    return f"{name}: {words[0]} → {words[1]}"
 
 
 def _row_to_overwrite(kind: str) -> SmtpIntegration | SendGridIntegration:
@@ -220,6 +229,7 @@ def check(kind: str, *, actor: str, watch: Callable[[Step], None] = lambda step:
     Raises NotConnected. Where no worker answers, that is the finding.
     """
     demand_connected(kind)
+    audit.record(f"{kind} checked", actor=actor)
     return _check(kind, None, actor=actor, watch=watch)
 
 

@@ -11,11 +11,13 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from integrations import tokens
-from integrations.models import ApiToken
+from integrations.models import ApiToken, SendGridIntegration, SmtpIntegration
 from integrations.people import Role
 
 pytestmark = pytest.mark.django_db
@@ -102,6 +104,18 @@ def test_each_role_reads_what_it_may(role: str, team: dict[str, User], addresses
     expected = {name: entry[1][ROLES.index(role)] for name, entry in TABLE.items()}
     seen = {name: browser(team, role).get(address).status_code for name, address in addresses.items()}
     assert seen == expected
+
+
+def test_no_page_asks_the_database_more_than_a_dozen_times(
+    team: dict[str, User], addresses: dict[str, str], smtp: SmtpIntegration, sendgrid: SendGridIntegration
+) -> None:
+    client, asked = browser(team, "Admin"), {}
+    for name, address in addresses.items():
+        client.get(address)
+        with CaptureQueriesContext(connection) as queries:
+            client.get(address)
+        asked[name] = len(queries)
+    assert {name: number for name, number in asked.items() if number > 12} == {}
 
 
 @pytest.mark.parametrize("role", ROLES)

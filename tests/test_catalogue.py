@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from integrations import services
 from integrations.catalogue import Card, cards
 from integrations.models import SmtpIntegration
 
 from .damage import lose_key_of
+from .fake_relay import FakeRelay
 from .test_services import SENDGRID, SMTP
 
 pytestmark = pytest.mark.django_db
@@ -57,3 +60,29 @@ def test_the_card_of_the_default_sender_says_when_nobody_receives_its_mail(
     settings.DEFAULT_SENDER_URL = url
     assert cards()[-1].warning.startswith(warning)
     assert bool(cards()[-1].warning) == bool(warning)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(0, "expires today"), (1, "expires tomorrow"), (12, "expires in 12 days"), (-3, "had expired"), (30, "")],
+)
+def test_a_certificate_that_ends_soon_wants_attention(smtp: SmtpIntegration, days: int, words: str) -> None:
+    until = timezone.now() + timedelta(days=days, hours=1)
+    SmtpIntegration.objects.update(certificate_until=until, ssl=True, openssl_verify_mode="peer")
+    attention = cards()[0].attention
+    assert (words in attention[0]) if words else (attention == [])
+
+
+def test_what_protects_nobody_wants_attention(smtp: SmtpIntegration) -> None:
+    assert cards()[0].attention == ["Mails travel in clear text."]
+    SmtpIntegration.objects.update(ssl=True)
+    assert cards()[0].attention == ["The relay's certificate is not checked (SSL Verify Mode None)."]
+
+
+def test_a_check_of_what_is_stored_renews_what_is_known_of_its_certificate(smtp: SmtpIntegration) -> None:
+    with FakeRelay(tls="implicit", user="user", password="right horse") as relay:
+        SmtpIntegration.objects.update(port=relay.port, ssl=True)
+        services.check("smtp", actor="ada")
+    until = SmtpIntegration.objects.get().certificate_until
+    assert until is not None
+    assert until > timezone.now()

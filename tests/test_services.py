@@ -382,16 +382,32 @@ def test_the_audit_log_names_who_did_what_and_no_secret() -> None:
     connect("smtp", SMTP | {"password": "", "default_from": ""}, actor="bob")
     services.disconnect("smtp", actor="cleo")
     connect("sendgrid", SENDGRID, actor="ada")
-    changed = ["address", "default_from", "password", "port", "user_name"]
+    desk = "default_from: empty → Desk <desk@example.com>"
+    changed = ["address", desk, "password", "port: 587 → 465", "user_name"]
     assert audited() == [
         ("ada", "smtp connected", {"changed": changed, "checked": False}),
         ("bob", "smtp connected", {"changed": ["password"], "checked": False}),
-        ("bob", "smtp connected", {"changed": ["default_from"], "checked": False}),
+        ("bob", "smtp connected", {"changed": ["default_from: Desk <desk@example.com> → empty"], "checked": False}),
         ("cleo", "smtp disconnected", {}),
-        ("ada", "sendgrid connected", {"changed": ["api_key", "default_from"], "checked": False}),
+        (
+            *("ada", "sendgrid connected"),
+            {"changed": ["api_key", "default_from: empty → desk@example.com"], "checked": False},
+        ),
     ]
     rows = json.dumps(list(AuditEvent.objects.values("actor", "action", "details")))
     assert [word for word in ("horse", "SG.", "smtp.example.com", "user@example.com") if word in rows] == []
+
+
+def test_switches_and_long_texts_are_told_in_a_word(relay: FakeRelay) -> None:
+    connect("smtp", SMTP)
+    connect("smtp", {**SMTP, "ssl": False, "ca_certificates": authority_pem(), "openssl_verify_mode": "peer"})
+    assert audited()[-1][2]["changed"] == ["ca_certificates", "openssl_verify_mode: none → peer", "ssl: on → off"]
+
+
+def test_a_check_is_in_the_audit_log(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    services.check("smtp", actor="ada")
+    services.begin_check("smtp", None, actor="bob")
+    assert audited() == [("ada", "smtp checked", {}), ("bob", "smtp checked", {})]
 
 
 def test_nothing_is_saved_where_the_audit_entry_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
