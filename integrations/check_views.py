@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import errands, services
+from . import errands, services, trials
 from .diagnosis import Diagnosis, Step
 from .entrance import actor_of, for_admins, is_htmx, known, label_of
 from .errands import NoAnswer
@@ -142,7 +142,7 @@ def detect(request: HttpRequest, kind: str) -> HttpResponse:
 def _detected(request: HttpRequest, form: SmtpForm) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     form.errors.clear()
     try:
-        found = services.detect(
+        found = trials.detect(
             request.POST.get("address", "").strip(),
             ca_certificates=request.POST.get("ca_certificates", "").strip(),
             actor=actor_of(request),

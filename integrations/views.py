@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import services
+from . import services, trials
 from .catalogue import cards
 from .diagnosis import Diagnosis
 from .entrance import actor_of, for_admins, is_htmx, known, label_of
@@ -93,7 +93,7 @@ def test_mail(request: HttpRequest, kind: str) -> HttpResponse:
 
 def _send_test_mail(request: HttpRequest, kind: str, form: TestMailForm) -> dict[str, Any] | None:
     try:
-        return services.send_test_mail(kind, form.cleaned_data["to"], actor=actor_of(request))
+        return trials.send_test_mail(kind, form.cleaned_data["to"], actor=actor_of(request))
     except ValidationError as error:
         form.add_error(None, error)
     except (NoAnswer, services.NotConnected, Undecryptable) as error:

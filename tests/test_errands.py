@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from integrations import errands, jobs, services
+from integrations import errands, jobs, services, trials
 from integrations.models import AuditEvent, Errand, SendGridIntegration, SmtpIntegration
 
 from .damage import lose_key_of
@@ -171,7 +171,7 @@ def test_a_test_mail_that_nobody_knows_about_is_not_to_be_repeated_blindly(
 ) -> None:
     on_ring(monkeypatch, lambda pk: Errand.objects.update(taken_at=timezone.now()))
     with pytest.raises(errands.NoAnswer, match="look into the mailbox before you try again"):
-        services.send_test_mail("smtp", "eve@x.test", actor="ada")
+        trials.send_test_mail("smtp", "eve@x.test", actor="ada")
 
 
 def test_a_defect_is_told_as_such(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def test_a_failed_connect_through_a_worker_saves_nothing(relay: FakeRelay, monke
 
 
 def test_a_test_mail_is_a_test_at_first_sight(smtp: SmtpIntegration, relay: FakeRelay) -> None:
-    report = services.send_test_mail("smtp", " eve@x.test ", actor="ada")
+    report = trials.send_test_mail("smtp", " eve@x.test ", actor="ada")
     [mail] = relay.ledger
     assert (mail.sender, mail.recipients) == ("desk@example.com", ("eve@x.test",))
     text = mail.content.decode()
@@ -261,7 +261,7 @@ def test_a_test_mail_that_is_not_accepted_tells_the_relays_words(
 ) -> None:
     for name, value in script.items():
         setattr(relay, name, value)
-    report = services.send_test_mail("smtp", "eve@x.test", actor="ada")
+    report = trials.send_test_mail("smtp", "eve@x.test", actor="ada")
     assert (report["ok"], report["unknown"]) == (False, unknown)
     assert words in report["error"]
 
@@ -273,34 +273,34 @@ def test_a_test_mail_takes_the_way_that_was_asked_for(
     sendgrid_api: FakeSendGrid,
     live_router: Any,
 ) -> None:
-    assert services.send_test_mail("sendgrid", "eve@x.test", actor="ada")["code"] == 202
-    assert services.send_test_mail("default", "eve@x.test", actor="ada")["ok"]
+    assert trials.send_test_mail("sendgrid", "eve@x.test", actor="ada")["code"] == 202
+    assert trials.send_test_mail("default", "eve@x.test", actor="ada")["ok"]
     assert (len(relay.ledger), len(sendgrid_api.ledger), len(list(live_router.glob("*.eml")))) == (0, 1, 1)
 
 
 def test_test_mails_are_limited(smtp: SmtpIntegration, relay: FakeRelay) -> None:
-    for _ in range(services.TEST_MAILS):
-        services.send_test_mail("smtp", "eve@x.test", actor="ada")
+    for _ in range(trials.TEST_MAILS):
+        trials.send_test_mail("smtp", "eve@x.test", actor="ada")
     with pytest.raises(ValidationError) as caught:
-        services.send_test_mail("smtp", "eve@x.test", actor="bob")
+        trials.send_test_mail("smtp", "eve@x.test", actor="bob")
     assert caught.value.message_dict["to"][0].startswith("5 test mails in 10 minutes are enough. Try again at ")
     assert len(relay.ledger) == 5
-    Errand.objects.update(asked_at=timezone.now() - services.TEST_WINDOW)
-    services.send_test_mail("smtp", "eve@x.test", actor="bob")
+    Errand.objects.update(asked_at=timezone.now() - trials.TEST_WINDOW)
+    trials.send_test_mail("smtp", "eve@x.test", actor="bob")
     assert len(relay.ledger) == 6
 
 
 @pytest.mark.parametrize("to", ["", "nobody", "a@x.test, b@x.test", "Eve <eve@x.test>", "a@x.test\r\nBcc: b@x.test"])
 def test_a_test_mail_goes_to_one_address(smtp: SmtpIntegration, relay: FakeRelay, to: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        services.send_test_mail("smtp", to, actor="ada")
+        trials.send_test_mail("smtp", to, actor="ada")
     assert list(caught.value.message_dict) == ["to"]
     assert relay.transcript == []
 
 
 def test_what_is_not_connected_sends_no_test_mail() -> None:
     with pytest.raises(services.NotConnected):
-        services.send_test_mail("smtp", "eve@x.test", actor="ada")
+        trials.send_test_mail("smtp", "eve@x.test", actor="ada")
 
 
 def test_a_lost_key_is_told_in_the_report(sendgrid: SendGridIntegration) -> None:
@@ -316,5 +316,5 @@ def test_a_lost_key_is_told_in_the_report(sendgrid: SendGridIntegration) -> None
 @pytest.mark.parametrize("host", ["", "smtp://relay.test", "relay.test:25"])
 def test_detect_wants_a_host_name(host: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        services.detect(host, actor="ada")
+        trials.detect(host, actor="ada")
     assert list(caught.value.message_dict) == ["address"]

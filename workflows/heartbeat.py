@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from .models import Heartbeat
 
-SILENT_AFTER = timedelta(minutes=2)  # beat has the workers sweep every few seconds; a long batch may hold one up
+SILENT_AFTER = timedelta(minutes=4)  # a sweep comes every few seconds, but one mail may take 160 and keep a worker busy
 
 
 def beat() -> None:

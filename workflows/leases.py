@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
-from . import stopping
+from . import heartbeat, stopping
 from .ids import new_id
 from .models import Attempt, Delivery
 
@@ -64,6 +64,7 @@ class Lease:
             return False
         if now - self._renewed > RENEW_AFTER:
             self.held().update(lease_expires_at=timezone.now() + LEASE)
+            heartbeat.beat()  # all workers may be busy with slow relays, and nobody free for a sweep
             self._renewed = now
         return self.held().filter(pk=delivery.pk).exists()
 

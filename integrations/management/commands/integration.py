@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import audit, providers, services
+from integrations import audit, providers, services, trials
 from integrations.diagnosis import Diagnosis, Step
 from integrations.errands import NoAnswer
 from integrations.fields import Undecryptable
@@ -76,7 +76,7 @@ class Command(BaseCommand):
 
     def detect(self, kind: str, options: dict[str, Any]) -> None:
         ca_certificates = read_source(options["ca_file"]) if options["ca_file"] else ""
-        found = services.detect(options["address"], ca_certificates=ca_certificates, actor=audit.COMMAND_LINE)
+        found = trials.detect(options["address"], ca_certificates=ca_certificates, actor=audit.COMMAND_LINE)
         if options["json"]:
             write_json(self, found)
         else:
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             raise CommandError(found["cause"])
 
     def test(self, kind: str, options: dict[str, Any]) -> None:
-        sent = services.send_test_mail(kind, options["to"], actor=audit.COMMAND_LINE)
+        sent = trials.send_test_mail(kind, options["to"], actor=audit.COMMAND_LINE)
         if options["json"]:
             write_json(self, sent)
         if not sent["ok"]:
