@@ -21,7 +21,6 @@ from integrations.transports.tls import Certificate
 from .fake_relay import FakeRelay, authority, authority_pem
 from .test_smtp import mail
 
-NOW = datetime.datetime.now(datetime.UTC)
 SAN_WITH_X400 = bytes.fromhex("3004a3023000")
 
 
@@ -30,8 +29,9 @@ def served(tmp_path: Path, *, name: str = "localhost", extension: bytes = b"", d
     key = ec.generate_private_key(ec.SECP256R1())
     whom = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder().subject_name(whom).issuer_name(whom).public_key(key.public_key())
-    builder = builder.serial_number(7).not_valid_before(NOW - datetime.timedelta(days=90))
-    builder = builder.not_valid_after(NOW + datetime.timedelta(days=days, minutes=1))
+    now = datetime.datetime.now(datetime.UTC)
+    builder = builder.serial_number(7).not_valid_before(now - datetime.timedelta(days=90))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=days, hours=1))
     if extension:
         odd = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, extension)
         builder = builder.add_extension(odd, critical=False)
@@ -87,7 +87,9 @@ def test_a_certificate_that_ends_soon_is_told_before_anything_else(tmp_path: Pat
 
 
 def test_an_expiry_is_not_hidden_by_the_offer_of_peer() -> None:
-    leaf = authority().issue_cert("localhost", not_after=NOW + datetime.timedelta(days=3, hours=1))
+    leaf = authority().issue_cert(
+        "localhost", not_after=datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3, hours=1)
+    )
     with FakeRelay(tls="implicit", leaf=leaf) as relay:
         found = check(relay, ca_certificates=authority_pem())
     assert found.cause.startswith("The relay's certificate expires in 3 days")

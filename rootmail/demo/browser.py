@@ -69,18 +69,18 @@ class Browser:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
 
-    def submit(self, page: str, values: Mapping[str, str | None], *, action: str | None = None) -> httpx.Response:
+    def submit(self, page: str, values: Mapping[str, str | None]) -> httpx.Response:
         """Open a page and post its form with some fields filled in; None takes a field out (an unticked box).
 
         Raises PageError where the page has no such form, or answers with anything but a redirect.
         """
         shown = self._client.get(page)
-        reader = FormReader(action or page)
+        reader = FormReader(page)
         reader.feed(shown.text)
         if not reader.fields:
             raise PageError(f"{page} (status {shown.status_code}) shows no form to fill in.")
         fields = {name: value for name, value in (reader.fields | dict(values)).items() if name and value is not None}
-        answer = self._client.post(action or page, data=fields, headers={"Referer": str(shown.url)})
+        answer = self._client.post(page, data=fields, headers={"Referer": str(shown.url)})
         if not answer.is_redirect:
             raise PageError(f"{page} answered {answer.status_code}:\n{_errors(answer.text)}")
         return answer

@@ -59,7 +59,7 @@ class Demonstration:
             self._log_in(browser)
             self._connect_smtp(browser)
             self._trigger_and_show(token, provider="smtp")
-            browser.submit("/configuration/integrations/", {}, action=f"{SMTP_PAGE}disconnect/")
+            browser.submit(f"{SMTP_PAGE}disconnect/", {})
             self._say("\n5. Clicked Connected, then Disconnect. The same workflow, the same event again:")
             self._trigger_and_show(token, provider="default")
         self._say("\nAll four mails arrived, each at the server that should have got it.")
