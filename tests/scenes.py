@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,8 @@ from integrations.models import SendGridIntegration, SmtpIntegration
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import queued, with_tasks
-from workflows import documents, runs
-from workflows.models import Delivery, Recipient
+from workflows import documents, heartbeat, runs
+from workflows.models import Attempt, Delivery, Recipient
 
 LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
 LONG_WORDS = "554 5.7.1 " + "The relay does not like this at all, and says so at length. " * 6 + "x" * 300
@@ -42,6 +43,7 @@ class Scene:
 
 
 def _smtp() -> None:
+    heartbeat.beat()  # the scenes before show what every page says without a worker
     SmtpIntegration.objects.create(
         connected=True, address="smtp.example.com", user_name="workflows", password="right horse", ssl=False,
         enable_starttls=True, default_from="Desk <desk@example.com>", connected_by="ada", connected_at=timezone.now(),
@@ -68,6 +70,19 @@ def _mails() -> None:
             warnings=[LONG_WORDS, ARABIC] if state == "unknown" else [],
         )  # fmt: skip
         Recipient.objects.filter(delivery=delivery).update(state="refused" if reason else "accepted", reply=reason)
+
+
+def _used() -> None:
+    """An installation in use: a good relay, and a day of mails with a bad hour."""
+    SendGridIntegration.objects.all().delete()
+    row = SmtpIntegration.objects.get()
+    row.address, row.connected_by, row.openssl_verify_mode = "smtp.example.com", "ada", "peer"
+    row.save()
+    delivery, now = Delivery.objects.first(), timezone.now()
+    for hours, outcome in [(hour, "accepted") for hour in range(16)] + [(5, "deferred"), (6, "failed")]:
+        Attempt.objects.create(
+            delivery=delivery, at=now - timedelta(hours=hours), provider="smtp", stage="data", outcome=outcome
+        )
 
 
 def _connect(page: Page) -> None:
@@ -136,6 +151,7 @@ SCENES = [
     Scene("password-change", "/password/"),
     Scene("password-forgotten", "/password/forgotten/", user=""),
     Scene("deliveries", "/", prepare=_mails, act=_open_all),
+    Scene("integrations-used", CATALOGUE, prepare=_used, act=_open_all),
     Scene("not-found", "/no-such-page/"),
     Scene("not-allowed", CATALOGUE, user="max"),
     *(Scene(name.removesuffix(".html"), path) for name, path in BARE.items()),
