@@ -19,6 +19,7 @@ from . import errands, services, trials
 from .diagnosis import Diagnosis, Step
 from .entrance import actor_of, for_admins, is_htmx, known, label_of
 from .errands import NoAnswer
+from .fields import Undecryptable
 from .form_answers import all_but_secret, form_page, form_parts
 from .forms import FORMS, IntegrationForm, SmtpForm
 from .models import Errand
@@ -37,7 +38,7 @@ def begin(request: HttpRequest, kind: str) -> HttpResponse:
 def _begin_stored(request: HttpRequest, kind: str) -> HttpResponse:
     try:
         errand = services.begin_check(kind, None, actor=actor_of(request))
-    except (NoAnswer, services.NotConnected) as error:
+    except (NoAnswer, services.NotConnected, Undecryptable) as error:
         found = Diagnosis.failed("worker", str(error))
         return render(request, "integrations/check.html", {"kind": kind, "label": label_of(kind), "found": found})
     return redirect("integration-check-progress", kind=kind, pk=errand.pk)
@@ -45,6 +46,8 @@ def _begin_stored(request: HttpRequest, kind: str) -> HttpResponse:
 
 def _begin(request: HttpRequest, kind: str, form: IntegrationForm, *, fields: Iterable[str]) -> HttpResponse:
     if form.is_valid():
+        if form.cleaned_data["skip_check"]:
+            return form_parts(request, kind, form, fields=[], skip=True)
         try:
             errand = services.begin_check(kind, form.values, actor=actor_of(request))
             return form_parts(request, kind, form, fields=fields, errand=errand, connect=True, running=True)
@@ -88,7 +91,7 @@ def apply(request: HttpRequest, kind: str) -> HttpResponse:
     """Fill a proposed correction into the form; with htmx the check goes on at once, the password being still there."""
     try:
         proposal = json.loads(request.POST.get("proposal", ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         proposal = None
     if not isinstance(proposal, dict) or not set(proposal) <= set(FORMS[known(kind)].base_fields):
         return HttpResponseBadRequest("This is no proposal.")

@@ -39,5 +39,9 @@ def _suggestion(form: IntegrationForm, found: Diagnosis | None) -> dict[str, str
 
 
 def all_but_secret(form: IntegrationForm) -> list[str]:
-    """Return the fields that may be drawn anew: a secret that was typed is not in the page, and would be lost."""
-    return [name for name in form.fields if name != form.secret or name in form.errors]
+    """Return the fields that may be drawn anew.
+
+    Not a secret, which was typed and is not in the page, nor the switch that a button may have stood for once.
+    """
+    kept = {form.secret, "skip_check"} - set(form.errors)
+    return [name for name in form.fields if name not in kept]

@@ -33,14 +33,21 @@ def link_for(person: User) -> str:
 
 
 def hand_out(person: User, *, actor: str) -> tuple[str, str]:
-    """Mail a person a new link. Returns the link for whoever invited, and why the mail did not leave, or ''."""
+    """Mail a person a new link. Returns what an Admin may see of it, and why the mail did not leave, or ''.
+
+    The link of somebody who has a password already is for that person alone: with it another one could come in
+    under this name.
+    """
     audit.record("password link made", actor=actor, name=person.get_username())
     link = link_for(person)
+    shown = "" if person.has_usable_password() else link
+    if not person.email:
+        return shown, "No address is known. `manage.py changepassword` sets a password on the server."
     try:
         _send(person, link)
     except TransportError as error:
-        return link, str(error)
-    return link, ""
+        return shown, str(error)
+    return shown, ""
 
 
 def send_if_asked(pk: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -89,7 +90,7 @@ def set_role(person: User, role: Role, *, actor: str) -> bool:
     with transaction.atomic():
         _one_at_a_time()
         before = role_of(User.objects.get(pk=person.pk))
-        if before == role:
+        if before == role and person.groups.filter(name=role).exists():
             return False
         _demand_that_an_admin_remains(person, actor=actor)
         _give(person, role)
@@ -135,12 +136,14 @@ def password_changed(person: User, *, by: str) -> None:
 
 
 def _active_admins() -> QuerySet[User]:
-    return User.objects.filter(Q(is_superuser=True) | Q(groups__name=Role.ADMIN), is_active=True)
+    """Return those who could come in and put things right: an invited person has no password yet."""
+    admins = User.objects.filter(Q(is_superuser=True) | Q(groups__name=Role.ADMIN), is_active=True)
+    return admins.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
 
 def _demand_that_an_admin_remains(person: User, *, actor: str) -> None:
     if person.get_username() == actor:
-        raise Refused("Nobody can demote or deactivate himself. Ask another Admin to do it.")
+        raise Refused("Nobody may demote or deactivate their own account. Ask another Admin to do it.")
     if not _active_admins().exclude(pk=person.pk).exists():
         raise Refused(f"{person.get_username()} is the last active Admin. Make another one first.")
 
@@ -151,8 +154,9 @@ def _one_at_a_time() -> None:
 
 
 def _give(person: User, role: Role) -> None:
-    """Make this the one role of a person; a superuser's rights are the Admin's, so they go with them."""
+    """Make this the one role of a person: no right of another origin outlives it, not a superuser's either."""
     User.objects.filter(pk=person.pk).update(is_superuser=False, is_staff=False)
+    person.user_permissions.clear()
     person.groups.set([Group.objects.get(name=role)])
     person.refresh_from_db()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 
 from . import audit
 from .models import ApiToken
@@ -77,6 +79,19 @@ class AuditForm(forms.Form):
         names = sorted({*audit.actions(), asked.replace("\0", "")} - {""})
         self.fields["action"].choices = [("", "Everything"), *((name, name) for name in names)]  # type: ignore[attr-defined]
 
+    def clean_since(self) -> date | None:
+        return _near(self.cleaned_data["since"])
+
+    def clean_until(self) -> date | None:
+        return _near(self.cleaned_data["until"])
+
     @property
     def wanted(self) -> audit.Wanted:
         return audit.Wanted(**self.cleaned_data)
+
+
+def _near(day: date | None) -> date | None:
+    """Refuse days at the ends of the calendar, which have no midnight in every time zone."""
+    if day and not 1970 <= day.year <= 2999:
+        raise ValidationError("Enter a day between 1970 and 2999.")
+    return day

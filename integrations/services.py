@@ -91,10 +91,11 @@ def stored(kind: str) -> SmtpIntegration | SendGridIntegration | None:
         return None
 
 
-def problem(kind: str) -> str:
-    """Say why what is stored cannot be read, or return '' where it can."""
+def problem(kind: str, *, in_use: bool = False) -> str:
+    """Say why what is stored cannot be read, or return '' where it can; `in_use`: of what is connected alone."""
+    rows = _rows(kind).filter(connected=True) if in_use else _rows(kind)
     try:
-        _rows(kind).first()
+        rows.first()
     except Undecryptable as error:
         return str(error)
     return ""
@@ -136,6 +137,7 @@ def begin_check(kind: str, values: Mapping[str, Any] | None, *, actor: str) -> E
         tried = None
     else:
         tried = _values_of(kind, _valid_row(kind, values, actor=actor)[0])
+        audit.record(f"{kind} checked", actor=actor, stored=False)
     errand = errands.leave(Errand.Job.CHECK, {"kind": kind, "values": tried}, actor=actor)
     errands.ring(errand)
     return errand

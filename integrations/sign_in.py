@@ -6,6 +6,7 @@ Django and django-axes tell by signals. A name that nobody has is never kept: pe
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -28,10 +29,18 @@ def client_address(request: HttpRequest) -> str | None:
     claimed = request.META.get("REMOTE_ADDR", "")
     if settings.BEHIND_PROXY:
         claimed = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or claimed
-    try:
-        return str(ipaddress.ip_address(claimed))
-    except ValueError:
-        return None
+    for candidate in (claimed, request.META.get("REMOTE_ADDR", "")):
+        with suppress(ValueError):
+            address = ipaddress.ip_address(_without_port(candidate))
+            return str(getattr(address, "ipv4_mapped", None) or address)
+    return None
+
+
+def _without_port(text: str) -> str:
+    """Return the address of '192.0.2.1:5050' and '[2001:db8::1]:5050'; some proxies pass the port on."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def counted_address(request: HttpRequest) -> str | None:

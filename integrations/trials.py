@@ -22,6 +22,7 @@ def detect(host: str, *, ca_certificates: str = "", actor: str) -> dict[str, Any
     _validate("address", validators.validate_host_name, host)
     if ca_certificates:
         _validate("ca_certificates", validators.validate_ca_certificates, ca_certificates)
+    audit.record("settings detected", actor=actor)
     return errands.ask(Errand.Job.DETECT, {"host": host, "ca_certificates": ca_certificates}, actor=actor)
 
 

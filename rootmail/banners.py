@@ -18,7 +18,7 @@ def banners(request: HttpRequest) -> dict[str, Any]:
 
 
 def _banners() -> list[str]:
-    return [text for text in (_no_worker(), *(services.problem(kind) for kind in KINDS)) if text]
+    return [text for text in (_no_worker(), *(services.problem(kind, in_use=True) for kind in KINDS)) if text]
 
 
 def _no_worker() -> str:

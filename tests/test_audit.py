@@ -57,6 +57,23 @@ def test_the_database_refuses_even_raw_sql(statement: str) -> None:
         transaction.set_rollback(True)
 
 
+def test_a_row_cannot_be_put_in_the_place_of_another() -> None:
+    """SQLite's REPLACE deletes without a DELETE trigger; elsewhere the key is taken."""
+    audit.record("smtp connected", actor="ada")
+    verb = "INSERT OR REPLACE" if connection.vendor == "sqlite" else "INSERT"
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            for guard in accounts.GUARD[connection.vendor]:
+                cursor.execute(guard)
+            with pytest.raises(DatabaseError), transaction.atomic():
+                cursor.execute(
+                    f"{verb} INTO integrations_auditevent (id, at, actor, action, details) "
+                    "SELECT id, at, 'eve', action, details FROM integrations_auditevent"
+                )
+        assert [event.actor for event in AuditEvent.objects.all()] == ["ada"]
+        transaction.set_rollback(True)
+
+
 def test_the_guard_can_be_taken_away_and_put_back() -> None:
     """As the migration does, forwards and backwards."""
     audit.record("smtp connected", actor="ada")

@@ -130,6 +130,20 @@ def test_a_wrong_password_stands_at_its_step_and_its_field_and_is_corrected(page
     page.get_by_role("button", name="Disconnect").click()
 
 
+def test_connect_anyway_connects_a_server_that_is_down(page: Page) -> None:
+    with FakeRelay() as gone:
+        pass
+    page.goto("/configuration/integrations/smtp/")
+    fill_in(page, gone)
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was saved.")
+    page.get_by_label("Password").fill("right horse")
+    page.get_by_role("button", name="Connect anyway").click()
+    expect(page.get_by_role("status").first).to_contain_text("SMTP is connected.")
+    page.goto("/configuration/integrations/smtp/disconnect/")
+    page.get_by_role("button", name="Disconnect").click()
+
+
 def test_the_mode_is_told_while_the_switches_are_turned(page: Page, request: Any) -> None:
     page.goto("/configuration/integrations/smtp/")
     page.get_by_label("SSL", exact=True).check()

@@ -16,6 +16,7 @@ from django.utils import timezone
 from integrations import detection, errands, jobs, trials
 from integrations.models import AuditEvent, Errand, SmtpIntegration
 
+from .damage import lose_key_of
 from .fake_relay import FakeRelay, authority_pem
 from .test_integration_pages import SMTP, control, entered, error_beside, text_of
 
@@ -134,6 +135,38 @@ def test_values_that_cannot_be_are_refused_before_anything_runs(
     assert "exclude each other" in error_beside(begin(as_admin, entered, enable_starttls="on", ssl="on"), "ssl")
     assert (Errand.objects.count(), relay.transcript) == (0, [])
     assert "right horse" not in text_of(answer)
+
+
+@pytest.mark.parametrize("by", ["the switch", "the button"])
+def test_connect_anyway_connects_without_a_check(
+    as_admin: Client, relay: FakeRelay, entered: dict[str, str], by: str
+) -> None:
+    if by == "the switch":  # then the form's own button asks for a check
+        answer = text_of(begin(as_admin, entered, skip_check="on"))
+        assert f'hx-post="{SMTP}" hx-include="#integration-form" hx-trigger="load"' in answer
+        assert Errand.objects.count() == 0
+    answer = as_admin.post(SMTP, entered | {"skip_check": "on"}, headers=HTMX)
+    assert answer.headers["HX-Redirect"] == "/configuration/integrations/"
+    assert (relay.transcript, SmtpIntegration.objects.count()) == ([], 1)
+
+
+def test_a_button_that_stood_for_the_switch_leaves_it_alone(as_admin: Client, entered: dict[str, str]) -> None:
+    answer = as_admin.post(SMTP, entered | {"skip_check": "on", "port": "0"}, headers=HTMX)
+    assert 'id="field-port"' in text_of(answer)
+    assert 'id="field-skip_check"' not in text_of(answer)
+
+
+def test_an_expired_session_leads_to_the_log_in_and_back(client: Client, entered: dict[str, str]) -> None:
+    shown = {"HX-Current-URL": f"http://testserver{SMTP}?x=1"}
+    answer = client.post(f"{SMTP}check/", entered, headers=HTMX | shown)
+    assert answer.headers["HX-Redirect"] == f"/login/?next={SMTP}"
+    assert client.post(f"{SMTP}check/", entered).headers["Location"] == f"/login/?next={SMTP}"
+
+
+def test_a_check_of_what_cannot_be_read_says_so(as_admin: Client, smtp: SmtpIntegration) -> None:
+    lose_key_of(smtp, "password")
+    answer = as_admin.post(f"{SMTP}check/", {"stored": "1"})
+    assert "cannot be decrypted" in text_of(answer)
 
 
 # Corrections

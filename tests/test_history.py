@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -76,6 +77,22 @@ def test_banners_say_why_mail_cannot_leave(smtp: SmtpIntegration) -> None:
     assert _banners()[0].startswith("No worker has been heard of for 7 minutes")
     lose_key_of(smtp, "password")
     assert _banners()[1].startswith("The stored Password of SMTP cannot be decrypted.")
+
+
+def test_what_is_disconnected_wants_no_banner(smtp: SmtpIntegration) -> None:
+    heartbeat.beat()
+    SmtpIntegration.objects.update(connected=False, user_name=None, password=None)
+    lose_key_of(smtp, "address")
+    assert _banners() == []
+
+
+def test_hours_are_whole_where_time_zones_are_not(settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Kolkata"
+    stored(TO)
+    attempt("smtp", "accepted", hours_ago=0.0)
+    attempt("smtp", "accepted", hours_ago=5.4)
+    with timezone.override("Asia/Kolkata"):
+        assert sum(hour.total for hour in history.by_provider(["smtp"])["smtp"].hours) == 2
 
 
 def test_nobody_who_is_not_logged_in_is_told(client: Client) -> None:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.db import connection
@@ -65,7 +65,7 @@ def test_a_role_is_changed_and_the_change_recorded(team: dict[str, User]) -> Non
 
 
 def test_a_superuser_counts_as_admin_and_can_be_demoted(team: dict[str, User]) -> None:
-    root = User.objects.create_superuser("root")
+    root = User.objects.create_superuser("root", password="a password for root")
     assert people.role_of(root) == Role.ADMIN
     people.set_role(root, Role.VIEWER, actor="admin")
     root = User.objects.get(pk=root.pk)
@@ -77,6 +77,19 @@ def test_somebody_without_a_group_is_a_viewer(member: User) -> None:
     assert people.role_of(member) == Role.VIEWER
 
 
+def test_a_role_leaves_no_right_of_another_origin(team: dict[str, User], member: User) -> None:
+    member.user_permissions.add(Permission.objects.get(codename="manage_integrations"))
+    assert people.set_role(member, Role.VIEWER, actor="admin") is True
+    assert not User.objects.get(pk=member.pk).has_perm("integrations.manage_integrations")
+    assert people.set_role(member, Role.VIEWER, actor="admin") is False
+
+
+def test_who_has_no_password_yet_is_no_admin_that_remains(team: dict[str, User]) -> None:
+    people.invite("new", address="new@example.com", role=Role.ADMIN, actor="admin")
+    with pytest.raises(people.Refused, match="last active Admin"):
+        people.deactivate(team["Admin"], actor="new")
+
+
 @pytest.mark.parametrize("superuser", [False, True])
 def test_the_last_active_admin_stays_one(team: dict[str, User], superuser: bool) -> None:
     last = team["Admin"]
@@ -84,7 +97,7 @@ def test_the_last_active_admin_stays_one(team: dict[str, User], superuser: bool)
         people.set_role(last, Role.ADMIN, actor="x")
         User.objects.filter(pk=last.pk).update(is_superuser=True)
         last.groups.clear()
-    asleep = User.objects.create_superuser("asleep", is_active=False)
+    asleep = User.objects.create_superuser("asleep", password="a password", is_active=False)
     with pytest.raises(people.Refused, match="last active Admin"):
         people.set_role(last, Role.VIEWER, actor="command line")
     with pytest.raises(people.Refused, match="last active Admin"):
@@ -95,9 +108,9 @@ def test_the_last_active_admin_stays_one(team: dict[str, User], superuser: bool)
 
 
 def test_nobody_demotes_or_deactivates_himself(team: dict[str, User], admin: User) -> None:
-    with pytest.raises(people.Refused, match="himself"):
+    with pytest.raises(people.Refused, match="their own account"):
         people.set_role(admin, Role.EDITOR, actor="ada")
-    with pytest.raises(people.Refused, match="himself"):
+    with pytest.raises(people.Refused, match="their own account"):
         people.deactivate(admin, actor="ada")
     assert people.role_of(User.objects.get(pk=admin.pk)) == Role.ADMIN
     assert events() == []
@@ -106,7 +119,7 @@ def test_nobody_demotes_or_deactivates_himself(team: dict[str, User], admin: Use
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_who_demote_each_other_leave_one() -> None:
     Group.objects.get_or_create(name=Role.ADMIN)  # a test of this kind may find the database emptied by another one
-    pair = [User.objects.create_superuser(name) for name in ("ada", "bob")]
+    pair = [User.objects.create_superuser(name, password="a password") for name in ("ada", "bob")]
     start, refused = threading.Barrier(2), []
 
     def deactivate(person: User, actor: str) -> None:

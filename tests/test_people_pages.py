@@ -12,7 +12,7 @@ from django.core import mail
 from django.test import Client
 from django.urls import reverse
 
-from integrations import people
+from integrations import links, people
 from integrations.models import AuditEvent
 from integrations.people import Role
 from tests.fake_relay import FakeRelay
@@ -72,7 +72,7 @@ def test_the_link_is_shown_where_mail_does_not_work(
     relay.replies = {"MAIL": "550 5.7.1 not you"}
     answer = as_admin.post(PEOPLE, INVITED)
     assert answer.status_code == 200
-    assert "did not leave" in text_of(answer)
+    assert "No mail with the link has left for" in text_of(answer)
     assert "not you" in text_of(answer)
     assert link_in(text_of(answer))
 
@@ -131,7 +131,7 @@ def test_changes_a_role_deactivates_and_reactivates(as_admin: Client, team: dict
 
 def test_an_admin_cannot_lock_himself_out(as_admin: Client, admin: User) -> None:
     for name, values in (("person-role", {"role": "Viewer"}), ("person-deactivate", {})):
-        assert "Nobody can demote or deactivate himself." in text_of(
+        assert "Nobody may demote or deactivate their own account." in text_of(
             as_admin.post(address(name, admin), values, follow=True)
         )
     assert as_admin.get(PEOPLE).status_code == 200
@@ -144,8 +144,19 @@ def test_an_unknown_role_and_an_unknown_person_are_refused(as_admin: Client, tea
         assert as_admin.post(reverse("person-deactivate", args=[pk])).status_code == 404
 
 
+def test_the_link_of_somebody_with_a_password_is_for_that_person_alone(
+    as_admin: Client, team: dict[str, User], mailoutbox: list[Any]
+) -> None:
+    """With it, one Admin could come in under the name of another."""
+    answer = text_of(as_admin.post(address("person-link", team["Viewer"])))
+    assert "/password/set/" not in answer
+    assert link_in(str(mailoutbox[0].body))
+    User.objects.filter(pk=team["Viewer"].pk).update(email="")
+    assert "No address is known." in text_of(as_admin.post(address("person-link", team["Viewer"])))
+
+
 def test_a_deactivated_person_gets_no_link(as_admin: Client, team: dict[str, User]) -> None:
-    link = link_in(text_of(as_admin.post(address("person-link", team["Viewer"]))))
+    link = links.link_for(team["Viewer"])
     people.deactivate(team["Viewer"], actor="ada")
     assert as_admin.post(address("person-link", team["Viewer"])).status_code == 404
     assert "used already, or is too old" in text_of(Client().get(link, follow=True))

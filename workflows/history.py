@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
 
@@ -61,7 +61,11 @@ def by_provider(names: Iterable[str]) -> dict[str, History]:
     first = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     hours = {name: [Hour(first + timedelta(hours=number)) for number in range(HOURS)] for name in names}
     recent = Attempt.objects.filter(at__gte=first, provider__in=names).order_by()
-    for row in recent.annotate(hour=TruncHour("at")).values("hour", "provider", "outcome").annotate(count=Count("pk")):
+    for row in (
+        recent.annotate(hour=TruncHour("at", tzinfo=UTC))
+        .values("hour", "provider", "outcome")
+        .annotate(count=Count("pk"))
+    ):
         number = int((row["hour"] - first).total_seconds() // 3600)
         if 0 <= number < HOURS:
             hours[row["provider"]][number].counts[row["outcome"]] += row["count"]

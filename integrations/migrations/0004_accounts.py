@@ -10,6 +10,11 @@ GUARD = {
         f"""CREATE TRIGGER audit_append_only_{verb.lower()} BEFORE {verb} ON integrations_auditevent
             BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
         for verb in ("UPDATE", "DELETE")
+    ]
+    + [  # REPLACE deletes without a DELETE trigger
+        f"""CREATE TRIGGER audit_append_only_insert BEFORE INSERT ON integrations_auditevent
+            WHEN EXISTS (SELECT 1 FROM integrations_auditevent WHERE id = NEW.id)
+            BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
     ],
     "postgresql": [
         f"""CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -19,7 +24,7 @@ GUARD = {
     ],
 }
 UNGUARD = {
-    "sqlite": [f"DROP TRIGGER IF EXISTS audit_append_only_{verb}" for verb in ("update", "delete")],
+    "sqlite": [f"DROP TRIGGER IF EXISTS audit_append_only_{verb}" for verb in ("update", "delete", "insert")],
     "postgresql": [
         "DROP TRIGGER IF EXISTS audit_append_only ON integrations_auditevent",
         "DROP FUNCTION IF EXISTS audit_append_only()",
@@ -49,6 +54,16 @@ def make_roles(apps, schema_editor):
         group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=name)
         if name == "Admin":
             group.permissions.add(manage)
+    take_direct_rights(apps, manage)
+
+
+def take_direct_rights(apps, manage):
+    """Whoever could set up integrations by a right of their own would be more than that now: an Admin gives the role."""
+    for person in apps.get_model("auth", "User").objects.filter(user_permissions=manage, is_superuser=False):
+        person.user_permissions.remove(manage)
+        apps.get_model("integrations", "AuditEvent").objects.create(
+            actor="upgrade", action="direct permission removed", details={"name": person.username}
+        )
 
 
 class Migration(migrations.Migration):

@@ -62,6 +62,11 @@ class Command(BaseCommand):
     def _tell_how_to_begin(self, site: str) -> None:
         """A new installation has nobody who could log in."""
         if get_user_model()._default_manager.exists():
+            left = settings.ROOTMAIL_VAR / "admin_password"  # of versions that made the first account themselves
+            if left.exists():
+                self._say(
+                    f"{left} still holds the first password. Change it (the name above each page), delete the file."
+                )
             return first_start.forget()
         token = first_start.token()
         return self._say(f"Make the first account at {site}/first-admin/ with the token {token}")
