@@ -15,8 +15,9 @@ NAMED_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;"}
 
 # What may stand before the first colon of '<https://...>' or make '<a@b>' a mail link.
 AUTOLINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*|[^\s<>@]+@[A-Za-z0-9.-]+")
-# A quoted attribute may hold '>'; elsewhere it ends the tag.
-ATTRIBUTES = r"""(?:=\s*(?:"[^"]*"|'[^']*')|[^<>=]|=(?!\s*["']))*+"""
+# A quoted attribute may hold '>'; elsewhere it ends the tag. What a lookahead has found is never tried again in another
+# way, as a possessive quantifier would say it; but those match wrongly in Python 3.11.2, which Debian 12 has.
+ATTRIBUTES = r"""(?=(?P<attributes>(?:=\s*(?:"[^"]*"|'[^']*')|[^<>=]|=(?!\s*["']))*))(?P=attributes)"""
 FINISHED_TAG = re.compile(rf"<[A-Za-z/]{ATTRIBUTES}>|<[!?][^>]*>")
 UNFINISHED_TAG = re.compile(rf"""<(?:[A-Za-z/]{ATTRIBUTES}(?:=\s*(?:"[^"]*|'[^']*)?)?|[!?][^>]*)?\Z""")
 
