@@ -154,7 +154,7 @@ def _detected(request: HttpRequest, form: SmtpForm) -> tuple[dict[str, Any] | No
         form.add_error(None, error)
         return None, {}
     except NoAnswer as error:
-        return {"ok": False, "cause": str(error), "ports": []}, {}
+        return {"ok": False, "cause": str(error), "ports": [], "reasons": {}}, {}
     return found, found["proposal"]
 
 

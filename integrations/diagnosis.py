@@ -104,8 +104,8 @@ def diagnose_smtp(settings: SmtpSettings, *, sender: str, watch: Watch = unwatch
     """Go through the whole conversation up to MAIL FROM; no mail is sent.
 
     Without a `sender` (every action may name its own) the empty one is tried, to see whether the relay demands a
-    log-in; another refusal of it means nothing. Whatever is found,
-    credentials are shown to the relay once at the most: looking closer is done without them.
+    log-in; another refusal of it means nothing. Whatever is found, credentials are shown to the relay once at the
+    most: looking closer is done without them.
     """
     recorder = Recorder(watch)
     session = SmtpSession(settings, clock=Clock(settings.total_seconds))

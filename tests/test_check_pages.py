@@ -137,6 +137,14 @@ def test_values_that_cannot_be_are_refused_before_anything_runs(
     assert "right horse" not in text_of(answer)
 
 
+def test_a_check_that_met_a_defect_proves_nothing(as_admin: Client, relay: FakeRelay, entered: dict[str, str]) -> None:
+    number = errand_in(begin(as_admin, entered))
+    Errand.objects.update(report=json.dumps({"defect": True}))
+    asked = relay.connections
+    as_admin.post(SMTP, entered | {"proof": str(number)}, headers=HTMX)
+    assert relay.connections == asked + 1, "it is checked again"
+
+
 @pytest.mark.parametrize("by", ["the switch", "the button"])
 def test_connect_anyway_connects_without_a_check(
     as_admin: Client, relay: FakeRelay, entered: dict[str, str], by: str
@@ -247,6 +255,21 @@ def test_detect_says_what_is_wrong_with_the_name(as_admin: Client, entered: dict
     assert "without port, path or 'smtp://'" in error_beside(answer, "address")
     nothing = as_admin.post(f"{SMTP}detect/", entered | {"address": "no.such.host.invalid"})
     assert "no.such.host.invalid" in text_of(nothing)
+
+
+@pytest.mark.parametrize("headers", [HTMX, {}], ids=["with script", "without"])
+def test_detect_says_so_where_nobody_does_it(
+    as_admin: Client, entered: dict[str, str], monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    def fall(*_: Any, **__: Any) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(errands.tasks.run_errand, "apply_async", fall)
+    answer = as_admin.post(f"{SMTP}detect/", entered, headers=headers)
+    assert answer.status_code == 200
+    assert errands.NO_BROKER in text_of(answer)
+    if not headers:
+        assert f'value="{entered["port"]}"' in control(answer, "port")
 
 
 # The mode in words
