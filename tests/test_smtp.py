@@ -525,12 +525,13 @@ def test_an_interrupted_conversation_is_not_continued(monkeypatch: pytest.Monkey
         raise Interrupted
 
     with FakeRelay() as relay:
-        transport = SmtpTransport(settings_for(relay))
+        transport = SmtpTransport(settings_for(relay, reply_seconds=30))
         with monkeypatch.context() as patch:
             patch.setattr(SmtpSession, "tell_content", interrupt)
             with pytest.raises(Interrupted):
                 transport.send(mail())
-        transport.send(mail())
+        took = transport.send(mail()).milliseconds
+    assert took < 15_000, "its MAIL would have been content, and waited for in vain"
     assert relay.connections == 2
     assert [one.content for one in relay.ledger] == [CONTENT]
 
