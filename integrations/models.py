@@ -16,6 +16,10 @@ from .validators import validate_ca_certificates, validate_host_name, validate_m
 class Integration(models.Model):
     """A stored connection. At most one of each kind is connected."""
 
+    class RatePer(models.TextChoices):
+        SECOND = "second"
+        MINUTE = "minute"
+
     connected = models.BooleanField(default=False, editable=False)
     connected_at = models.DateTimeField(null=True, editable=False)
     connected_by = models.CharField(max_length=150, blank=True, editable=False)
@@ -27,6 +31,21 @@ class Integration(models.Model):
         validators=[validate_mailbox],
         help_text="Used where an action leaves From blank, for example Incident Desk <incidents@example.com>. "
         "Without it such actions fail, unless the username is an address.",
+    )
+    rate_limit = models.PositiveIntegerField(
+        "Mails at the most",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+        help_text="So many within the time below, evenly spread, by all workers together. Blank: no limit.",
+    )
+    rate_per = models.CharField("Within a", max_length=6, choices=RatePer.choices, default=RatePer.SECOND)
+    session_limit = models.PositiveSmallIntegerField(
+        "Simultaneous sessions",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="So many connections at the most, of all workers together. Blank: one for each worker process.",
     )
 
     class Meta:
@@ -147,6 +166,42 @@ KINDS: dict[str, type[SmtpIntegration] | type[SendGridIntegration]] = {
     "smtp": SmtpIntegration,
     "sendgrid": SendGridIntegration,
 }
+
+
+class ProviderState(models.Model):
+    """What all workers know of a way out: whether it is paused, and when its next mail may leave.
+
+    Without a row, or with `paused_at` NULL, mail leaves. A paused provider is tried again by one mail, the probe, from
+    `next_try_at` on; where that is NULL, only new settings or a person end the pause. While a probe is under way,
+    `probe_until` lies ahead.
+    """
+
+    name = models.CharField(primary_key=True, max_length=20)
+    paused_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(null=True)
+    probe_until = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row; 0 while paused: it was connected without a check
+    reason = models.TextField(blank=True)
+    told_at = models.DateTimeField(null=True)  # when admins were last told by mail
+    next_turn_at = models.DateTimeField(null=True)  # under a rate limit
+
+    def __str__(self) -> str:
+        return f"{self.name}, {'paused' if self.paused_at else 'open'}"
+
+
+class SessionSlot(models.Model):
+    """The right to keep one session open, where an integration limits them. Free when `until` has passed."""
+
+    provider = models.CharField(max_length=20)
+    number = models.PositiveSmallIntegerField()
+    holder = models.UUIDField(null=True)
+    until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "number"], name="one_slot_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.number}"
 
 
 class Errand(models.Model):

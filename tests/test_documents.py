@@ -31,6 +31,8 @@ SMALL: dict[str, Any] = {
             "wait": "30 seconds",
             "repeat_every_duration": None,
             "repeat_on": [],
+            "give_up_after": "2 hours",
+            "on_unknown": "hold",
             "tasks": [
                 {
                     "name": "Mail",
@@ -126,6 +128,10 @@ def test_everything_but_the_essentials_may_be_left_out() -> None:
         (changed("wait", "3 seconds"), "Wait between 10 seconds"),
         (changed("repeat_every_duration", "1h"), "repeating is not supported yet"),
         (changed("repeat_on", ["M"]), "repeating is not supported yet"),
+        (changed("give_up_after", "soon"), "give_up_after: 'soon' is not a duration"),
+        (changed("give_up_after", "5 seconds"), "Give up after one minute at the earliest and 30 days at the latest"),
+        (changed("give_up_after", "5 weeks"), "Give up after one minute at the earliest and 30 days at the latest"),
+        (changed("on_unknown", "guess"), "on_unknown: Value 'guess' is not a valid choice."),
         (changed("trigger_params.trigger_type", "weather"), "trigger_type: Choose one of incident, "),
         (changed("trigger_params.triggers", []), "triggers: Name at least one event"),
         (changed("trigger_params.triggers", ["alert_created"]), "'alert_created' is not an event of type incident"),

@@ -427,6 +427,9 @@ def test_describe_shows_everything_but_the_secret() -> None:
     assert services.describe("smtp") == {
         "connected": True,
         "default_from": "Desk <desk@example.com>",
+        "rate_limit": None,
+        "rate_per": "second",
+        "session_limit": None,
         "address": "smtp.example.com",
         "port": 465,
         "domain": "",

@@ -14,6 +14,7 @@ from . import events
 from .models import Action, Attempt, Delivery, Recipient, Workflow
 
 _WORKFLOW = {"slug", "name", "enabled", "trigger_params", "wait", "repeat_every_duration", "repeat_on", "tasks"}
+_WORKFLOW |= {"give_up_after", "on_unknown"}
 _TRIGGER = {"trigger_type", "triggers", "condition", "conditions"}
 _TASK = {"name", "position", "enabled", "skip_on_failure", "task_params"}
 _LISTS = ("to", "cc", "bcc")
@@ -64,7 +65,9 @@ def _load_workflow(entry: Any, *, place: str) -> Loaded:
     created = workflow.pk is None
     workflow.name = _text(entry, "name", place=place)
     workflow.enabled = _switch(entry, "enabled", default=True, place=place)
-    workflow.wait = _text(entry, "wait", place=place)
+    for name in ("wait", "give_up_after"):
+        setattr(workflow, name, _text(entry, name, place=place))
+    workflow.on_unknown = _text(entry, "on_unknown", place=place) or Workflow.OnUnknown.RETRY
     for name, default in (("trigger_type", "incident"), ("condition", "ALL")):
         setattr(workflow, name, _text(trigger, name, place=place) or default)
     for name in ("triggers", "conditions"):
@@ -168,6 +171,8 @@ def _workflow(workflow: Workflow) -> dict[str, Any]:
         "wait": workflow.wait or None,
         "repeat_every_duration": None,
         "repeat_on": [],
+        "give_up_after": workflow.give_up_after or None,
+        "on_unknown": workflow.on_unknown,
         "tasks": [_task(action) for action in workflow.actions.all()],
     }
 
@@ -195,7 +200,7 @@ def _delivery(row: Delivery) -> dict[str, Any]:
     return {
         "id": str(row.pk),
         "run": str(row.run_id),
-        "workflow": row.run.workflow.slug,
+        "workflow": row.workflow.slug,
         "task": row.action_name,
         "state": row.state,
         "provider": row.provider or None,

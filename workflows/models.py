@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.core.validators import MinValueValidator, URLValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Lower
 
 from .ids import new_id
 from .validators import (
     validate_body,
     validate_conditions,
+    validate_deadline,
     validate_slug,
     validate_template,
     validate_templates,
@@ -27,6 +29,12 @@ class Workflow(models.Model):
         ANY = "ANY"
         NONE = "NONE"
 
+    class OnUnknown(models.TextChoices):
+        """What to do where the relay may have taken a mail, and its answer was not heard."""
+
+        RETRY = "retry"
+        HOLD = "hold"
+
     slug = models.CharField(max_length=100, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=200)
     enabled = models.BooleanField(default=True)
@@ -35,6 +43,8 @@ class Workflow(models.Model):
     condition = models.CharField(max_length=4, choices=Join.choices, default=Join.ALL)
     conditions = models.JSONField(default=list, blank=True, validators=[validate_conditions])
     wait = models.CharField(max_length=50, blank=True, validators=[validate_wait])
+    give_up_after = models.CharField(max_length=50, blank=True, validators=[validate_deadline])
+    on_unknown = models.CharField(max_length=5, choices=OnUnknown.choices, default=OnUnknown.RETRY)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -150,9 +160,11 @@ class Delivery(Leased):
 
     DUE = (State.QUEUED, State.DEFERRED, State.UNKNOWN)
     FINAL = (State.ACCEPTED, State.FAILED, State.CANCELLED)
+    WAITING = (State.QUEUED, State.DEFERRED, State.UNKNOWN, State.HELD)  # in nobody's hands
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries")
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     action = models.ForeignKey(Action, null=True, on_delete=models.SET_NULL, related_name="deliveries")
     action_name = models.CharField(max_length=200)
     position = models.PositiveIntegerField()
@@ -170,7 +182,11 @@ class Delivery(Leased):
     accepted_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True)
     give_up_at = models.DateTimeField()
+    hold_unknown = models.BooleanField(default=False)
     tries = models.PositiveIntegerField(default=0)
+    purged_at = models.DateTimeField(
+        null=True
+    )  # when content and transcripts were erased: bodies are not kept for ever
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -184,6 +200,17 @@ class Delivery(Leased):
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="delivery_due"),
             models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="delivery_leased"),
+            # PostgreSQL and SQLite use a partial index only for a condition that they can prove from the query's own.
+            models.Index(
+                fields=["give_up_at"],
+                condition=Q(state__in=["queued", "deferred", "unknown", "held"]),
+                name="delivery_overdue",
+            ),
+            models.Index(fields=["id"], condition=Q(purged_at__isnull=True), name="delivery_not_purged"),
+            # The list's filters; ids sort by time.
+            models.Index(fields=["state", "-id"], name="delivery_by_state"),
+            models.Index(fields=["provider", "-id"], name="delivery_by_provider"),
+            models.Index(fields=["workflow", "-id"], name="delivery_by_workflow"),
         ]
 
     def __str__(self) -> str:
@@ -204,13 +231,14 @@ class Recipient(models.Model):
         DEFERRED = "deferred"
         REFUSED = "refused"
         FAILED = "failed"
+        CANCELLED = "cancelled"
 
     OPEN = (State.QUEUED, State.DEFERRED)
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="recipients")
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=3, choices=Kind.choices)
-    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     code = models.PositiveSmallIntegerField(null=True)
     enhanced_code = models.CharField(max_length=11, blank=True)
     reply = models.TextField(blank=True)
@@ -220,6 +248,7 @@ class Recipient(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["delivery", "address"], name="one_recipient_per_address"),
         ]
+        indexes = [models.Index(Lower("address"), F("delivery").desc(), name="recipient_by_address")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.state}"
@@ -249,6 +278,7 @@ class Attempt(models.Model):
     reply = models.TextField(blank=True)
     tls = models.CharField(max_length=10, blank=True)
     milliseconds = models.PositiveIntegerField(default=0)
+    transcript = models.TextField(blank=True)
 
     class Meta:
         ordering = ["pk"]

@@ -6,9 +6,16 @@ from datetime import timedelta
 
 from integrations.transports.base import TransportError
 
+from . import schedule
+
 DELAYS = (30, 60, 120, 300, 600, 1200, 1800, 3600)
 GIVE_UP_AFTER = timedelta(hours=24)
 SCATTER = 0.2
+
+
+def deadline(text: str) -> timedelta:
+    """Return how long a mail is tried: a workflow's own words ('2 hours'), or a day where it says nothing."""
+    return schedule.parse_duration(text) if text else GIVE_UP_AFTER
 
 
 def next_delay(error: TransportError, *, attempt: int, scatter: float = 0.0) -> int | None:

@@ -17,7 +17,7 @@ from integrations import senders
 from . import conditions, mime, rendering, retry
 from .ids import new_id
 from .leases import RELEASED
-from .models import Action, Delivery, Recipient, Run
+from .models import Action, Delivery, Recipient, Run, Workflow
 from .rendering import MailTemplate, RenderedMail, RenderingError
 
 logger = logging.getLogger(__name__)
@@ -162,13 +162,15 @@ def _delivery(run: Run, action: Action, variables: dict[str, object]) -> tuple[D
     now = timezone.now()
     delivery = Delivery(
         run=run,
+        workflow=run.workflow,
         action=action,
         action_name=action.name,
         position=action.position,
         optional=action.skip_on_failure,
         triggered_at=run.event.received_at,
         next_attempt_at=now,
-        give_up_at=now + retry.GIVE_UP_AFTER,
+        give_up_at=now + retry.deadline(run.workflow.give_up_after),
+        hold_unknown=run.workflow.on_unknown == Workflow.OnUnknown.HOLD,
     )
     try:
         mail = rendering.render(template_of(action), variables, now=now, site_url=settings.SITE_URL)

@@ -14,6 +14,7 @@ from . import conditions, events, liquid, schedule
 
 _SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z")
 SHORTEST_WAIT = timedelta(seconds=10)
+SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(minutes=1), timedelta(days=30)
 
 
 def validate_slug(value: str) -> None:
@@ -73,6 +74,19 @@ def validate_wait(value: str) -> None:
         raise ValidationError(str(error)) from error
     if not SHORTEST_WAIT <= length <= schedule.LONGEST:
         raise ValidationError(f"Wait between 10 seconds and one year, for example: {schedule.EXAMPLES}.")
+
+
+def validate_deadline(value: str) -> None:
+    if not value:
+        return
+    try:
+        length = schedule.parse_duration(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+    if not SHORTEST_DEADLINE <= length <= LONGEST_DEADLINE:
+        raise ValidationError(
+            "Give up after one minute at the earliest and 30 days at the latest, for example: 24 hours."
+        )
 
 
 def validate_templates(value: Any) -> None:

@@ -24,7 +24,7 @@ def deliveries(request: HttpRequest) -> HttpResponse:
     """The newest mails and what became of them."""
     first_of_each = Recipient.objects.order_by("pk")[:RECIPIENTS_SHOWN]
     newest = (
-        Delivery.objects.select_related("run__workflow")
+        Delivery.objects.select_related("workflow")
         .prefetch_related(Prefetch("recipients", queryset=first_of_each, to_attr="first_recipients"))
         .annotate(recipient_count=Count("recipients"))
         .defer("content")

@@ -210,7 +210,7 @@ def _example_data() -> Any:
 
 
 def _mails(runs: list[uuid.UUID]) -> list[dict[str, Any]]:
-    rows = Delivery.objects.filter(run__in=runs).select_related("run__workflow").order_by("pk")
+    rows = Delivery.objects.filter(run__in=runs).select_related("workflow").order_by("pk")
     return documents.deliveries(rows.prefetch_related("recipients", "attempts"))
 
 

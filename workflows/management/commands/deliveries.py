@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=1000, help="at most so many, the newest (1000)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = Delivery.objects.select_related("run__workflow").prefetch_related("recipients", "attempts")
+        rows = Delivery.objects.select_related("workflow").prefetch_related("recipients", "attempts")
         if options["run"]:
             rows = rows.filter(run=_run_id(options["run"]))
         newest = list(rows.defer("content").order_by("-pk")[: max(options["limit"], 1)])[::-1]
@@ -35,7 +35,7 @@ class Command(BaseCommand):
 
     def _write(self, delivery: Delivery) -> None:
         through = f" through {delivery.provider}" if delivery.provider else ""
-        named = f"{delivery.run.workflow.slug}, {delivery.action_name}: {delivery.subject}"
+        named = f"{delivery.workflow.slug}, {delivery.action_name}: {delivery.subject}"
         self.stdout.write(f"{delivery.pk}  {delivery.state}{through}  {named}")
         for text in [delivery.reason, *delivery.warnings]:
             if text:
