@@ -11,7 +11,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from . import providers
+from . import limits, pauses, providers
 from .redaction import redact_error, redact_receipt
 from .senders import Sender, SenderError
 from .transports import envelope
@@ -23,24 +23,70 @@ class EmailBackend(BaseEmailBackend):
     """Send each message through the provider that is in force at that moment: SMTP, else SendGrid, else default.
 
     Works for any Django mail. Besides the count that Django wants, the Receipt is attached to the message as
-    `message.receipt`. Raises TransportError. A failing provider never falls through to the next one. Sessions
-    belong to the pool of the process, so there is nothing to open or to close here.
+    `message.receipt`. Raises TransportError. A failing provider never falls through to the next one: after a fault of
+    its own it is paused for every worker, and what is sent meanwhile raises TransportError with `untried`.
+
+    Sessions belong to the pool of the process. Between `open()` and `close()` one of a limited number is kept for the
+    messages that follow.
     """
 
     def __init__(self, fail_silently: bool = False, **_: Any) -> None:
         super().__init__(fail_silently=fail_silently)
+        self._session = limits.Session()
+        self._kept = False
+
+    def open(self) -> bool:
+        """Make ready for several messages; raises TransportError where no mail may leave now."""
+        route = _route()
+        pauses.demand_open(route.provider.name)
+        limits.demand_turn(route.provider.name, route.limits)
+        self._session.take(route.provider.name, route.limits)
+        self._kept = True
+        return True
+
+    def close(self) -> None:
+        self._kept = False
+        if self._session.provider:
+            POOL.close()  # somebody else may open one now
+            self._session.free()
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        return sum(self._send_one(message) for message in email_messages if message.recipients())
+        try:
+            return sum(self._send_one(message) for message in email_messages if message.recipients())
+        finally:
+            if not self._kept:
+                self.close()
 
     def _send_one(self, message: EmailMessage) -> int:
         try:
-            message.receipt = hand_over(message, route=providers.active_route())  # type: ignore[attr-defined]
+            message.receipt = self._send_when_admitted(message)  # type: ignore[attr-defined]
         except TransportError:
             if not self.fail_silently:
                 raise
             return 0
         return 1
+
+    def _send_when_admitted(self, message: EmailMessage) -> Receipt:
+        route = _route()
+        name = route.provider.name
+        self._session.take(name, route.limits)
+        limits.take_turn(name, route.limits)
+        admission = pauses.admit(name)
+        try:
+            receipt = hand_over(message, route=route)
+        except TransportError as error:
+            pauses.note_error(error, admission)
+            raise
+        pauses.note_success(name, admission)
+        return receipt
+
+
+def _route() -> providers.Route:
+    try:
+        return providers.active_route()
+    except TransportError as error:  # its credentials cannot be read
+        pauses.note_error(error)
+        raise
 
 
 def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:

@@ -182,6 +182,7 @@ class ProviderState(models.Model):
     probe_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)  # in a row; 0 while paused: it was connected without a check
     reason = models.TextField(blank=True)
+    version = models.PositiveIntegerField(default=0)  # of the settings: what failed under others pauses nothing
     told_at = models.DateTimeField(null=True)  # when admins were last told by mail
     next_turn_at = models.DateTimeField(null=True)  # under a rate limit
 

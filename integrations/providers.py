@@ -10,6 +10,7 @@ from django.conf import settings
 
 from . import senders
 from .fields import Undecryptable
+from .limits import Limits
 from .models import SendGridIntegration, SmtpIntegration
 from .transports.base import Scope, Stage, TransportError
 from .transports.default import TransportSettings, default_settings
@@ -35,6 +36,10 @@ class Route:
     provider: Provider
     settings: TransportSettings
     row: Any = field(repr=False)  # for the default sender its URL, which may hold a password
+
+    @property
+    def limits(self) -> Limits:
+        return Limits.of(self.row)
 
     def sender(self, requested: str) -> senders.Sender:
         """Return the From for a mail that asked for `requested` (may be blank); raises SenderError."""

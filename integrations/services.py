@@ -13,7 +13,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import audit, errands, providers
+from . import audit, errands, pauses, providers
 from .diagnosis import Diagnosis, Step
 from .errands import NoAnswer
 from .fields import EncryptedTextField, Undecryptable
@@ -122,6 +122,7 @@ def connect(
         row.certificate_until = found.certificate_until
     with transaction.atomic():
         _save(row, found_at=found_at)
+        pauses.forget(kind, proven=check)
         audit.record(f"{kind} connected", actor=actor, changed=changed, checked=check)
     return found
 
@@ -280,6 +281,7 @@ def disconnect(kind: str, *, actor: str) -> bool:
         rows = KINDS[kind]._default_manager.filter(connected=True)
         done = rows.update(connected=False, connected_at=None, connected_by="", secret_set_at=None, **erased)
         if done:
+            pauses.forget(kind, proven=True)
             audit.record(f"{kind} disconnected", actor=actor)
     return bool(done)
 

@@ -10,13 +10,14 @@ from django.core.mail import get_connection
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from integrations import pauses
 from integrations import services as integrations
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_runs import queued, with_tasks
-from workflows import delivery, documents, leases, runs
+from workflows import delivery, documents, leases, outcomes, runs
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 
@@ -157,24 +158,41 @@ def test_all_recipients_refused_fails_with_each_reply(smtp: SmtpIntegration, rel
     ]
 
 
-def test_a_provider_fault_defers_the_batch_after_one_attempt(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+def test_a_wrong_password_is_tried_once_and_nobody_spends_an_attempt(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     relay.password = "another one"
     stored(TO, {"to": ["x@example.org"]}, {"to": ["y@example.org"]})
-    delivery.send_due()
+    for _ in range(3):
+        assert delivery.send_due() is False
     assert len([line for line in relay.transcript if line.startswith("AUTH")]) == 1
     assert list(Delivery.objects.order_by("pk").values_list("state", "tries")) == [
-        ("deferred", 1),
+        ("deferred", 0),
         ("queued", 0),
         ("queued", 0),
     ]
-    first, *others = Delivery.objects.order_by("pk").values_list("next_attempt_at", flat=True)
-    assert first is not None
-    assert first > timezone.now()
-    assert others == [first, first]
     assert {state for _, state, _, _ in said()} == {"queued"}
     attempt = Attempt.objects.get()
     assert (attempt.provider, attempt.stage, attempt.outcome, attempt.code) == ("smtp", "auth", "deferred", 535)
-    assert delivery.send_due() is False, "nothing is due"
+    relay.password = "right horse"
+    assert pauses.try_now("smtp", actor="ada")
+    delivery.send_due()
+    assert {state for (state,) in Delivery.objects.values_list("state")} == {"accepted"}
+    assert len(relay.ledger) == 3
+
+
+def test_a_relay_that_fails_within_the_mail_spends_an_attempt_of_that_mail(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    """Or a mail that always breaks the session would be the first to try after each pause, and hold up all others."""
+    relay.replies = {"DATA": "421 4.3.0 shutting down"}
+    stored(TO, {"to": ["x@example.org"]})
+    before = timezone.now()
+    delivery.send_due()
+    first, second = Delivery.objects.order_by("pk")
+    assert (first.state, first.tries, second.state, second.tries) == ("deferred", 1, "queued", 0)
+    assert first.next_attempt_at is not None
+    assert first.next_attempt_at >= before + timedelta(seconds=30)
+    assert second.next_attempt_at is not None
+    assert second.next_attempt_at <= timezone.now()
 
 
 def test_no_answer_after_the_final_dot_is_unknown_and_repeated_with_the_same_bytes(
@@ -192,6 +210,20 @@ def test_no_answer_after_the_final_dot_is_unknown_and_repeated_with_the_same_byt
     assert Delivery.objects.get().state == "accepted"
     assert len(relay.ledger) == 2
     assert relay.ledger[0] == relay.ledger[1]
+
+
+def test_a_workflow_may_have_it_held_for_a_person(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.drop = ["."]
+    stored()
+    Delivery.objects.update(hold_unknown=True)
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, row.next_attempt_at, row.lease) == ("held", None, None)
+    assert "unknown" in row.reason
+    assert Run.objects.get().status == "started"
+    relay.drop = []
+    delivery.send_due()
+    assert len(relay.ledger) == 1
 
 
 def test_it_is_given_up_after_its_deadline(smtp: SmtpIntegration, relay: FakeRelay) -> None:
@@ -272,16 +304,16 @@ def test_an_outcome_is_recorded_although_the_database_was_away_for_a_moment(
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored()
-    write, failures = delivery._write, [OperationalError("gone"), InterfaceError("closed")]
+    write, failures = outcomes._write, [OperationalError("gone"), InterfaceError("closed")]
 
     def stumble(row: Delivery, values: dict[str, Any], **rows: Any) -> None:
         if failures:
             raise failures.pop()
         write(row, values, **rows)
 
-    monkeypatch.setattr(delivery, "_write", stumble)
-    monkeypatch.setattr(delivery, "RECORD_AGAIN_AFTER", (0, 0, 0))
-    monkeypatch.setattr(delivery.connection, "close", lambda: None)  # it would end the test's own transaction
+    monkeypatch.setattr(outcomes, "_write", stumble)
+    monkeypatch.setattr(outcomes, "RECORD_AGAIN_AFTER", (0, 0, 0))
+    monkeypatch.setattr(outcomes.connection, "close", lambda: None)  # it would end the test's own transaction
     delivery.send_due()
     assert (Delivery.objects.get().state, len(relay.ledger), Attempt.objects.count()) == ("accepted", 1, 1)
 
@@ -292,13 +324,16 @@ def test_a_database_that_fails_before_the_mail_is_handed_over_leaves_nothing_unk
 ) -> None:
     stored()
 
-    def stumble() -> None:
+    def stumble(name: str) -> None:
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr("integrations.providers.active_route", stumble)
-        delivery.send_due()
-    assert (Delivery.objects.get().state, relay.ledger) == ("deferred", [])
+        patch.setattr("integrations.pauses.admit", stumble)
+        assert delivery.send_due() is False
+    row = Delivery.objects.get()
+    assert (row.state, row.tries, relay.ledger) == ("queued", 0, [])
+    assert row.next_attempt_at is not None
+    assert row.next_attempt_at > timezone.now() + timedelta(seconds=25)
     make_due()
     delivery.send_due()
     assert (Delivery.objects.get().state, len(relay.ledger)) == ("accepted", 1)
@@ -370,7 +405,7 @@ class TestLeases:
     def test_of_a_dead_workers_batch_only_the_first_without_an_outcome_is_unknown(self) -> None:
         stored(*[TO] * 4)
         batch = leases.Lease().claim()
-        delivery.record_error(batch[0], delivery._unknown("x"))  # has an outcome already
+        outcomes.record_error(batch[0], outcomes.unknown("x"))  # has an outcome already
         Delivery.objects.filter(state="sending").update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         delivery.free_expired_leases()
         delivery.free_expired_leases()
@@ -382,11 +417,19 @@ class TestLeases:
         ]
         assert Attempt.objects.filter(delivery=batch[1]).get().reply.startswith("The worker ended before")
 
+    def test_what_a_dead_worker_may_have_sent_is_held_where_the_workflow_wants_that(self) -> None:
+        stored(*[TO] * 2)
+        Delivery.objects.update(hold_unknown=True)
+        leases.Lease().claim()
+        Delivery.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        delivery.free_expired_leases()
+        assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["held", "queued"]
+
     def test_what_is_given_back_is_in_the_state_that_it_was_claimed_in(self) -> None:
         stored(*[TO] * 3)
         batch = leases.Lease().claim()
-        delivery.record_error(batch[1], TransportError("later", stage=Stage.DATA, scope=Scope.MESSAGE))
-        delivery.record_error(batch[2], delivery._unknown("lost"))
+        outcomes.record_error(batch[1], TransportError("later", stage=Stage.DATA, scope=Scope.MESSAGE))
+        outcomes.record_error(batch[2], outcomes.unknown("lost"))
         make_due()
         Delivery.objects.filter(state="sending").update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         again = leases.Lease()
@@ -425,13 +468,13 @@ class TestLeases:
         self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         stored(*[TO] * 4)
-        write = delivery._write
+        write = outcomes._write
 
         def robbed(row: Delivery, values: dict[str, Any], **rows: Any) -> None:
             write(row, values, **rows)
             Delivery.objects.filter(state="sending").update(lease=new_id())
 
-        monkeypatch.setattr(delivery, "_write", robbed)
+        monkeypatch.setattr(outcomes, "_write", robbed)
         delivery.send_due()
         assert len(relay.ledger) == 1
 

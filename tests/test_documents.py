@@ -31,8 +31,8 @@ SMALL: dict[str, Any] = {
             "wait": "30 seconds",
             "repeat_every_duration": None,
             "repeat_on": [],
-            "give_up_after": "2 hours",
-            "on_unknown": "hold",
+            "give_up_after": None,
+            "on_unknown": "retry",
             "tasks": [
                 {
                     "name": "Mail",
@@ -70,7 +70,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("document", [SMALL, EXAMPLE], ids=["small", "example"])
+@pytest.mark.parametrize(
+    "document",
+    [SMALL, EXAMPLE, changed("give_up_after", "2 hours"), changed("on_unknown", "hold")],
+    ids=["small", "example", "deadline", "hold"],
+)
 def test_what_was_loaded_is_dumped(document: dict[str, Any]) -> None:
     documents.load(document)
     assert documents.dump() == document

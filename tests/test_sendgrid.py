@@ -243,7 +243,8 @@ def test_reads_what_a_refusal_means(
 ) -> None:
     with FakeSendGrid(answer=answer) as fake:
         error = fail(fake)
-    assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (Stage.HTTP, scope, permanent, unknown)
+    stage = Stage.AUTH if words == "Check the API key" else Stage.HTTP
+    assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (stage, scope, permanent, unknown)
     assert error.code == answer[0]
     assert words in error.text
     assert len(fake.requests) == 1  # neither repeated nor redirected

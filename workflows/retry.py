@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from integrations.transports.base import TransportError
+from integrations.transports.base import Scope, Stage, TransportError
 
 from . import schedule
 
@@ -18,12 +18,24 @@ def deadline(text: str) -> timedelta:
     return schedule.parse_duration(text) if text else GIVE_UP_AFTER
 
 
+# Before these, the relay has heard nothing of the mail itself.
+SESSION = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.EHLO, Stage.AUTH)
+
+
+def spends_try(error: TransportError) -> bool:
+    """Say whether this counts as an attempt of the mail. No session with the provider is no fault of the mail's."""
+    return error.scope != Scope.PROVIDER or error.outcome_unknown or error.stage not in SESSION
+
+
 def next_delay(error: TransportError, *, attempt: int, scatter: float = 0.0) -> int | None:
     """Return seconds until the next attempt, or None to give up.
 
     `attempt` counts from 1; `scatter` from 0 to 1 lengthens the wait by up to a fifth, so that mails that
-    failed together do not come back together. A time that the server named is obeyed, with a day as ceiling.
+    failed together do not come back together. A time that the server named is obeyed, with a day as ceiling. A mail
+    that waits for its provider has no delay of its own: it is the provider that is tried again.
     """
+    if not spends_try(error):
+        return 0
     if error.permanent and not error.outcome_unknown:
         return None
     if error.retry_after is not None:

@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ('probe_until', models.DateTimeField(null=True)),
                 ('failures', models.PositiveIntegerField(default=0)),
                 ('reason', models.TextField(blank=True)),
+                ('version', models.PositiveIntegerField(default=0)),
                 ('told_at', models.DateTimeField(null=True)),
                 ('next_turn_at', models.DateTimeField(null=True)),
             ],

@@ -114,6 +114,7 @@ class Receipt:
     refused: Mapping[str, Reply] = field(default_factory=dict)
     provider: str = ""
     sender: str = ""
+    transcript: str = ""
 
 
 class TransportError(Exception):
@@ -121,8 +122,9 @@ class TransportError(Exception):
 
     `permanent`: another try cannot help. `outcome_unknown`: the whole message was handed over
     and no answer came, so it may have been accepted. `retry_after`: seconds the server asked for.
-    `refused`: with scope RECIPIENT, the reply for each recipient. The text is for people and never
-    holds a secret.
+    `refused`: with scope RECIPIENT, the reply for each recipient. `untried`: nothing was handed to anybody, since
+    the provider is paused or its limit is reached. `transcript`: what was said in the session, without credentials.
+    The text is for people and never holds a secret.
     """
 
     def __init__(
@@ -138,6 +140,8 @@ class TransportError(Exception):
         refused: Mapping[str, Reply] | None = None,
         tls: str = "",
         milliseconds: int = 0,
+        untried: bool = False,
+        transcript: str = "",
     ) -> None:
         super().__init__(storable(text))
         self.text = storable(text)
@@ -150,6 +154,8 @@ class TransportError(Exception):
         self.refused = dict(refused or {})
         self.tls = tls
         self.milliseconds = milliseconds
+        self.untried = untried
+        self.transcript = transcript
         self.provider = ""  # the router fills it in
 
     @property

@@ -142,7 +142,7 @@ class SendGridTransport:
         scope, permanent, advice = verdict(answer)
         return TransportError(
             f"SendGrid answered {reply}. {advice}".strip(),
-            stage=Stage.HTTP,
+            stage=Stage.AUTH if advice == _KEY else Stage.HTTP,
             scope=scope,
             permanent=permanent,
             reply=reply,

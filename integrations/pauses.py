@@ -1,0 +1,181 @@
+"""The pause of a provider: after a fault of its own, mail waits, one mail tries it again, and people are told.
+
+    open -> paused -> (from next_try_at on) one mail is the probe -> open, or paused for longer
+
+Refused credentials pause until the settings change or a person presses 'Try now'.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from . import audit
+from .models import ProviderState
+from .transports.base import Scope, Stage, TransportError
+
+logger = logging.getLogger(__name__)
+
+DELAYS = (10, 30, 60, 120, 300, 600)  # seconds until the next probe
+SCATTER = 0.2
+LONGEST = timedelta(days=1)
+PROBE = timedelta(seconds=200)  # outlasts one mail
+NOT_SHOWN_YET = "Connected without a check: the next mail will show whether it works."
+CREDENTIALS_REFUSED = (530, 534, 535)  # RFC 4954 section 6; some relays say so at MAIL only
+BY_ITSELF = "rootmail"
+OPEN: dict[str, Any] = {"paused_at": None, "next_try_at": None, "probe_until": None, "failures": 0, "reason": ""}
+
+
+def next_delay(error: TransportError, *, failures: int, scatter: float = 0.0) -> int | None:
+    """Return seconds until the next probe, or None where only other settings can help. Pure.
+
+    `failures` counts those before this one. A time that the server named is obeyed, with a day as ceiling.
+    """
+    if needs_other_settings(error):
+        return None
+    if error.retry_after is not None:
+        return min(max(error.retry_after, 1), int(LONGEST.total_seconds()))
+    base = DELAYS[min(failures, len(DELAYS) - 1)]
+    return base + round(base * SCATTER * scatter)
+
+
+def needs_other_settings(error: TransportError) -> bool:
+    """Say whether the server refused who we are. A temporary failure (454) is none, nor is a quota."""
+    code = error.code or 0
+    return code in CREDENTIALS_REFUSED or (error.stage == Stage.AUTH and (code >= 500 or code in (401, 403)))
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One mail may pass. `probing`: it is the one that tries a paused provider. `version`: of the settings in force."""
+
+    probing: bool = False
+    version: int = 0
+
+
+def admit(name: str) -> Admission:
+    """Let one mail pass, or raise TransportError (untried) where mail has to wait."""
+    state = ProviderState.objects.filter(pk=name).first()
+    if state is None:
+        return Admission()
+    if state.paused_at is None:
+        return Admission(version=state.version)
+    now = timezone.now()
+    mine = ProviderState.objects.filter(_due(now), pk=name, version=state.version)
+    if mine.update(probe_until=now + PROBE):
+        return Admission(probing=True, version=state.version)
+    raise waiting(state)
+
+
+def note_success(name: str, admission: Admission) -> None:
+    """A probe that was accepted ends the pause. Never raises: the mail has been accepted, whatever happens here."""
+    if admission.probing:
+        try:
+            lift(name)
+        except DatabaseError:
+            logger.exception("%s works again, but that could not be noted", name)
+
+
+def note_error(error: TransportError, admission: Admission | None = None) -> None:
+    """Pause the provider where the fault is its own. Never raises: the error is what counts.
+
+    A probe that was refused for the mail's own sake has shown that the provider works.
+    """
+    probing = bool(admission and admission.probing)
+    at_fault = error.scope == Scope.PROVIDER and not error.outcome_unknown
+    try:
+        if error.untried:
+            return
+        if at_fault or (probing and error.outcome_unknown):
+            begin(error.provider, error, version=admission.version if admission else None)
+        elif probing:
+            lift(error.provider)
+    except DatabaseError:
+        logger.exception("a fault of %s could not be noted", error.provider)
+
+
+def demand_open(name: str) -> None:
+    """Raise TransportError (untried) where no mail may pass now."""
+    state = paused(name)
+    if state and not ProviderState.objects.filter(_due(timezone.now()), pk=name).exists():
+        raise waiting(state)
+
+
+def _due(now: datetime) -> Q:
+    """A probe may go: its time has come, and no other is under way. What lies absurdly far ahead is a clock's fault."""
+    nobody = Q(probe_until=None) | Q(probe_until__lte=now) | Q(probe_until__gt=now + PROBE + PROBE)
+    come = Q(next_try_at__lte=now) | Q(next_try_at__gt=now + LONGEST + LONGEST)
+    return Q(paused_at__isnull=False) & come & nobody
+
+
+def waiting(state: ProviderState) -> TransportError:
+    """Return what a mail meets that has to wait."""
+    text = f"Mail waits since {date_format(timezone.localtime(state.paused_at), 'Y-m-d H:i')}. {state.reason}"
+    seconds = (state.next_try_at - timezone.now()).total_seconds() if state.next_try_at else None
+    retry_after = None if seconds is None else max(round(seconds), 1)
+    error = TransportError(text, stage=Stage.CONNECT, scope=Scope.PROVIDER, retry_after=retry_after, untried=True)
+    error.provider = state.name
+    return error
+
+
+def paused(name: str) -> ProviderState | None:
+    """Return the state of a provider where it is paused."""
+    return ProviderState.objects.filter(pk=name, paused_at__isnull=False).first()
+
+
+def all_paused() -> dict[str, ProviderState]:
+    return {state.name: state for state in ProviderState.objects.filter(paused_at__isnull=False)}
+
+
+def begin(name: str, error: TransportError, *, version: int | None = None) -> None:
+    """Pause a provider after a fault of its own, or pause it for longer.
+
+    What a straggler meets while others know of the pause already does not lengthen it; neither counts what happened
+    under settings of an older version.
+    """
+    now = timezone.now()
+    state, _ = ProviderState.objects.get_or_create(pk=name)
+    delay = next_delay(error, failures=state.failures, scatter=secrets.randbelow(1000) / 1000)
+    news = Q(paused_at=None) | Q(next_try_at__lte=now) | Q(probe_until__gt=now)
+    rows = ProviderState.objects.filter(news, pk=name, version=state.version if version is None else version)
+    changed = rows.update(
+        paused_at=state.paused_at or now,
+        next_try_at=None if delay is None else now + timedelta(seconds=delay),
+        probe_until=None,
+        failures=F("failures") + 1,
+        reason=error.text,
+    )
+    if changed and not state.failures:
+        logger.warning("%s is paused", name)
+        audit.record(f"{name} paused", actor=BY_ITSELF, reason=error.text)
+
+
+def lift(name: str) -> None:
+    """Let mail leave again: a mail was accepted."""
+    if ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(**OPEN):
+        logger.info("%s is open again", name)
+        audit.record(f"{name} open again", actor=BY_ITSELF)
+
+
+def forget(name: str, *, proven: bool) -> None:
+    """Begin anew with other settings. Where no check has proved them, one mail alone tries them first."""
+    ProviderState.objects.get_or_create(pk=name)
+    now = None if proven else timezone.now()
+    values = OPEN | {"paused_at": now, "next_try_at": now, "reason": "" if proven else NOT_SHOWN_YET}
+    ProviderState.objects.filter(pk=name).update(version=F("version") + 1, **values)
+
+
+def try_now(name: str, *, actor: str) -> bool:
+    """Let the next mail be the probe. Returns whether the provider was paused."""
+    done = ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(next_try_at=timezone.now())
+    if done:
+        audit.record(f"{name} to be tried now", actor=actor)
+    return bool(done)

@@ -1,0 +1,206 @@
+"""What an attempt led to, written under the delivery's lease: per recipient, and when to go on, if ever."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
+
+from . import retry, runs
+from .leases import RELEASED
+from .models import Attempt, Delivery, Recipient
+
+logger = logging.getLogger(__name__)
+
+
+def record_receipt(delivery: Delivery, receipt: Receipt, *, addresses: Iterable[str]) -> None:
+    """Record that the relay accepted the mail, for some of its recipients at least."""
+    said = {address: receipt.refused.get(address, receipt.reply) for address in addresses}
+    outcome = Outcome(
+        Attempt.Outcome.ACCEPTED,
+        stage="data",
+        states={a: _refused(reply) if a in receipt.refused else Recipient.State.ACCEPTED for a, reply in said.items()},
+        said=said,
+        delay=_delay_of_deferred(delivery, receipt.refused),
+        sent_from=receipt.sender,
+    )
+    record(delivery, outcome, outcome.attempt(receipt.reply, told_by=receipt))
+
+
+def _delay_of_deferred(delivery: Delivery, refused: Mapping[str, Reply]) -> int | None:
+    deferred = [reply for reply in refused.values() if not reply.permanent]
+    if not deferred:
+        return None
+    return _delay(delivery, TransportError.from_reply(deferred[0], stage=Stage.RCPT))
+
+
+def record_error(delivery: Delivery, error: TransportError) -> None:
+    """Record that the mail was not accepted, or that nobody knows."""
+    name = Attempt.Outcome.FAILED if error.permanent else Attempt.Outcome.DEFERRED
+    if error.outcome_unknown:
+        name = Attempt.Outcome.UNKNOWN
+    outcome = Outcome(
+        name,
+        stage=error.stage,
+        states={address: _refused(reply) for address, reply in error.refused.items()},
+        said=error.refused or _said_to_all(delivery, error),
+        delay=_delay(delivery, error),
+        reason="" if error.refused else error.text,  # then each recipient says its own
+        spends_try=retry.spends_try(error),
+    )
+    reply = Reply(error.code, error.text, error.enhanced_code)
+    record(delivery, outcome, outcome.attempt(reply, told_by=error))
+
+
+def _said_to_all(delivery: Delivery, error: TransportError) -> dict[str, Reply]:
+    """A refusal of the message concerns everybody whom it was for."""
+    if error.reply is None or error.scope != Scope.MESSAGE:
+        return {}
+    return {row.address: error.reply for row in delivery.recipients.all() if row.state in Recipient.OPEN}
+
+
+def _delay(delivery: Delivery, error: TransportError) -> int | None:
+    return retry.next_delay(error, attempt=delivery.tries + 1, scatter=secrets.randbelow(1000) / 1000)
+
+
+def _refused(reply: Reply) -> str:
+    return Recipient.State.REFUSED if reply.permanent else Recipient.State.DEFERRED
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt led to: the new state of each recipient that was spoken about, and when to go on."""
+
+    name: str
+    stage: str
+    states: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, Reply] = field(default_factory=dict)
+    delay: int | None = None
+    reason: str = ""
+    sent_from: str = ""
+    spends_try: bool = True
+
+    def attempt(self, reply: Reply, *, told_by: Receipt | TransportError) -> Attempt:
+        return Attempt(
+            at=timezone.now(),
+            provider=told_by.provider,
+            stage=self.stage,
+            outcome=self.name,
+            code=reply.code,
+            enhanced_code=reply.enhanced,
+            reply=reply.text,
+            tls=told_by.tls,
+            milliseconds=told_by.milliseconds,
+            transcript=told_by.transcript,
+        )
+
+
+def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> None:
+    """Write an outcome under the delivery's lease; where the lease was lost, write nothing."""
+    due = _next_attempt(delivery, outcome)
+    held = due is not None and delivery.hold_unknown and outcome.name == Attempt.Outcome.UNKNOWN
+    recipients = _new_states(delivery, outcome, ended=due is None)
+    state = Delivery.State.HELD if held else _new_state(recipients, outcome, ended=due is None)
+    values: dict[str, Any] = {"state": state, "reason": outcome.reason or _without_the_mail(delivery)}
+    values |= {"provider": attempt.provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
+    if outcome.name == Attempt.Outcome.ACCEPTED:
+        values["accepted_at"] = attempt.at
+    values |= {"next_attempt_at": None if held else due, "tries": F("tries") + outcome.spends_try, **RELEASED}
+    _write_stubbornly(delivery, values, attempt=attempt, recipients=recipients)
+    logger.info("delivery %s: %s through %s", delivery.pk, state, attempt.provider)
+
+
+RECORD_AGAIN_AFTER = (0.5, 1, 2, 4, 8, 16, 32)  # seconds; a lease outlasts a mail and all of them (see leases.py)
+
+
+def _write_stubbornly(delivery: Delivery, values: dict[str, Any], **rows: Any) -> None:
+    """Write an outcome, over a lost connection too: the relay's answer was heard, and must not be forgotten.
+
+    A repeat is harmless: where the first write had come through after all, the lease is gone.
+    """
+    for pause in RECORD_AGAIN_AFTER:
+        try:
+            return _write(delivery, values, **rows)
+        except (OperationalError, InterfaceError):
+            logger.warning("delivery %s: its outcome cannot be recorded yet", delivery.pk)
+            connection.close()
+            time.sleep(pause)
+    return _write(delivery, values, **rows)
+
+
+def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt, recipients: list[Recipient]) -> None:
+    with transaction.atomic():
+        if not Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease).update(**values):
+            logger.warning("delivery %s: the lease was lost, nothing is recorded", delivery.pk)
+            return
+        attempt.pk, attempt.delivery = None, delivery
+        attempt.save(force_insert=True)
+        _write_recipients(recipients)
+        if values["state"] in Delivery.FINAL:
+            runs.settle(delivery.run_id)
+
+
+def _write_recipients(recipients: list[Recipient]) -> None:
+    """Write one statement for each different answer: most recipients of a mail share theirs."""
+    answers: dict[tuple[Any, ...], list[int]] = {}
+    for row in recipients:
+        answers.setdefault((row.state, row.code, row.enhanced_code, row.reply), []).append(row.pk)
+    for (state, code, enhanced, reply), keys in answers.items():
+        for start in range(0, len(keys), 5000):  # SQLite takes 32,766 parameters at the most
+            rows = Recipient.objects.filter(pk__in=keys[start : start + 5000])
+            rows.update(state=state, code=code, enhanced_code=enhanced, reply=reply)
+
+
+def _next_attempt(delivery: Delivery, outcome: Outcome) -> datetime | None:
+    if outcome.delay is None:
+        return None
+    due = timezone.now() + timedelta(seconds=outcome.delay)
+    return due if due <= delivery.give_up_at else None
+
+
+def _new_states(delivery: Delivery, outcome: Outcome, *, ended: bool) -> list[Recipient]:
+    """Return the recipients of this attempt with what is known of them now."""
+    recipients = [recipient for recipient in delivery.recipients.all() if recipient.state in Recipient.OPEN]
+    for recipient in recipients:
+        recipient.state = outcome.states.get(recipient.address, recipient.state)
+        reply = outcome.said.get(recipient.address)
+        if reply:
+            recipient.code, recipient.enhanced_code, recipient.reply = reply.code, reply.enhanced, reply.text
+        if ended and recipient.state in Recipient.OPEN:
+            recipient.state = Recipient.State.FAILED
+    return recipients
+
+
+def _new_state(tried: list[Recipient], outcome: Outcome, *, ended: bool) -> str:
+    if not ended:
+        return Delivery.State.UNKNOWN if outcome.name == Attempt.Outcome.UNKNOWN else Delivery.State.DEFERRED
+    if not tried:
+        return Delivery.State.FAILED
+    states = {recipient.state for recipient in tried[0].delivery.recipients.all()} | {row.state for row in tried}
+    return Delivery.State.ACCEPTED if Recipient.State.ACCEPTED in states else Delivery.State.FAILED
+
+
+def _without_the_mail(delivery: Delivery) -> str:
+    """Say who did not get the mail, in this attempt or before, and why, in the server's words."""
+    without = [row for row in delivery.recipients.all() if row.state != Recipient.State.ACCEPTED]
+    return "; ".join(f"{row.address} {row.state}: {row.said}" for row in without)
+
+
+def given_up(reason: str) -> TransportError:
+    text = f"Given up: its time was over before it could be sent. {reason}".strip()
+    return TransportError(text, stage=Stage.CONNECT, scope=Scope.MESSAGE, permanent=True)
+
+
+def unknown(text: str) -> TransportError:
+    text += " The mail may have been accepted."
+    return TransportError(text, stage=Stage.DATA, scope=Scope.MESSAGE, outcome_unknown=True)
