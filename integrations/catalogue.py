@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
 
-from . import providers, senders
+from . import pauses, providers, senders
 from .certificates import EXPIRES_SOON
 from .fields import Undecryptable
-from .models import KINDS, SmtpIntegration
+from .models import KINDS, ProviderState, SmtpIntegration
 from .transports.smtp import TlsMode
 
 
@@ -24,6 +25,12 @@ class Card:
     in_force: bool = False
     warning: str = ""
     row: Any = None
+    state: ProviderState | None = None  # where it is paused
+
+    @property
+    def pause(self) -> str:
+        """Why mail waits and until when, or ''."""
+        return pauses.in_words(self.state) if self.state else ""
 
     @property
     def attention(self) -> list[str]:
@@ -33,11 +40,11 @@ class Card:
         return [text for text in (_expiry(self.row), _protection(self.row)) if text]
 
 
-def cards() -> list[Card]:
+def cards(paused: Mapping[str, ProviderState] | None = None) -> list[Card]:
     """Return a card for each way out, in priority order; the first connected one is in force."""
     found = [_card(provider) for provider in providers.PROVIDERS]
     first = next(card for card in found if card.connected)
-    return [replace(card, in_force=card is first) for card in found]
+    return [replace(card, in_force=card is first, state=(paused or {}).get(card.provider.name)) for card in found]
 
 
 def _card(provider: providers.Provider) -> Card:

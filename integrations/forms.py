@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from .models import SendGridIntegration, SmtpIntegration
+from .models import Integration, SendGridIntegration, SmtpIntegration
 from .transports.smtp import SmtpSettings, TlsMode
+
+LIMITS = ("rate_limit", "rate_per", "session_limit")
 
 
 class SecretInput(forms.PasswordInput):
@@ -24,6 +26,8 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
     """A model form that leaves validation of the whole to the service, and keeps a stored secret untouched."""
 
     secret = ""
+    MAIN: Sequence[str] = ()
+    MORE: Sequence[str] = ()
     when_stored = "Leave it blank to keep it."
     skip_check = forms.BooleanField(
         label="Connect without the check",
@@ -34,7 +38,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.order_fields([name for name in self.fields if name != "skip_check"] + ["skip_check"])
-        self.fields[self.secret].required = False
+        self.fields[self.secret].required = self.fields["rate_per"].required = False
         self.has_stored_secret = bool(self.initial.pop(self.secret, None))
         if self.has_stored_secret:
             self.fields[self.secret].help_text = f"Stored{self._since}. {self.when_stored}"
@@ -48,6 +52,9 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _post_clean(self) -> None:
         """Validate in `services.connect`, against the stored row; a ModelForm would write into it first."""
+
+    def clean_rate_per(self) -> str:
+        return self.cleaned_data["rate_per"] or Integration.RatePer.SECOND
 
     def in_words(self, proposal: Mapping[str, Any]) -> str:
         """Return a proposed correction as a sentence's end: 'turn on StartTLS, turn off SSL'."""
@@ -67,6 +74,19 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields[name].widget.attrs["class"] = (
                 f"{self.fields[name].widget.attrs.get('class', '')} changed".strip()
             )
+
+    @property
+    def main_fields(self) -> list[Any]:
+        return [self[name] for name in self.MAIN]
+
+    @property
+    def more_fields(self) -> list[Any]:
+        return [self[name] for name in (*self.MORE, "skip_check")]
+
+    @property
+    def more_is_open(self) -> bool:
+        """Whether something in the folded part wants to be seen."""
+        return any(field.errors or "changed" in str(field.field.widget.attrs) for field in self.more_fields)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -98,6 +118,7 @@ class SmtpForm(IntegrationForm):
             "ca_certificates",
             "default_from",
             "allow_clear_text_auth",
+            *LIMITS,
         ]
         widgets = {
             "address": forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
@@ -109,19 +130,6 @@ class SmtpForm(IntegrationForm):
 
     MAIN = Meta.fields[:10]  # the documented form
     MORE = Meta.fields[10:]
-
-    @property
-    def main_fields(self) -> list[Any]:
-        return [self[name] for name in self.MAIN]
-
-    @property
-    def more_fields(self) -> list[Any]:
-        return [self[name] for name in (*self.MORE, "skip_check")]
-
-    @property
-    def more_is_open(self) -> bool:
-        """Whether something in the folded part wants to be seen."""
-        return any(field.errors or "changed" in str(field.field.widget.attrs) for field in self.more_fields)
 
     @property
     def mode(self) -> str:
@@ -185,9 +193,12 @@ class SendGridForm(IntegrationForm):
 
     class Meta:
         model = SendGridIntegration
-        fields = ["api_key", "base_url", "default_from"]
+        fields = ["api_key", "base_url", "default_from", *LIMITS]
         field_classes = {"base_url": HttpsAddress}
         widgets = {"api_key": SecretInput()}
+
+    MAIN = Meta.fields[:3]
+    MORE = Meta.fields[3:]
 
 
 FORMS: dict[str, type[IntegrationForm]] = {"smtp": SmtpForm, "sendgrid": SendGridForm}

@@ -13,7 +13,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.message import make_msgid
 from django.utils import timezone
 
-from . import backends, detection, diagnosis, providers, senders
+from . import backends, detection, diagnosis, pauses, providers, senders
 from .diagnosis import Diagnosis, Step
 from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
 from .transports.base import Receipt, TransportError
@@ -56,6 +56,8 @@ def check(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     values = request["values"]
     row = model(**values) if values else model._default_manager.get(connected=True)
     found = diagnose(row, watch=lambda steps: tell({"steps": [asdict(step) for step in steps]}))
+    if row.pk and found.ok:
+        pauses.hasten(request["kind"])
     if row.pk and found.certificate and isinstance(row, SmtpIntegration):
         SmtpIntegration.objects.filter(pk=row.pk).update(certificate_until=found.certificate_until)
     return found.as_dict()
@@ -101,6 +103,7 @@ def send_test_mail(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
         receipt = backends.hand_over(_test_mail(request, label=provider.label), route=route)
     except TransportError as error:
         return outcome | _failure(error)
+    pauses.lift(provider.name)
     refused = receipt.refused.get(request["to"])
     return outcome | _success(receipt) if refused is None else outcome | {"error": f"Refused: {refused}"}
 

@@ -118,7 +118,7 @@ def _due(now: datetime) -> Q:
 
 def waiting(state: ProviderState) -> TransportError:
     """Return what a mail meets that has to wait."""
-    text = f"Mail waits since {date_format(timezone.localtime(state.paused_at), 'Y-m-d H:i')}. {state.reason}"
+    text = f"{state.name} is paused: {state.reason}"
     seconds = (state.next_try_at - timezone.now()).total_seconds() if state.next_try_at else None
     retry_after = None if seconds is None else max(round(seconds), 1)
     error = TransportError(text, stage=Stage.CONNECT, scope=Scope.PROVIDER, retry_after=retry_after, untried=True)
@@ -131,8 +131,13 @@ def paused(name: str) -> ProviderState | None:
     return ProviderState.objects.filter(pk=name, paused_at__isnull=False).first()
 
 
-def all_paused() -> dict[str, ProviderState]:
-    return {state.name: state for state in ProviderState.objects.filter(paused_at__isnull=False)}
+def all_paused(request: Any) -> dict[str, ProviderState]:
+    """Return the paused providers by name, asked for once in a request: its page shows them, and the banner does."""
+    if not hasattr(request, "paused_providers"):
+        rows = ProviderState.objects.filter(paused_at__isnull=False)
+        request.paused_providers = {state.name: state for state in rows}
+    found: dict[str, ProviderState] = request.paused_providers
+    return found
 
 
 def begin(name: str, error: TransportError, *, version: int | None = None) -> None:
@@ -173,9 +178,35 @@ def forget(name: str, *, proven: bool) -> None:
     ProviderState.objects.filter(pk=name).update(version=F("version") + 1, **values)
 
 
-def try_now(name: str, *, actor: str) -> bool:
+def hasten(name: str) -> bool:
     """Let the next mail be the probe. Returns whether the provider was paused."""
-    done = ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(next_try_at=timezone.now())
+    return bool(ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(next_try_at=timezone.now()))
+
+
+def try_now(name: str, *, actor: str) -> bool:
+    """Let the next mail be the probe, since a person wants it. Returns whether the provider was paused."""
+    done = hasten(name)
     if done:
         audit.record(f"{name} to be tried now", actor=actor)
-    return bool(done)
+    return done
+
+
+def in_words(state: ProviderState) -> str:
+    """Return the pause as sentences: since when, why, and how it ends."""
+    if not state.failures:
+        return state.reason
+    return f"Paused since {_clock(state.paused_at)}. {state.reason} {_how_it_ends(state)}"
+
+
+def _how_it_ends(state: ProviderState) -> str:
+    if state.next_try_at is None:
+        return "It is not tried again before its settings are changed, or somebody presses 'Try now'."
+    if state.next_try_at <= timezone.now():
+        return "The next mail tries it again."
+    return f"The next try is at {_clock(state.next_try_at)}."
+
+
+def _clock(at: datetime | None) -> str:
+    """Return a time of today by its hour, another one with its date."""
+    local = timezone.localtime(at)
+    return date_format(local, "H:i:s" if local.date() == timezone.localdate() else "j F, H:i")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import jobs, links
+from . import alerts, jobs, links
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -20,3 +20,8 @@ def forget_errands() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def send_password_link(pk: int) -> None:
     links.send_if_asked(pk)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def tell_admins() -> None:
+    alerts.tell_admins()

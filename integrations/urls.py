@@ -13,5 +13,6 @@ urlpatterns = [
     path("<slug:kind>/detect/", check_views.detect, name="integration-detect"),
     path("<slug:kind>/mode/", check_views.mode, name="integration-mode"),
     path("<slug:kind>/test/", views.test_mail, name="integration-test"),
+    path("<slug:kind>/try/", views.try_now, name="integration-try"),
     path("<slug:kind>/disconnect/", views.disconnect, name="integration-disconnect"),
 ]

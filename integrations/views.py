@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import services, trials
+from . import pauses, services, trials
 from .catalogue import cards
 from .diagnosis import Diagnosis
 from .entrance import actor_of, for_admins, is_htmx, known, label_of
@@ -28,7 +28,9 @@ from .providers import PROVIDERS
 @for_admins
 def catalogue(request: HttpRequest) -> HttpResponse:
     """One card for each way out, in priority order."""
-    return render(request, "integrations/catalogue.html", {"cards": cards(), "names": [one.name for one in PROVIDERS]})
+    paused = pauses.all_paused(request)
+    context = {"cards": cards(paused), "names": [one.name for one in PROVIDERS]}
+    return render(request, "integrations/catalogue.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -99,6 +101,17 @@ def _send_test_mail(request: HttpRequest, kind: str, form: TestMailForm) -> dict
     except (NoAnswer, services.NotConnected, Undecryptable) as error:
         form.add_error(None, str(error))
     return None
+
+
+@require_POST
+@for_admins
+def try_now(request: HttpRequest, kind: str) -> HttpResponse:
+    """End the wait of a paused provider: the next mail tries it."""
+    if kind not in [provider.name for provider in PROVIDERS]:
+        raise Http404
+    if pauses.try_now(kind, actor=actor_of(request)):
+        messages.success(request, f"The next mail tries {label_of(kind)} again. Its outcome stands here in a moment.")
+    return redirect("integrations")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

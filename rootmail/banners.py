@@ -7,18 +7,29 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from integrations import services
+from integrations import pauses, services
 from integrations.models import KINDS
 from workflows import heartbeat
 
 
 def banners(request: HttpRequest) -> dict[str, Any]:
     """Give templates `banners`, a list of sentences that is asked for only where it is shown."""
-    return {"banners": lambda: _banners() if request.user.is_authenticated else []}
+    return {"banners": lambda: _banners(request) if request.user.is_authenticated else []}
 
 
-def _banners() -> list[str]:
-    return [text for text in (_no_worker(), *(services.problem(kind, in_use=True) for kind in KINDS)) if text]
+def _banners(request: HttpRequest) -> list[str]:
+    unreadable = [services.problem(kind, in_use=True) for kind in KINDS]
+    return [text for text in (_no_worker(), *unreadable, _paused(request)) if text]
+
+
+def _paused(request: HttpRequest) -> str:
+    """Say that mail waits for its provider. One that is not in force holds up nothing."""
+    paused = pauses.all_paused(request)
+    provider = services.in_force() if paused else None
+    state = paused.get(provider.name) if provider else None
+    if provider is None or state is None or not state.failures:
+        return ""
+    return f"Mail waits for {provider.label}. {pauses.in_words(state)}"
 
 
 def _no_worker() -> str:

@@ -193,6 +193,8 @@ SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 CELERY_BEAT_SCHEDULE = {
     # One that nobody took in time is worth nothing: the next one does the same.
     "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
+    "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": {"expires": 60}},
+    "forget old": {"task": "workflows.tasks.forget_old", "schedule": 600.0, "options": {"expires": 600}},
     "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory; a file outlives a clock that is set back
@@ -209,6 +211,10 @@ RESERVED_SENDER_DOMAINS = env.list(
     "RESERVED_SENDER_DOMAINS", default=[parseaddr(DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]]
 )
 SMTP_ALLOW_PRIVATE_NETWORKS = env.bool("SMTP_ALLOW_PRIVATE_NETWORKS", default=True)
+
+# --- how long things are kept; 0: for ever ------------------------------------------------------
+KEEP_BODIES_DAYS = env.int("KEEP_BODIES_DAYS", default=30)
+KEEP_DELIVERIES_DAYS = env.int("KEEP_DELIVERIES_DAYS", default=400)
 
 # --- the API ---------------------------------------------------------------------------------
 MAX_EVENT_BYTES = env.int("MAX_EVENT_BYTES", default=1024 * 1024)

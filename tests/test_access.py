@@ -52,6 +52,7 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "integration-detect": (SMTP, NOBODY, ADMINS_422),
     "integration-mode": (SMTP, NOBODY, ADMINS),
     "integration-test": (SMTP, ADMINS, ADMINS_422),
+    "integration-try": (SMTP, NOBODY, ADMINS_302),
     "people": ({}, ADMINS, ADMINS_422),
     "person-role": (SOMEBODY, NOBODY, ADMINS_302),
     "person-link": (SOMEBODY, NOBODY, ADMINS),

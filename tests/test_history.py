@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
@@ -68,22 +69,22 @@ def test_a_worker_that_sweeps_is_alive() -> None:
 
 
 def test_banners_say_why_mail_cannot_leave(smtp: SmtpIntegration) -> None:
-    assert _banners() == [
+    assert _banners(HttpRequest()) == [
         "No worker has ever been heard of, so no mail leaves. Start one: manage.py up runs everything."
     ]
     heartbeat.beat()
-    assert _banners() == []
+    assert _banners(HttpRequest()) == []
     Heartbeat.objects.update(at=timezone.now() - timedelta(minutes=7))
-    assert _banners()[0].startswith("No worker has been heard of for 7 minutes")
+    assert _banners(HttpRequest())[0].startswith("No worker has been heard of for 7 minutes")
     lose_key_of(smtp, "password")
-    assert _banners()[1].startswith("The stored Password of SMTP cannot be decrypted.")
+    assert _banners(HttpRequest())[1].startswith("The stored Password of SMTP cannot be decrypted.")
 
 
 def test_what_is_disconnected_wants_no_banner(smtp: SmtpIntegration) -> None:
     heartbeat.beat()
     SmtpIntegration.objects.update(connected=False, user_name=None, password=None)
     lose_key_of(smtp, "address")
-    assert _banners() == []
+    assert _banners(HttpRequest()) == []
 
 
 def test_hours_are_whole_where_time_zones_are_not(settings: Any) -> None:

@@ -122,7 +122,7 @@ def test_the_form_has_every_documented_field_with_its_default(as_admin: Client) 
     assert labels == [
         *("Address", "Port", "Domain", "Username", "Password", "Authentication", "StartTLS", "StartTLS Auto", "SSL"),
         *("SSL Verify Mode", "CA certificates", "Default From", "Allow credentials without TLS"),
-        "Connect without the check",
+        *("Mails at the most", "Within a", "Simultaneous sessions", "Connect without the check"),
     ]
     assert 'value="587"' in control(answer, "port")
     switches = ("enable_starttls", "enable_starttls_auto", "ssl", "allow_clear_text_auth", "skip_check")

@@ -115,7 +115,7 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> None:
     values |= {"provider": attempt.provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
     if outcome.name == Attempt.Outcome.ACCEPTED:
         values["accepted_at"] = attempt.at
-    values |= {"next_attempt_at": None if held else due, "tries": F("tries") + outcome.spends_try, **RELEASED}
+    values |= {"next_attempt_at": None if held else due, "tries": F("tries") + int(outcome.spends_try), **RELEASED}
     _write_stubbornly(delivery, values, attempt=attempt, recipients=recipients)
     logger.info("delivery %s: %s through %s", delivery.pk, state, attempt.provider)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from . import delivery, heartbeat, runs, stopping
+from . import deadlines, delivery, heartbeat, retention, runs, stopping
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -28,4 +28,11 @@ def sweep() -> None:
     heartbeat.beat()
     runs.free_expired_leases()
     delivery.free_expired_leases()
+    deadlines.end_overdue()
     work()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_old() -> None:
+    """Erase old bodies, and rows that are much older. Beat calls it every ten minutes."""
+    retention.forget_old()

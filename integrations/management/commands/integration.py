@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import audit, providers, services, trials
+from integrations import audit, pauses, providers, services, trials
 from integrations.diagnosis import Diagnosis, Step
 from integrations.errands import NoAnswer
 from integrations.fields import Undecryptable
@@ -35,6 +35,7 @@ class Command(BaseCommand):
             sub.add_argument("--json", action="store_true", help="print one JSON document")
         _add_detect(verbs.add_parser("detect", help="find the settings of a server from its name"))
         _add_test(verbs.add_parser("test", help="send a test mail through it"))
+        _add_provider(verbs.add_parser("try", help="end the wait of one that is paused: the next mail tries it"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         verbs = {
@@ -44,6 +45,7 @@ class Command(BaseCommand):
             "show": self.show,
             "detect": self.detect,
             "test": self.test,
+            "try": self.try_now,
         }
         try:
             verbs[options["verb"]](options["kind"], options)
@@ -95,6 +97,11 @@ class Command(BaseCommand):
             how = f"{sent['tls'] or 'no TLS'}, {sent['milliseconds']} ms"
             self.stdout.write(f"Accepted for {sent['to']}: {said} ({how})")
             self.stdout.write(sent["warning"] or "Accepted is not delivered: look into the mailbox.")
+
+    def try_now(self, kind: str, options: dict[str, Any]) -> None:
+        if not pauses.try_now(kind, actor=audit.COMMAND_LINE):
+            raise CommandError(f"{kind} is not paused.")
+        self._say(f"The next mail tries {kind} again.", {"tried": kind}, options)
 
     def disconnect(self, kind: str, options: dict[str, Any]) -> None:
         if not services.disconnect(kind, actor=audit.COMMAND_LINE):
@@ -218,13 +225,20 @@ def _add_detect(parser: CommandParser) -> None:
 
 
 def _add_test(parser: CommandParser) -> None:
-    parser.add_argument("kind", choices=[provider.name for provider in providers.PROVIDERS])
     parser.add_argument("--to", required=True, help="whom to send it to")
+    _add_provider(parser)
+
+
+def _add_provider(parser: CommandParser) -> None:
+    parser.add_argument("kind", choices=[provider.name for provider in providers.PROVIDERS])
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_common(parser: CommandParser) -> None:
     parser.add_argument("--default-from", help="used where an action leaves From blank")
+    parser.add_argument("--rate-limit", type=int, metavar="N", help="mails at the most, of all workers together")
+    parser.add_argument("--rate-per", choices=SmtpIntegration.RatePer.values, help="default second")
+    parser.add_argument("--session-limit", type=int, metavar="N", help="simultaneous sessions, of all workers together")
     parser.add_argument("--no-check", action="store_true", help="connect without trying first")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

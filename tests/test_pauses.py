@@ -1,0 +1,404 @@
+"""A provider that fails is paused for every worker; one mail tries it again, and people are told."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.mail import get_connection, send_mail
+from django.db import DatabaseError
+from django.test import Client
+from django.utils import timezone
+
+from integrations import alerts, jobs, pauses, services
+from integrations.models import AuditEvent, ProviderState, SendGridIntegration, SmtpIntegration
+from integrations.transports.base import Reply, Scope, Stage, TransportError
+from tests.damage import lose_key_of
+from tests.fake_relay import FakeRelay
+from tests.fake_sendgrid import FakeSendGrid, refuse
+from tests.test_services import SMTP
+from workflows import heartbeat
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
+
+
+def send(to: str = "a@example.org") -> None:
+    send_mail("Hello", "World", None, [to])
+
+
+def fail() -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        send()
+    return caught.value
+
+
+def let_time_pass() -> None:
+    ProviderState.objects.filter(next_try_at__isnull=False).update(next_try_at=timezone.now())
+
+
+def state() -> ProviderState:
+    return ProviderState.objects.get()
+
+
+def auth_attempts(relay: FakeRelay) -> int:
+    return len([line for line in relay.transcript if line.startswith("AUTH")])
+
+
+def fault(code: int, stage: Stage, *, enhanced: str = "", text: str = "") -> TransportError:
+    return TransportError.from_reply(Reply(code, text, enhanced), stage=stage)
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "delay"),
+    [
+        (TransportError("no answer", stage=Stage.CONNECT, scope=Scope.PROVIDER), 0, 10),
+        (TransportError("no answer", stage=Stage.CONNECT, scope=Scope.PROVIDER), 2, 60),
+        (TransportError("no answer", stage=Stage.CONNECT, scope=Scope.PROVIDER), 99, 600),
+        (TransportError("the certificate", stage=Stage.TLS, scope=Scope.PROVIDER), 0, 10),
+        (fault(421, Stage.MAIL, enhanced="4.7.0"), 1, 30),
+        (fault(421, Stage.MAIL, text="try again in 20 minutes"), 1, 1200),
+        (fault(421, Stage.MAIL, text="try again in 90 hours"), 1, 86400),
+        (fault(454, Stage.AUTH, enhanced="4.7.0"), 0, 10),
+        (fault(432, Stage.MAIL, enhanced="4.3.2"), 0, 10),
+        (fault(550, Stage.MAIL, enhanced="5.4.5"), 0, 10),
+        (fault(535, Stage.AUTH, enhanced="5.7.8"), 0, None),
+        (fault(535, Stage.AUTH, enhanced="5.7.139"), 0, None),
+        (fault(534, Stage.AUTH), 5, None),
+        (fault(504, Stage.AUTH), 0, None),
+        (fault(530, Stage.MAIL, enhanced="5.7.0"), 0, None),
+        (fault(530, Stage.MAIL, enhanced="5.7.57"), 0, None),
+    ],
+)
+def test_how_long_a_fault_pauses(error: TransportError, failures: int, delay: int | None) -> None:
+    assert pauses.next_delay(error, failures=failures) == delay
+
+
+def test_waits_are_scattered() -> None:
+    error = TransportError("no answer", stage=Stage.CONNECT, scope=Scope.PROVIDER)
+    assert [pauses.next_delay(error, failures=9, scatter=part) for part in (0, 0.5, 1)] == [600, 660, 720]
+
+
+def test_a_wrong_password_is_tried_once_until_a_person_says_so(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.password = "another one"
+    assert fail().code == 535
+    for _ in range(3):
+        error = fail()
+        assert (error.untried, error.retry_after, error.scope) == (True, None, Scope.PROVIDER)
+        assert "535" in error.text
+    let_time_pass()
+    assert fail().untried
+    assert auth_attempts(relay) == 1
+    relay.password = "right horse"
+    assert pauses.try_now("smtp", actor="ada")
+    send()
+    assert (len(relay.ledger), state().paused_at, state().failures) == (1, None, 0)
+    actions = list(AuditEvent.objects.order_by("pk").values_list("actor", "action"))
+    assert actions == [
+        ("rootmail", "smtp paused"),
+        ("ada", "smtp to be tried now"),
+        ("rootmail", "smtp open again"),
+    ]
+
+
+def test_a_relay_that_is_down_is_tried_by_one_mail_at_a_time_with_growing_waits(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    relay.replies = {"CONNECT": "421 4.3.2 no service"}
+    waits = []
+    for _ in range(4):
+        before = timezone.now()
+        assert not fail().untried
+        assert fail().untried, "nobody else tries meanwhile"
+        assert state().next_try_at is not None
+        waits.append(round((state().next_try_at - before).total_seconds()))  # type: ignore[operator]
+        let_time_pass()
+    for seen, expected in zip(waits, pauses.DELAYS, strict=False):
+        assert expected <= seen <= expected * 1.2 + 1
+    assert AuditEvent.objects.count() == 1, "one pause, however often it was tried"
+    relay.replies = {}
+    send()
+    send("b@example.org")
+    assert len(relay.ledger) == 2
+
+
+def test_while_a_probe_is_under_way_everybody_else_waits(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    assert pauses.admit("smtp") == pauses.Admission(probing=True)
+    with pytest.raises(TransportError, match="smtp is paused: down"):
+        pauses.admit("smtp")
+    with pytest.raises(TransportError, match="smtp is paused: down"):
+        get_connection().open()
+    ProviderState.objects.update(probe_until=timezone.now() - timedelta(seconds=1))  # it died
+    assert pauses.admit("smtp").probing
+
+
+def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
+    error = TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER)
+    pauses.begin("smtp", error)
+    seen = state().next_try_at
+    for _ in range(3):
+        pauses.begin("smtp", error)
+    assert (state().failures, state().next_try_at) == (1, seen)
+
+
+def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"CONNECT": "421 busy"}
+    fail()
+    relay.replies = {"DATA": "554 5.7.1 spam"}
+    let_time_pass()
+    assert fail().scope == Scope.MESSAGE
+    assert state().paused_at is None
+
+
+def test_a_probe_whose_answer_was_not_heard_has_shown_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {"CONNECT": "421 busy"}
+    fail()
+    relay.replies, relay.drop = {}, ["."]
+    let_time_pass()
+    assert fail().outcome_unknown
+    assert (state().failures, state().paused_at is None) == (2, False)
+
+
+def test_an_unheard_answer_alone_pauses_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.drop = ["."]
+    assert fail().outcome_unknown
+    assert not ProviderState.objects.exists()
+
+
+def test_other_settings_end_the_pause_and_what_fails_under_the_old_ones_counts_no_more(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    refused = fault(535, Stage.AUTH)
+    old = pauses.admit("smtp")
+    pauses.note_error(_by_smtp(refused), old)
+    assert state().paused_at is not None
+    values = {**SMTP, "address": "127.0.0.1", "port": relay.port, "user_name": "user", "password": "right horse"}
+    values |= {"ssl": False, "enable_starttls": False, "allow_clear_text_auth": True, "openssl_verify_mode": "none"}
+    services.connect("smtp", values, actor="ada")
+    assert state().paused_at is None
+    pauses.note_error(_by_smtp(refused), old)  # a worker that had begun before
+    assert state().paused_at is None
+
+
+def _by_smtp(error: TransportError) -> TransportError:
+    error.provider = "smtp"
+    return error
+
+
+def test_connected_without_a_check_one_mail_alone_tries_it(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.password = "another one"
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    assert pauses.admit("smtp").probing
+    with pytest.raises(TransportError, match="Connected without a check"):
+        pauses.admit("smtp")
+    ProviderState.objects.update(probe_until=None)
+    assert fail().code == 535
+    assert fail().untried
+    assert auth_attempts(relay) == 1
+
+
+def test_disconnecting_ends_the_pause_and_mail_leaves_through_the_next(
+    smtp: SmtpIntegration, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid, relay: FakeRelay
+) -> None:
+    relay.password = "another one"
+    fail()
+    assert sendgrid_api.ledger == [], "no fall-through"
+    services.disconnect("smtp", actor="ada")
+    send()
+    assert len(sendgrid_api.ledger) == 1
+    assert ProviderState.objects.get(pk="smtp").paused_at is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "until_changed"),
+    [
+        (401, "wrong credentials", True),
+        (403, "access forbidden", True),
+        (401, "Maximum credits exceeded", False),
+        (403, "You are temporarily blocked", False),
+        (429, "too many requests", False),
+    ],
+)
+def test_sendgrid_pauses_too(
+    sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid, status: int, words: str, until_changed: bool
+) -> None:
+    sendgrid_api.answer = refuse(status, words)
+    assert fail().code == status
+    assert (state().next_try_at is None) == until_changed
+    assert fail().untried
+
+
+def test_credentials_that_cannot_be_read_pause_and_are_looked_at_again(smtp: SmtpIntegration) -> None:
+    lose_key_of(smtp, "password")
+    assert "cannot be decrypted" in fail().text
+    assert state().next_try_at is not None
+
+
+def test_a_fault_that_cannot_be_noted_does_not_hide_the_error(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise DatabaseError("away")
+
+    relay.password = "another one"
+    with monkeypatch.context() as patch:
+        patch.setattr(pauses, "begin", stumble)
+        assert fail().code == 535
+    relay.password = "right horse"
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    monkeypatch.setattr(pauses, "lift", stumble)
+    send()
+    assert len(relay.ledger) == 1, "accepted is accepted"
+
+
+def test_a_clock_that_was_wrong_for_a_moment_does_not_stop_the_mail(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    year = timezone.now() + timedelta(days=365)
+    ProviderState.objects.update(paused_at=year, next_try_at=year, probe_until=year)
+    send()
+    assert len(relay.ledger) == 1
+
+
+def test_a_test_mail_and_a_check_end_the_wait(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    down = TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER)
+    pauses.begin("smtp", down)
+    jobs.check({"kind": "smtp", "values": None}, lambda report: None)
+    assert state().next_try_at is not None
+    assert state().next_try_at <= timezone.now()  # type: ignore[operator]
+    sent = jobs.send_test_mail({"kind": "smtp", "to": "a@example.org", "actor": "ada"}, lambda report: None)
+    assert sent["ok"]
+    assert state().paused_at is None
+
+
+class TestPages:
+    CATALOGUE, TRY = "/configuration/integrations/", "/configuration/integrations/smtp/try/"
+
+    @pytest.fixture(autouse=True)
+    def _a_worker(self) -> None:
+        heartbeat.beat()
+
+    def pause(self, **changes: Any) -> None:
+        pauses.begin("smtp", _by_smtp(fault(535, Stage.AUTH, enhanced="5.7.8", text="no <b>such</b> user")))
+        ProviderState.objects.update(**changes)
+
+    def test_card_and_banner_say_why_mail_waits(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+        assert "Paused" not in as_admin.get(self.CATALOGUE).content.decode()
+        self.pause()
+        page = as_admin.get(self.CATALOGUE).content.decode()
+        assert ">Paused</span>" in page
+        assert "Mail waits for SMTP. Paused since" in page
+        assert "535 5.7.8 no &lt;b&gt;such&lt;/b&gt; user" in page
+        assert "0 deliveries wait; none is lost, and none goes another way." in page
+        assert "not tried again before its settings are changed" in page
+
+    def test_everybody_sees_the_banner(self, client: Client, member: User, smtp: SmtpIntegration) -> None:
+        self.pause()
+        client.force_login(member)
+        assert "Mail waits for SMTP." in client.get("/").content.decode()
+
+    def test_try_now(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+        self.pause()
+        page = as_admin.post(self.TRY, follow=True).content.decode()
+        assert "The next mail tries SMTP again." in page
+        assert as_admin.post("/configuration/integrations/nothing/try/").status_code == 404
+        assert pauses.admit("smtp").probing
+
+    def test_what_is_not_in_force_holds_up_nothing(
+        self, as_admin: Client, smtp: SmtpIntegration, sendgrid: SendGridIntegration
+    ) -> None:
+        self.pause(name="sendgrid")
+        ProviderState.objects.filter(pk="smtp").delete()
+        page = as_admin.get(self.CATALOGUE).content.decode()
+        assert "Mail waits for" not in page
+        assert ">Paused</span>" in page
+
+    def test_connected_without_a_check_is_no_alarm(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+        services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+        page = as_admin.get(self.CATALOGUE).content.decode()
+        assert "the next mail will show whether it works" in page
+        assert ">Paused</span>" not in page
+        assert "Mail waits for" not in page
+
+    @pytest.mark.parametrize(
+        ("next_try", "words"),
+        [(timedelta(seconds=90), "The next try is at"), (timedelta(seconds=-1), "The next mail tries it again.")],
+    )
+    def test_it_says_when_it_goes_on(self, next_try: timedelta, words: str) -> None:
+        now = timezone.now()
+        row = ProviderState(name="smtp", paused_at=now, next_try_at=now + next_try, failures=1, reason="Down.")
+        assert words in pauses.in_words(row)
+
+    def test_an_old_pause_has_its_date(self) -> None:
+        at = datetime(2026, 3, 4, 5, 6, tzinfo=timezone.get_default_timezone())
+        row = ProviderState(name="smtp", paused_at=at, failures=1, reason="Down.")
+        assert pauses.in_words(row).startswith("Paused since 4 March, 05:06. Down. It is not tried again before")
+
+
+class TestAlerts:
+    @pytest.fixture
+    def outbox(self, live_router: Any, team: dict[str, User]) -> Any:
+        return live_router
+
+    def mails(self, outbox: Any) -> list[str]:
+        return sorted(path.read_text() for path in outbox.glob("*.eml"))
+
+    def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
+        pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
+        ProviderState.objects.update(paused_at=timezone.now() - ago)
+
+    def test_the_admins_are_told_once_through_the_default_sender(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        User.objects.create_superuser("gone", "gone@example.com", "x", is_active=False)
+        self.pause()
+        for _ in range(3):
+            alerts.tell_admins()
+        [mail] = self.mails(outbox)
+        assert "To: admin@example.com" in mail
+        assert "Subject: rootmail: SMTP is paused, mail waits" in mail
+        assert "421 not now" in mail
+        assert "configuration/integrations/" in mail
+        assert "example.com" not in mail.replace("admin@example.com", "")
+
+    def test_a_moment_wakes_nobody_but_refused_credentials_do(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        self.pause(ago=timedelta(seconds=5))
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
+        ProviderState.objects.all().delete()
+        self.pause(ago=timedelta(seconds=5), code=535)
+        alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
+
+    @pytest.mark.parametrize(
+        ("told", "paused", "again"),
+        [
+            (timedelta(minutes=50), timedelta(minutes=2), False),
+            (timedelta(minutes=70), timedelta(minutes=2), True),
+            (timedelta(hours=20), timedelta(hours=21), False),
+            (timedelta(hours=25), timedelta(hours=26), True),
+        ],
+    )
+    def test_at_most_one_mail_an_hour_and_one_a_day_for_the_same_pause(
+        self, smtp: SmtpIntegration, outbox: Any, told: timedelta, paused: timedelta, again: bool
+    ) -> None:
+        self.pause(ago=paused)
+        ProviderState.objects.update(told_at=timezone.now() - told)
+        alerts.tell_admins()
+        assert len(self.mails(outbox)) == again
+
+    def test_the_default_sender_cannot_tell_of_its_own_pause(self, outbox: Any) -> None:
+        pauses.begin("default", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+        ProviderState.objects.update(paused_at=timezone.now() - timedelta(hours=1))
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
+
+    def test_where_it_cannot_be_told_it_is_tried_again(self, smtp: SmtpIntegration, outbox: Any, settings: Any) -> None:
+        self.pause()
+        good, settings.DEFAULT_SENDER_URL = settings.DEFAULT_SENDER_URL, "smtp://127.0.0.1:1"
+        alerts.tell_admins()
+        assert state().told_at is None
+        settings.DEFAULT_SENDER_URL = good
+        alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1

@@ -1,0 +1,71 @@
+"""How long things are kept: first the bodies of mails are erased, much later the rows. In small batches."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from .ids import first_id_at
+from .models import Attempt, Delivery, Event, Recipient, Run
+
+BATCH = 500
+SECONDS = 60.0  # for one call; the next one goes on
+PAUSE = 0.05  # seconds between two batches: mail goes first
+
+
+def forget_old() -> None:
+    """Erase what is older than the settings say. Nothing that is still on its way."""
+    end = time.monotonic() + SECONDS
+    for erase, days in (
+        (_erase_bodies, settings.KEEP_BODIES_DAYS),
+        (_delete_deliveries, settings.KEEP_DELIVERIES_DAYS),
+        (_delete_runs, settings.KEEP_DELIVERIES_DAYS),
+        (_delete_events, settings.KEEP_DELIVERIES_DAYS),
+    ):
+        if days:
+            _repeat(erase, before=first_id_at(timezone.now() - timedelta(days=days)), end=end)
+
+
+def _repeat(erase: Callable[[uuid.UUID], int], *, before: uuid.UUID, end: float) -> None:
+    """Work in batches, each a transaction of its own, as long as there is something and time."""
+    while time.monotonic() < end and erase(before) == BATCH:
+        time.sleep(PAUSE)
+
+
+def _erase_bodies(before: uuid.UUID) -> int:
+    """Erase contents and transcripts. Ids sort by time, so a moment is an id."""
+    kept = Delivery.objects.filter(purged_at__isnull=True, pk__lt=before, state__in=Delivery.FINAL)
+    with transaction.atomic():
+        old = list(kept.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        Attempt.objects.filter(delivery__in=old).exclude(transcript="").update(transcript="")
+        return kept.filter(pk__in=old).update(content=b"", purged_at=timezone.now())
+
+
+def _delete_deliveries(before: uuid.UUID) -> int:
+    final = Delivery.objects.filter(pk__lt=before, state__in=Delivery.FINAL)
+    with transaction.atomic():
+        old = list(final.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        for model in (Attempt, Recipient):
+            model._default_manager.filter(delivery__in=old).delete()
+        Delivery.objects.filter(pk__in=old).delete()
+    return len(old)
+
+
+def _delete_runs(before: uuid.UUID) -> int:
+    ended = Run.objects.filter(pk__lt=before, finished_at__isnull=False, deliveries__isnull=True)
+    old = list(ended.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    Run.objects.filter(pk__in=old, deliveries__isnull=True).delete()
+    return len(old)
+
+
+def _delete_events(before: uuid.UUID) -> int:
+    heard = Event.objects.filter(pk__lt=before, runs__isnull=True)
+    old = list(heard.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    Event.objects.filter(pk__in=old, runs__isnull=True).delete()
+    return len(old)
