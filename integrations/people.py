@@ -1,9 +1,13 @@
-"""Who may log in, and as what: invite, change the role, deactivate, reactivate."""
+"""Who may log in, and as what: invite, change role or address, deactivate, reactivate, have links mailed."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import Group, User
@@ -13,9 +17,11 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from . import audit, tasks, validators
+from . import audit, errands, links, tasks, validators
 
 logger = logging.getLogger(__name__)
+
+NO_ADDRESS = "No address is known. `manage.py changepassword` sets a password on the server."
 
 
 class Role(models.TextChoices):
@@ -28,6 +34,15 @@ class Role(models.TextChoices):
 
 class Refused(Exception):
     """It would lock people out; the text says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """A link that was made: what an Admin may see of it, how long it works, why no worker mails it, or ''."""
+
+    shown: str
+    good_until: datetime
+    problem: str
 
 
 class AlreadyThere(Exception):
@@ -106,6 +121,7 @@ def deactivate(person: User, *, actor: str) -> bool:
         done = User.objects.filter(pk=person.pk, is_active=True).update(is_active=False)
         if done:
             _end_sessions(person)
+            links.void(person)
             audit.record("person deactivated", actor=actor, name=person.username)
     return bool(done)
 
@@ -119,19 +135,45 @@ def reactivate(person: User, *, actor: str) -> bool:
     return bool(done)
 
 
+def hand_out_link(person: User, *, actor: str) -> HandedOut:
+    """Make a link to set a password, and have a worker mail it.
+
+    The link of somebody who has a password already is for that person alone: with it another one could come in
+    under this name.
+    """
+    link = links.make(person, seconds=settings.PASSWORD_RESET_TIMEOUT)
+    audit.record("password link made", actor=actor, name=person.get_username())
+    shown = "" if person.has_usable_password() else links.url_of(link)
+    problem = _have_mailed(person) if person.email else NO_ADDRESS
+    return HandedOut(shown, link.good_until, problem)
+
+
+def _have_mailed(person: User) -> str:
+    return "" if _rung(tasks.mail_password_link, person.pk) else errands.NO_BROKER
+
+
 def ask_for_link(address: str) -> None:
     """Have a worker mail a link to whoever has this address.
 
     A worker is rung whether somebody has it or not: neither the answer nor the time it takes tells which.
     """
     person = User.objects.filter(email__iexact=address, is_active=True).order_by("pk").first()
+    _rung(tasks.send_password_link, person.pk if person else 0)
+
+
+def _rung(task: Any, number: int) -> bool:
+    """Tell a worker; a broker that is down costs a log line, not the request."""
     try:
-        tasks.send_password_link.apply_async([person.pk if person else 0], retry=False)
+        task.apply_async([number], retry=False)
     except Exception as error:
-        logger.warning("The broker does not answer (%s). A link to set a password is not sent.", error)
+        logger.warning("The broker does not answer (%s). A link to set a password is not mailed.", error)
+        return False
+    return True
 
 
 def password_changed(person: User, *, by: str) -> None:
+    """Record it. Whoever still has a link could take the account over with it, so it ends."""
+    links.void(person)
     audit.record("password changed", actor=person.get_username(), by=by)
 
 

@@ -29,7 +29,8 @@ def listed(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error)
         else:
             return _show_link(request, person)
-    rows = [(person, people.role_of(person)) for person in people.listed()]
+    made = links.outstanding()
+    rows = [(person, people.role_of(person), made.get(person.pk)) for person in people.listed()]
     context = {"form": form, "rows": rows, "roles": Role}
     return render(request, "people/people.html", context, status=422 if form.errors else 200)
 
@@ -40,14 +41,14 @@ def _invited(values: dict[str, Any]) -> dict[str, Any]:
 
 def _show_link(request: HttpRequest, person: User) -> HttpResponse:
     """Show the link in the answer itself: it is in no address, in no session, and not there after a reload."""
-    link, problem = links.hand_out(person, actor=actor_of(request))
-    return render(request, "people/link.html", {"person": person, "link": link, "problem": problem})
+    handed = people.hand_out_link(person, actor=actor_of(request))
+    return render(request, "people/link.html", {"person": person, "handed": handed})
 
 
 @require_POST
 @for_admins
 def new_link(request: HttpRequest, pk: int) -> HttpResponse:
-    """Mail a new link to set a password, and show it to the admin once."""
+    """Make a new link to set a password; the one of before ends."""
     return _show_link(request, get_object_or_404(User, pk=pk, is_active=True))
 
 

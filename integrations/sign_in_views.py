@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 
 from rootmail import first_start
 
-from . import people, sign_in
+from . import links, people, sign_in
 from .people_forms import FirstAdminForm, ForgottenForm
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -102,6 +102,7 @@ class PasswordSet(views.PasswordResetConfirmView):
     """The page that a mailed link opens. Django moves the link's secret out of the address first."""
 
     template_name = "registration/password_set.html"
+    token_generator = links.TOKENS
     success_url = reverse_lazy("login")
 
     def get_user(self, uidb64: str) -> User | None:

@@ -20,3 +20,8 @@ def forget_errands() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def send_password_link(pk: int) -> None:
     links.send_if_asked(pk)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def mail_password_link(pk: int) -> None:
+    links.mail(pk)

@@ -69,8 +69,8 @@ def a_worker_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         errands.tasks.run_errand, "apply_async", lambda arguments, **_: errands.tasks.run_errand(*arguments)
     )
-    link = errands.tasks.send_password_link
-    monkeypatch.setattr(link, "apply_async", lambda arguments, **_: link(*arguments))
+    for link in (errands.tasks.send_password_link, errands.tasks.mail_password_link):
+        monkeypatch.setattr(link, "apply_async", lambda arguments, task=link, **_: task(*arguments))
     monkeypatch.setattr(detection, "PORTS", ())  # nobody looks for a mail server on the machine that runs the tests
 
 
