@@ -90,14 +90,37 @@ def _demand_new(person: User) -> None:
     """Two accounts of one spelling, or of one address, would be taken for each other."""
     if User.objects.filter(username__iexact=person.username).exists():
         raise ValidationError({"username": f"There is an account named '{person.username}'. Take another name."})
-    if not person.email:
+    _demand_address(person.email, nobody_in=User.objects.all())
+
+
+def _demand_address(address: str, *, nobody_in: QuerySet[User]) -> None:
+    """Raise ValidationError unless it is one address, and nobody's among these people."""
+    if not address:
         raise ValidationError({"email": "Enter an address: the link to set a password goes there."})
     try:
-        validators.validate_address(person.email)
+        validators.validate_address(address)
+        User._meta.get_field("email").clean(address, None)
     except ValidationError as error:
         raise ValidationError({"email": error.messages}) from error
-    if User.objects.filter(email__iexact=person.email).exists():
+    if nobody_in.filter(email__iexact=address).exists():
         raise ValidationError({"email": "Another account has this address."})
+
+
+def change_address(person: User, address: str, *, actor: str) -> bool:
+    """Give a person another address; links that went to the old one end.
+
+    Returns whether it changed anything; raises ValidationError with a message for the field.
+    """
+    address = User.objects.normalize_email(address)
+    with transaction.atomic():
+        _one_at_a_time()
+        _demand_address(address, nobody_in=User.objects.filter(is_active=True).exclude(pk=person.pk))
+        done = User.objects.filter(pk=person.pk).exclude(email=address).update(email=address)
+        if done:
+            person.email = address
+            links.void(person)
+            audit.record("e-mail changed", actor=actor, name=person.get_username())
+    return bool(done)
 
 
 def set_role(person: User, role: Role, *, actor: str) -> bool:
@@ -127,8 +150,16 @@ def deactivate(person: User, *, actor: str) -> bool:
 
 
 def reactivate(person: User, *, actor: str) -> bool:
-    """Let a person in again, with the role and the password of before. Returns whether it changed anything."""
+    """Let a person in again, with the role and the password of before.
+
+    Returns whether it changed anything; raises Refused where somebody else has got the address meanwhile.
+    """
     with transaction.atomic():
+        _one_at_a_time()
+        if person.email and User.objects.filter(email__iexact=person.email, is_active=True).exclude(pk=person.pk):
+            raise Refused(
+                f"Another account has the address of {person.get_username()} now. Change one of the two first."
+            )
         done = User.objects.filter(pk=person.pk, is_active=False).update(is_active=True)
         if done:
             audit.record("person reactivated", actor=actor, name=person.username)
@@ -188,6 +219,13 @@ def _demand_that_an_admin_remains(person: User, *, actor: str) -> None:
         raise Refused("Nobody may demote or deactivate their own account. Ask another Admin to do it.")
     if not _active_admins().exclude(pk=person.pk).exists():
         raise Refused(f"{person.get_username()} is the last active Admin. Make another one first.")
+
+
+def _demand_that_nobody_has_the_address_now(person: User) -> None:
+    address = User.objects.values_list("email", flat=True).get(pk=person.pk)
+    others = User.objects.filter(is_active=True).exclude(pk=person.pk)
+    if address and others.filter(email__iexact=address).exists():
+        raise Refused(f"Another account has the address of {person.get_username()} now. Change one of the two first.")
 
 
 def _one_at_a_time() -> None:

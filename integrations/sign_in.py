@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from axes.models import AccessAttempt
+from axes.utils import reset
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Max
@@ -59,6 +61,18 @@ def counted_name(request: HttpRequest | None, credentials: dict[str, Any] | None
     return salted_hmac("rootmail.sign-in", typed.lower()).hexdigest()
 
 
+def is_own_password(request: HttpRequest, password: str) -> bool:
+    """Check the password of who has logged in: a wrong one counts like a failed log-in, a lock holds here as well.
+
+    While it is locked, django-axes replaces the answer, whatever it is.
+    """
+    name = request.user.get_username()
+    if authenticate(request, username=name, password=password) is None:
+        return False
+    reset(username=name, ip=counted_address(request))
+    return True
+
+
 def locked_until(request: HttpRequest, credentials: dict[str, Any] | None) -> datetime:
     """Return when this name may be tried again from this address."""
     tried = AccessAttempt.objects.filter(
@@ -89,7 +103,8 @@ def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_
         return
     typed = str(credentials.get("username") or "")
     actor = typed if _is_known(typed) else UNKNOWN
-    audit.record("sign-in failed", actor=actor, address=client_address(request))
+    action = "wrong password" if request.user.is_authenticated else "sign-in failed"
+    audit.record(action, actor=actor, address=client_address(request))
     if getattr(request, "axes_locked_out", False):
         audit.record("locked out", actor=actor, address=client_address(request))
 

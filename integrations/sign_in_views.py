@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 from rootmail import first_start
 
 from . import links, people, sign_in
-from .people_forms import FirstAdminForm, ForgottenForm
+from .people_forms import FirstAdminForm, ForgottenForm, OwnPasswordForm
 
 METHODS = ["GET", "HEAD", "POST"]
 
@@ -38,7 +38,7 @@ class LogIn(views.LoginView):
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: dict[str, Any] | None) -> HttpResponse:
-    """Answer a log-in that django-axes refuses: say when it may be tried again."""
+    """Answer a log-in, or a password of somebody inside, that django-axes refuses: say when to try again."""
     until = sign_in.locked_until(request, credentials)
     answer = render(request, "registration/locked_out.html", {"until": until}, status=429)
     answer["Retry-After"] = str(max(int((until - timezone.now()).total_seconds()), 1))
@@ -78,6 +78,10 @@ class PasswordChange(views.PasswordChangeView):
 
     template_name = "registration/password_change.html"
     success_url = reverse_lazy("home")
+    form_class = OwnPasswordForm
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
 
     def form_valid(self, form: Any) -> HttpResponse:
         answer = super().form_valid(form)

@@ -142,6 +142,9 @@ AXES_CLIENT_IP_CALLABLE = "integrations.sign_in.counted_address"
 AXES_USERNAME_CALLABLE = "integrations.sign_in.counted_name"
 AXES_LOCKOUT_CALLABLE = "integrations.sign_in_views.locked_out"
 AXES_DISABLE_ACCESS_LOG = True  # the audit log has it
+AXES_SENSITIVE_PARAMETERS = [  # it keeps the other fields of a form that failed
+    *("username", "email", "password", "old_password", "new_password1", "new_password2", "csrfmiddlewaretoken"),
+]
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
 # --- database --------------------------------------------------------------------------------

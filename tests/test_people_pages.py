@@ -173,6 +173,50 @@ def test_changes_a_role_deactivates_and_reactivates(as_admin: Client, team: dict
     assert list(recorded) == [("ada", "role changed"), ("ada", "person deactivated"), ("ada", "person reactivated")]
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_changes_an_address(as_admin: Client, team: dict[str, User], active: bool) -> None:
+    User.objects.filter(pk=team["Viewer"].pk).update(is_active=active)
+    answer = as_admin.post(address("person-email", team["Viewer"]), {"email": "new@example.com"}, follow=True)
+    assert "The e-mail address of viewer is new@example.com now." in text_of(answer)
+    assert User.objects.get(username="viewer").email == "new@example.com"
+    changed = AuditEvent.objects.get(action="e-mail changed")
+    assert (changed.actor, changed.details) == ("ada", {"name": "viewer"})
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("Editor@example.com", "Another account has this address."),
+        (HOSTILE, "Enter a valid email address."),
+        ("", "This field is required."),
+    ],
+)
+def test_an_address_that_is_refused_stands_in_its_row(
+    as_admin: Client, team: dict[str, User], typed: str, said: str
+) -> None:
+    answer = as_admin.post(address("person-email", team["Viewer"]), {"email": typed})
+    assert answer.status_code == 422
+    assert said in text_of(answer).partition(f'id="id_email_{team["Viewer"].pk}_error"')[2].partition("</p>")[0]
+    assert text_of(answer).count('<details class="reveal" open>') == 1
+    assert "Nobody was invited." not in text_of(answer)
+    assert "<script>alert" not in answer.content.decode()
+    assert User.objects.get(username="viewer").email == "viewer@example.com"
+
+
+def test_ones_own_address_takes_the_password(as_admin: Client, admin: User) -> None:
+    answer = as_admin.post(address("person-email", admin), {"email": "new@example.com"}, follow=True)
+    assert answer.redirect_chain == [("/account/", 302)]
+    assert "with your password" in text_of(answer)
+    assert User.objects.get(pk=admin.pk).email == ""
+
+
+def test_a_reactivation_that_is_refused_says_why(as_admin: Client, team: dict[str, User]) -> None:
+    people.deactivate(team["Editor"], actor="ada")
+    people.change_address(team["Viewer"], "editor@example.com", actor="ada")
+    answer = as_admin.post(address("person-reactivate", team["Editor"]), follow=True)
+    assert "Another account has the address of editor now." in text_of(answer)
+
+
 def test_an_admin_cannot_lock_himself_out(as_admin: Client, admin: User) -> None:
     for name, values in (("person-role", {"role": "Viewer"}), ("person-deactivate", {})):
         assert "Nobody may demote or deactivate their own account." in text_of(
