@@ -202,10 +202,11 @@ def _rung(task: Any, number: int) -> bool:
     return True
 
 
-def password_changed(person: User, *, by: str) -> None:
-    """Record it. Whoever still has a link could take the account over with it, so it ends."""
+def password_changed(person: User, *, by: str, actor: str = "") -> None:
+    """Record who did it, the person unless named, and by what. A link that is still there ends."""
     links.void(person)
-    audit.record("password changed", actor=person.get_username(), by=by)
+    whose = {"name": person.get_username()} if actor else {}
+    audit.record("password changed", actor=actor or person.get_username(), by=by, **whose)
 
 
 def _active_admins() -> QuerySet[User]:
