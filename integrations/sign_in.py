@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from axes.models import AccessAttempt
@@ -22,8 +22,12 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from . import audit
+from .models import AuditEvent, LinkRequest
 
 UNKNOWN = "unknown name"  # no account is named so: a username holds no blank
+ASKED_TOO_OFTEN = "password links asked for too often"
+LINKS_AT_MOST = 10
+LINKS_WITHIN = timedelta(minutes=10)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -80,6 +84,20 @@ def locked_until(request: HttpRequest, credentials: dict[str, Any] | None) -> da
     )
     last: datetime = tried.aggregate(last=Max("attempt_time"))["last"] or timezone.now()
     return last + settings.AXES_COOLOFF_TIME
+
+
+def may_ask_for_link(request: HttpRequest) -> bool:
+    """Count a request for a link to set a password, and say whether its client's address may make it now."""
+    address, since = counted_address(request) or "", timezone.now() - LINKS_WITHIN
+    LinkRequest.objects.filter(at__lte=since).delete()
+    mine = LinkRequest.objects.create(address=address, at=timezone.now())
+    # It is counted after it was written, so that several at once cannot all be the last one.
+    if LinkRequest.objects.filter(address=address).count() <= LINKS_AT_MOST:
+        return True
+    mine.delete()
+    if not AuditEvent.objects.filter(action=ASKED_TOO_OFTEN, at__gt=since, details__address=address).exists():
+        audit.record(ASKED_TOO_OFTEN, actor=UNKNOWN, address=address)
+    return False
 
 
 def listen() -> None:

@@ -93,10 +93,10 @@ class PasswordChange(views.PasswordChangeView):
 @never_cache
 @require_http_methods(METHODS)
 def forgotten(request: HttpRequest) -> HttpResponse:
-    """Take an address and say the same whether somebody has it or not."""
+    """Take an address and say the same whether somebody has it or not, and whether it was asked for too often."""
     form = ForgottenForm(request.POST or None)
     sent = request.method == "POST" and form.is_valid()
-    if sent:
+    if sent and sign_in.may_ask_for_link(request):
         people.ask_for_link(form.cleaned_data["email"])
     context = {"form": form, "sent": sent}
     return render(request, "registration/forgotten.html", context, status=422 if form.errors else 200)
