@@ -63,7 +63,7 @@ class OwnAddressForm(forms.Form):
     """One's own address, with the password: a link to set a new password goes there."""
 
     email = forms.EmailField(
-        label="E-mail", max_length=254, help_text="A link to set a new password goes there. One that is open ends."
+        label="E-mail", max_length=254, help_text="A link to set a new password goes there. Links from before end."
     )
     password = forms.CharField(
         label="Current password",

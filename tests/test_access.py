@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "password_reset_confirm": (LINK, EVERYBODY, EVERYBODY),
     "theme": ({}, NOBODY, (302, 302, 302, 302)),
     "home": ({}, MEMBERS, NOBODY),
+    "workflows": ({}, MEMBERS, NOBODY),
     "api-events": ({}, NOBODY, (401, 401, 401, 401)),
     "integrations": ({}, ADMINS, NOBODY),
     "integration-setup": (SMTP, ADMINS, ADMINS_422),
