@@ -262,7 +262,7 @@ class PasswordLink(models.Model):
 
 
 class LinkRequest(models.Model):
-    """Somebody asked for a link to set a password, from this address. Kept for as long as it is counted."""
+    """Somebody asked for a link to set a password, from this address. It is deleted when it counts no more."""
 
     address = models.CharField(max_length=45)
     at = models.DateTimeField()

@@ -33,7 +33,7 @@ class Role(models.TextChoices):
 
 
 class Refused(Exception):
-    """It would lock people out; the text says so."""
+    """It would lock people out, or two would have one address; the text says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,7 @@ def reactivate(person: User, *, actor: str) -> bool:
     """
     with transaction.atomic():
         _one_at_a_time()
-        if person.email and User.objects.filter(email__iexact=person.email, is_active=True).exclude(pk=person.pk):
-            raise Refused(
-                f"Another account has the address of {person.get_username()} now. Change one of the two first."
-            )
+        _demand_that_nobody_has_the_address_now(person)
         done = User.objects.filter(pk=person.pk, is_active=False).update(is_active=True)
         if done:
             audit.record("person reactivated", actor=actor, name=person.username)
