@@ -1,13 +1,16 @@
-"""Links to set a password: made for one person, valid once and for a time, mailed through the router."""
+"""Links to set a password: made for one person, the newest alone works, once and for a time; a worker mails them."""
 
 from __future__ import annotations
 
+import logging
+import uuid
 from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.mail import send_mail
+from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -15,39 +18,62 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from . import audit
-from .models import AuditEvent
+from .models import AuditEvent, PasswordLink
 from .transports.base import TransportError
 
+logger = logging.getLogger(__name__)
+
+WORKER = "a worker"  # no account is named so: a username holds no blank
 _ASKED = "password link asked for"
 _NOT_MORE_OFTEN_THAN = timedelta(minutes=5)
 
 
-def link_for(person: User) -> str:
-    """Return a link that lets whoever has it set this person's password, once.
+class Tokens(PasswordResetTokenGenerator):
+    """Django's tokens end with another password, log-in or address; ours with a newer link as well."""
+
+    key_salt = "integrations.links"
+
+    def check_token(self, user: User | None, token: str | None) -> bool:
+        return user is not None and _in_force().filter(person=user.pk).exists() and super().check_token(user, token)
+
+    def _make_hash_value(self, user: User, timestamp: int) -> str:
+        stamp = PasswordLink.objects.filter(person=user.pk).values_list("stamp", flat=True).first()
+        return f"{super()._make_hash_value(user, timestamp)}{stamp}"
+
+
+TOKENS = Tokens()
+
+
+def make(person: User, *, seconds: int) -> PasswordLink:
+    """Make a link for a person; the one of before is worth nothing from now on."""
+    fresh = {"stamp": uuid.uuid4(), "good_until": timezone.now() + timedelta(seconds=seconds), "mailed_at": None}
+    return PasswordLink.objects.update_or_create(person=person, defaults=fresh)[0]
+
+
+def void(person: User) -> None:
+    PasswordLink.objects.filter(person=person).delete()
+
+
+def outstanding() -> dict[int, PasswordLink]:
+    """Return the links that still work, by the number of their person."""
+    return {link.person_id: link for link in _in_force()}
+
+
+def url_of(link: PasswordLink) -> str:
+    """Return what lets whoever has it set this person's password, once.
 
     It starts with SITE_URL: what a request claims to be its host must not end up in a mail.
     """
-    uid = urlsafe_base64_encode(force_bytes(person.pk))
-    path = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(person)])
+    uid = urlsafe_base64_encode(force_bytes(link.person_id))
+    path = reverse("password_reset_confirm", args=[uid, TOKENS.make_token(link.person)])
     return f"{settings.SITE_URL}{path}"
 
 
-def hand_out(person: User, *, actor: str) -> tuple[str, str]:
-    """Mail a person a new link. Returns what an Admin may see of it, and why the mail did not leave, or ''.
-
-    The link of somebody who has a password already is for that person alone: with it another one could come in
-    under this name.
-    """
-    audit.record("password link made", actor=actor, name=person.get_username())
-    link = link_for(person)
-    shown = "" if person.has_usable_password() else link
-    if not person.email:
-        return shown, "No address is known. `manage.py changepassword` sets a password on the server."
-    try:
-        _send(person, link)
-    except TransportError as error:
-        return shown, str(error)
-    return shown, ""
+def mail(pk: int) -> None:
+    """Mail a person the link that was made, unless that was done."""
+    link = _in_force().select_related("person").filter(person=pk, person__is_active=True, mailed_at=None).first()
+    if link and link.person.email:
+        _send(link)
 
 
 def send_if_asked(pk: int) -> None:
@@ -59,11 +85,28 @@ def send_if_asked(pk: int) -> None:
     if lately.filter(actor=person.get_username()).exists():
         return
     audit.record(_ASKED, actor=person.get_username())
-    _send(person, link_for(person))
+    _send(make(person, seconds=_seconds_for(person)))
 
 
-def _send(person: User, link: str) -> None:
-    hours = settings.PASSWORD_RESET_TIMEOUT // 3600
-    context = {"person": person, "link": link, "site": settings.SITE_URL, "hours": hours}
+def _seconds_for(person: User) -> int:
+    """Return how long a link holds that was asked for: nobody may shorten an invitation by asking for another one."""
+    seconds: int = settings.FORGOTTEN_LINK_TIMEOUT
+    return seconds if person.has_usable_password() else max(seconds, settings.PASSWORD_RESET_TIMEOUT)
+
+
+def _in_force() -> QuerySet[PasswordLink]:
+    return PasswordLink.objects.filter(good_until__gt=timezone.now())
+
+
+def _send(link: PasswordLink) -> None:
+    """Mail it. What went wrong is told without the relay's own words, which may quote the link."""
+    name = link.person.get_username()
+    context = {"name": name, "link": url_of(link), "site": settings.SITE_URL, "until": link.good_until}
     text = render_to_string("email/password_link.txt", context)
-    send_mail("Set your password for rootmail", text, None, [person.email])
+    try:
+        send_mail("Set your password for rootmail", text, None, [link.person.email])
+    except TransportError as error:
+        logger.warning("A link for person %s was not mailed: %s, %s", link.person_id, error.stage, error.code)
+        audit.record("password link not mailed", actor=WORKER, name=name, stage=str(error.stage), code=error.code)
+    else:
+        PasswordLink.objects.filter(pk=link.pk, stamp=link.stamp).update(mailed_at=timezone.now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, NoReturn
 
+from django.contrib.auth.models import User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -299,3 +300,31 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PasswordLink(models.Model):
+    """The one link with which a person may set a password. A newer one takes its place, using it deletes it.
+
+    The link itself is not kept: it follows from the stamp, the person's row and SECRET_KEY.
+    """
+
+    person = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    stamp = models.UUIDField(default=uuid.uuid4, editable=False)
+    good_until = models.DateTimeField()
+    mailed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"for person {self.person_id}, until {self.good_until:%Y-%m-%d %H:%M:%S}"
+
+
+class LinkRequest(models.Model):
+    """Somebody asked for a link to set a password, from this address. It is deleted when it counts no more."""
+
+    address = models.CharField(max_length=45)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["address", "at"], name="link_request_by_address")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S}"

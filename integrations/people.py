@@ -1,9 +1,13 @@
-"""Who may log in, and as what: invite, change the role, deactivate, reactivate."""
+"""Who may log in, and as what: invite, change role or address, deactivate, reactivate, have links mailed."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import Group, User
@@ -13,9 +17,11 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from . import audit, tasks, validators
+from . import audit, errands, links, tasks, validators
 
 logger = logging.getLogger(__name__)
+
+NO_ADDRESS = "No address is known. `manage.py changepassword` sets a password on the server."
 
 
 class Role(models.TextChoices):
@@ -27,7 +33,16 @@ class Role(models.TextChoices):
 
 
 class Refused(Exception):
-    """It would lock people out; the text says so."""
+    """It would lock people out, or two would have one address; the text says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """A link that was made: what an Admin may see of it, how long it works, why no worker mails it, or ''."""
+
+    shown: str
+    good_until: datetime
+    problem: str
 
 
 class AlreadyThere(Exception):
@@ -75,14 +90,37 @@ def _demand_new(person: User) -> None:
     """Two accounts of one spelling, or of one address, would be taken for each other."""
     if User.objects.filter(username__iexact=person.username).exists():
         raise ValidationError({"username": f"There is an account named '{person.username}'. Take another name."})
-    if not person.email:
+    _demand_address(person.email, nobody_in=User.objects.all())
+
+
+def _demand_address(address: str, *, nobody_in: QuerySet[User]) -> None:
+    """Raise ValidationError unless it is one address, and nobody's among these people."""
+    if not address:
         raise ValidationError({"email": "Enter an address: the link to set a password goes there."})
     try:
-        validators.validate_address(person.email)
+        validators.validate_address(address)
+        User._meta.get_field("email").clean(address, None)
     except ValidationError as error:
         raise ValidationError({"email": error.messages}) from error
-    if User.objects.filter(email__iexact=person.email).exists():
+    if nobody_in.filter(email__iexact=address).exists():
         raise ValidationError({"email": "Another account has this address."})
+
+
+def change_address(person: User, address: str, *, actor: str) -> bool:
+    """Give a person another address; links that went to the old one end.
+
+    Returns whether it changed anything; raises ValidationError with a message for the field.
+    """
+    address = User.objects.normalize_email(address)
+    with transaction.atomic():
+        _one_at_a_time()
+        _demand_address(address, nobody_in=User.objects.filter(is_active=True).exclude(pk=person.pk))
+        done = User.objects.filter(pk=person.pk).exclude(email=address).update(email=address)
+        if done:
+            person.email = address
+            links.void(person)
+            audit.record("e-mail changed", actor=actor, name=person.get_username())
+    return bool(done)
 
 
 def set_role(person: User, role: Role, *, actor: str) -> bool:
@@ -106,17 +144,40 @@ def deactivate(person: User, *, actor: str) -> bool:
         done = User.objects.filter(pk=person.pk, is_active=True).update(is_active=False)
         if done:
             _end_sessions(person)
+            links.void(person)
             audit.record("person deactivated", actor=actor, name=person.username)
     return bool(done)
 
 
 def reactivate(person: User, *, actor: str) -> bool:
-    """Let a person in again, with the role and the password of before. Returns whether it changed anything."""
+    """Let a person in again, with the role and the password of before.
+
+    Returns whether it changed anything; raises Refused where somebody else has got the address meanwhile.
+    """
     with transaction.atomic():
+        _one_at_a_time()
+        _demand_that_nobody_has_the_address_now(person)
         done = User.objects.filter(pk=person.pk, is_active=False).update(is_active=True)
         if done:
             audit.record("person reactivated", actor=actor, name=person.username)
     return bool(done)
+
+
+def hand_out_link(person: User, *, actor: str) -> HandedOut:
+    """Make a link to set a password, and have a worker mail it.
+
+    The link of somebody who has a password already is for that person alone: with it another one could come in
+    under this name.
+    """
+    link = links.make(person, seconds=settings.PASSWORD_RESET_TIMEOUT)
+    audit.record("password link made", actor=actor, name=person.get_username())
+    shown = "" if person.has_usable_password() else links.url_of(link)
+    problem = _have_mailed(person) if person.email else NO_ADDRESS
+    return HandedOut(shown, link.good_until, problem)
+
+
+def _have_mailed(person: User) -> str:
+    return "" if _rung(tasks.mail_password_link, person.pk) else errands.NO_BROKER
 
 
 def ask_for_link(address: str) -> None:
@@ -125,14 +186,24 @@ def ask_for_link(address: str) -> None:
     A worker is rung whether somebody has it or not: neither the answer nor the time it takes tells which.
     """
     person = User.objects.filter(email__iexact=address, is_active=True).order_by("pk").first()
+    _rung(tasks.send_password_link, person.pk if person else 0)
+
+
+def _rung(task: Any, number: int) -> bool:
+    """Tell a worker; a broker that is down costs a log line, not the request."""
     try:
-        tasks.send_password_link.apply_async([person.pk if person else 0], retry=False)
+        task.apply_async([number], retry=False)
     except Exception as error:
-        logger.warning("The broker does not answer (%s). A link to set a password is not sent.", error)
+        logger.warning("The broker does not answer (%s). A link to set a password is not mailed.", error)
+        return False
+    return True
 
 
-def password_changed(person: User, *, by: str) -> None:
-    audit.record("password changed", actor=person.get_username(), by=by)
+def password_changed(person: User, *, by: str, actor: str = "") -> None:
+    """Record who did it, the person unless named, and by what. A link that is still there ends."""
+    links.void(person)
+    whose = {"name": person.get_username()} if actor else {}
+    audit.record("password changed", actor=actor or person.get_username(), by=by, **whose)
 
 
 def _active_admins() -> QuerySet[User]:
@@ -146,6 +217,13 @@ def _demand_that_an_admin_remains(person: User, *, actor: str) -> None:
         raise Refused("Nobody may demote or deactivate their own account. Ask another Admin to do it.")
     if not _active_admins().exclude(pk=person.pk).exists():
         raise Refused(f"{person.get_username()} is the last active Admin. Make another one first.")
+
+
+def _demand_that_nobody_has_the_address_now(person: User) -> None:
+    address = User.objects.values_list("email", flat=True).get(pk=person.pk)
+    others = User.objects.filter(is_active=True).exclude(pk=person.pk)
+    if address and others.filter(email__iexact=address).exists():
+        raise Refused(f"Another account has the address of {person.get_username()} now. Change one of the two first.")
 
 
 def _one_at_a_time() -> None:

@@ -6,11 +6,12 @@ from datetime import date
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import PasswordChangeForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
-from . import audit
+from . import audit, sign_in
 from .models import ApiToken
 from .people import Role
 
@@ -46,6 +47,53 @@ class InviteForm(forms.Form):
 
 class RoleForm(forms.Form):
     role = forms.ChoiceField(label="Role", choices=Role.choices)
+
+
+class AddressForm(forms.Form):
+    """The address of one of several people on a page."""
+
+    email = forms.EmailField(label="E-mail", max_length=254)
+
+    def __init__(self, person: User, data: Any = None) -> None:
+        super().__init__(data, initial={"email": person.email}, auto_id=f"id_%s_{person.pk}")
+        self.person = person
+
+
+class OwnAddressForm(forms.Form):
+    """One's own address, with the password: a link to set a new password goes there."""
+
+    email = forms.EmailField(
+        label="E-mail", max_length=254, help_text="A link to set a new password goes there. Links from before end."
+    )
+    password = forms.CharField(
+        label="Current password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, request: HttpRequest, data: Any = None) -> None:
+        super().__init__(data, initial={"email": getattr(request.user, "email", "")})
+        self.request = request
+
+    def clean_password(self) -> str:
+        return _own_password(self.request, self.cleaned_data["password"])
+
+
+class OwnPasswordForm(PasswordChangeForm):
+    """Django's form, which counts the wrong ones as well."""
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_old_password(self) -> str:
+        return _own_password(self.request, self.cleaned_data["old_password"])
+
+
+def _own_password(request: HttpRequest, password: str) -> str:
+    if not sign_in.is_own_password(request, password):
+        raise ValidationError("This is not your password. Wrong ones count like failed log-ins.")
+    return password
 
 
 class ForgottenForm(forms.Form):

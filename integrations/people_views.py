@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -13,8 +15,19 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from . import links, people
 from .entrance import actor_of, for_admins
+from .models import PasswordLink
 from .people import Role
-from .people_forms import InviteForm, RoleForm
+from .people_forms import AddressForm, InviteForm, RoleForm
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One person on the page: `link` works still, `form` takes another address."""
+
+    person: User
+    role: Role
+    link: PasswordLink | None
+    form: AddressForm
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -29,9 +42,20 @@ def listed(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error)
         else:
             return _show_link(request, person)
-    rows = [(person, people.role_of(person)) for person in people.listed()]
-    context = {"form": form, "rows": rows, "roles": Role}
-    return render(request, "people/people.html", context, status=422 if form.errors else 200)
+    return _page(request, form)
+
+
+def _page(request: HttpRequest, invitation: InviteForm, wrong: AddressForm | None = None) -> HttpResponse:
+    """Draw the page; `wrong` is the form of one person that could not be accepted."""
+    context = {"form": invitation, "rows": list(_rows(wrong)), "roles": Role}
+    return render(request, "people/people.html", context, status=422 if wrong or invitation.errors else 200)
+
+
+def _rows(wrong: AddressForm | None) -> Iterator[Row]:
+    made = links.outstanding()
+    for person in people.listed():
+        form = wrong if wrong and wrong.person == person else AddressForm(person)
+        yield Row(person, people.role_of(person), made.get(person.pk), form)
 
 
 def _invited(values: dict[str, Any]) -> dict[str, Any]:
@@ -40,14 +64,14 @@ def _invited(values: dict[str, Any]) -> dict[str, Any]:
 
 def _show_link(request: HttpRequest, person: User) -> HttpResponse:
     """Show the link in the answer itself: it is in no address, in no session, and not there after a reload."""
-    link, problem = links.hand_out(person, actor=actor_of(request))
-    return render(request, "people/link.html", {"person": person, "link": link, "problem": problem})
+    handed = people.hand_out_link(person, actor=actor_of(request))
+    return render(request, "people/link.html", {"person": person, "handed": handed})
 
 
 @require_POST
 @for_admins
 def new_link(request: HttpRequest, pk: int) -> HttpResponse:
-    """Mail a new link to set a password, and show it to the admin once."""
+    """Make a new link to set a password; the one of before ends."""
     return _show_link(request, get_object_or_404(User, pk=pk, is_active=True))
 
 
@@ -69,6 +93,23 @@ def change_role(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @for_admins
+def change_address(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change the address of somebody, deactivated or not; one's own takes the password, on another page."""
+    person = get_object_or_404(User, pk=pk)
+    if person == request.user:
+        messages.error(request, "Change your own address here, with your password.")
+        return redirect("account")
+    form = AddressForm(person, request.POST)
+    try:
+        if form.is_valid() and people.change_address(person, form.cleaned_data["email"], actor=actor_of(request)):
+            messages.success(request, f"The e-mail address of {person.username} is {person.email} now.")
+    except ValidationError as error:
+        form.add_error(None, error)
+    return _page(request, InviteForm(), wrong=form) if form.errors else redirect("people")
+
+
+@require_POST
+@for_admins
 def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     """Lock a person out; what that person has open ends at once."""
     person = get_object_or_404(User, pk=pk)
@@ -84,6 +125,9 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
 @for_admins
 def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
-    if people.reactivate(person, actor=actor_of(request)):
-        messages.success(request, f"{person.username} may log in again.")
+    try:
+        if people.reactivate(person, actor=actor_of(request)):
+            messages.success(request, f"{person.username} may log in again.")
+    except people.Refused as error:
+        messages.error(request, str(error))
     return redirect("people")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from axes.models import AccessAttempt
+from axes.utils import reset
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Max
@@ -20,8 +22,12 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from . import audit
+from .models import AuditEvent, LinkRequest
 
 UNKNOWN = "unknown name"  # no account is named so: a username holds no blank
+ASKED_TOO_OFTEN = "password links asked for too often"
+LINKS_AT_MOST = 10
+LINKS_WITHIN = timedelta(minutes=10)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -59,6 +65,18 @@ def counted_name(request: HttpRequest | None, credentials: dict[str, Any] | None
     return salted_hmac("rootmail.sign-in", typed.lower()).hexdigest()
 
 
+def is_own_password(request: HttpRequest, password: str) -> bool:
+    """Check the password of who has logged in: a wrong one counts like a failed log-in, a lock holds here as well.
+
+    While it is locked, django-axes replaces the answer, whatever it is.
+    """
+    name = request.user.get_username()
+    if authenticate(request, username=name, password=password) is None:
+        return False
+    reset(username=name, ip=counted_address(request))
+    return True
+
+
 def locked_until(request: HttpRequest, credentials: dict[str, Any] | None) -> datetime:
     """Return when this name may be tried again from this address."""
     tried = AccessAttempt.objects.filter(
@@ -66,6 +84,20 @@ def locked_until(request: HttpRequest, credentials: dict[str, Any] | None) -> da
     )
     last: datetime = tried.aggregate(last=Max("attempt_time"))["last"] or timezone.now()
     return last + settings.AXES_COOLOFF_TIME
+
+
+def may_ask_for_link(request: HttpRequest) -> bool:
+    """Count a request for a link to set a password, and say whether its client's address may make it now."""
+    address, since = counted_address(request) or "", timezone.now() - LINKS_WITHIN
+    LinkRequest.objects.filter(at__lte=since).delete()
+    mine = LinkRequest.objects.create(address=address, at=timezone.now())
+    # It is counted after it was written, so that several at once cannot all be the last one.
+    if LinkRequest.objects.filter(address=address).count() <= LINKS_AT_MOST:
+        return True
+    mine.delete()
+    if not AuditEvent.objects.filter(action=ASKED_TOO_OFTEN, at__gt=since, details__address=address).exists():
+        audit.record(ASKED_TOO_OFTEN, actor=UNKNOWN, address=address)
+    return False
 
 
 def listen() -> None:
@@ -89,7 +121,8 @@ def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_
         return
     typed = str(credentials.get("username") or "")
     actor = typed if _is_known(typed) else UNKNOWN
-    audit.record("sign-in failed", actor=actor, address=client_address(request))
+    action = "wrong password" if request.user.is_authenticated else "sign-in failed"
+    audit.record(action, actor=actor, address=client_address(request))
     if getattr(request, "axes_locked_out", False):
         audit.record("locked out", actor=actor, address=client_address(request))
 

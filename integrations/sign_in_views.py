@@ -20,8 +20,8 @@ from django.views.decorators.http import require_http_methods
 
 from rootmail import first_start
 
-from . import people, sign_in
-from .people_forms import FirstAdminForm, ForgottenForm
+from . import links, people, sign_in
+from .people_forms import FirstAdminForm, ForgottenForm, OwnPasswordForm
 
 METHODS = ["GET", "HEAD", "POST"]
 
@@ -38,7 +38,7 @@ class LogIn(views.LoginView):
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: dict[str, Any] | None) -> HttpResponse:
-    """Answer a log-in that django-axes refuses: say when it may be tried again."""
+    """Answer a log-in, or a password of somebody inside, that django-axes refuses: say when to try again."""
     until = sign_in.locked_until(request, credentials)
     answer = render(request, "registration/locked_out.html", {"until": until}, status=429)
     answer["Retry-After"] = str(max(int((until - timezone.now()).total_seconds()), 1))
@@ -78,6 +78,10 @@ class PasswordChange(views.PasswordChangeView):
 
     template_name = "registration/password_change.html"
     success_url = reverse_lazy("home")
+    form_class = OwnPasswordForm
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
 
     def form_valid(self, form: Any) -> HttpResponse:
         answer = super().form_valid(form)
@@ -89,10 +93,10 @@ class PasswordChange(views.PasswordChangeView):
 @never_cache
 @require_http_methods(METHODS)
 def forgotten(request: HttpRequest) -> HttpResponse:
-    """Take an address and say the same whether somebody has it or not."""
+    """Take an address and say the same whether somebody has it or not, and whether it was asked for too often."""
     form = ForgottenForm(request.POST or None)
     sent = request.method == "POST" and form.is_valid()
-    if sent:
+    if sent and sign_in.may_ask_for_link(request):
         people.ask_for_link(form.cleaned_data["email"])
     context = {"form": form, "sent": sent}
     return render(request, "registration/forgotten.html", context, status=422 if form.errors else 200)
@@ -102,6 +106,7 @@ class PasswordSet(views.PasswordResetConfirmView):
     """The page that a mailed link opens. Django moves the link's secret out of the address first."""
 
     template_name = "registration/password_set.html"
+    token_generator = links.TOKENS
     success_url = reverse_lazy("login")
 
     def get_user(self, uidb64: str) -> User | None:

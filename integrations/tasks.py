@@ -25,3 +25,8 @@ def send_password_link(pk: int) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def tell_admins() -> None:
     alerts.tell_admins()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def mail_password_link(pk: int) -> None:
+    links.mail(pk)

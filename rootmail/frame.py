@@ -30,7 +30,7 @@ class Entry:
 
 
 MENU = {
-    "": [Entry("Deliveries", "home", icon="send")],
+    "": [Entry("Workflows", "workflows", icon="route"), Entry("Deliveries", "home", icon="send")],
     "Configuration": [
         Entry("Integrations", "integrations", icon="plug-connected", permission=MANAGE),
         Entry("API tokens", "tokens", icon="key", permission=MANAGE),

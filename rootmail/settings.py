@@ -104,6 +104,7 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = env.int("SESSION_HOURS", default=12) * 3600
 PASSWORD_RESET_TIMEOUT = env.int("PASSWORD_LINK_HOURS", default=72) * 3600
+FORGOTTEN_LINK_TIMEOUT = env.int("FORGOTTEN_LINK_HOURS", default=2) * 3600
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -141,6 +142,9 @@ AXES_CLIENT_IP_CALLABLE = "integrations.sign_in.counted_address"
 AXES_USERNAME_CALLABLE = "integrations.sign_in.counted_name"
 AXES_LOCKOUT_CALLABLE = "integrations.sign_in_views.locked_out"
 AXES_DISABLE_ACCESS_LOG = True  # the audit log has it
+AXES_SENSITIVE_PARAMETERS = [  # it keeps the other fields of a form that failed
+    *("username", "email", "password", "old_password", "new_password1", "new_password2", "csrfmiddlewaretoken"),
+]
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
 # --- database --------------------------------------------------------------------------------

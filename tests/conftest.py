@@ -69,8 +69,8 @@ def a_worker_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         errands.tasks.run_errand, "apply_async", lambda arguments, **_: errands.tasks.run_errand(*arguments)
     )
-    link = errands.tasks.send_password_link
-    monkeypatch.setattr(link, "apply_async", lambda arguments, **_: link(*arguments))
+    for link in (errands.tasks.send_password_link, errands.tasks.mail_password_link):
+        monkeypatch.setattr(link, "apply_async", lambda arguments, task=link, **_: task(*arguments))
     monkeypatch.setattr(detection, "PORTS", ())  # nobody looks for a mail server on the machine that runs the tests
 
 
@@ -145,5 +145,7 @@ def as_admin(client: Client, admin: User) -> Client:
 def people(admin: User, member: User, relay: FakeRelay, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ada, Max and a relay that refuses at length, for a look at the pages in a browser."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # the browser's event loop runs in the test's own thread
+    for role in Role.values:
+        Group.objects.get_or_create(name=role)  # the test of another page may have emptied the database
     settings.DEFAULT_SENDER_URL = "file:///srv/rootmail/outbox"  # stands on the pages
     relay.replies = {"CONNECT": "554 5.7.1 " + "Not from here, and not today either. " * 8}

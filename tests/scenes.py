@@ -19,7 +19,8 @@ from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import queued, with_tasks
 from workflows import documents, heartbeat, runs
-from workflows.models import Attempt, Delivery, Recipient
+from workflows.events import TRIGGERS
+from workflows.models import Action, Attempt, Delivery, Recipient, Run
 
 LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
 LONG_WORDS = "554 5.7.1 " + "The relay does not like this at all, and says so at length. " * 6 + "x" * 300
@@ -85,6 +86,32 @@ def _used() -> None:
         )
 
 
+def _workflows() -> None:
+    """Long, right-to-left, switched off, without an action; and runs that went well and badly."""
+    long = [{"path": "incident.title", "operator": "CONTAINS", "values": [ARABIC, LONG_HOST]}]
+    long += [{"path": "incident.severity", "operator": "IS NOT", "values": list(range(30))}]
+    base = SMALL["workflows"][0]
+    trigger = base["trigger_params"]
+    documents.load(
+        {
+            "workflows": [
+                base | {"name": ARABIC, "wait": None},
+                base | {"slug": "off", "name": "Tell nobody", "enabled": False, "tasks": []},
+                base
+                | {
+                    "slug": "l" * 100,
+                    "name": LONG_HOST[:190],
+                    "trigger_params": trigger | {"conditions": long, "triggers": sorted(TRIGGERS["incident"])[:30:4]},
+                },
+            ]
+        }
+    )
+    Action.objects.filter(workflow__slug="l" * 100).update(
+        name=ARABIC, subject=f"{ARABIC} {LONG_WORDS}", to=[LONG_HOST, ARABIC]
+    )
+    Run.objects.update(status="failed", finished_at=timezone.now())
+
+
 def _connect(page: Page) -> None:
     page.get_by_label("Address").fill("169.254.169.254")
     page.get_by_label("Port").fill("99999")
@@ -113,6 +140,37 @@ def _send_to_nobody(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def _invite(page: Page) -> None:
+    form = page.locator("form.form")
+    form.get_by_label("Username").fill("zoe." + "x" * 100)
+    form.get_by_label("E-mail").fill(f"zoe@{'department.' * 8}example.com")
+    form.get_by_role("button", name="Invite").click()
+    page.wait_for_load_state()
+
+
+def _enter_a_wrong_address(page: Page) -> None:
+    page.locator("summary", has_text="zoe").click()
+    page.locator("details[open] input[name=email]").fill("nobody")
+    page.get_by_role("button", name="Change the address").locator("visible=true").click()
+    page.wait_for_load_state()
+
+
+def _enter_a_wrong_password(page: Page) -> None:
+    page.get_by_label("E-mail").fill("max")
+    page.get_by_label("Current password").fill("wrong")
+    page.get_by_role("button", name="Change the address").click()
+    page.wait_for_load_state()
+
+
+def _enter_too_many_wrong_passwords(page: Page) -> None:
+    for _ in range(5):
+        page.get_by_label("Current password").fill("wrong")
+        page.get_by_role("button", name="Change the address").click()
+        page.wait_for_load_state()
+        if page.get_by_text("Too many").count():
+            return
+
+
 def _make_token(page: Page) -> None:
     page.get_by_label("Name").fill("pager " + "x" * 60)
     page.get_by_role("button", name="Make the token").click()
@@ -134,6 +192,7 @@ CATALOGUE = "/configuration/integrations/"
 SCENES = [
     Scene("login", "/login/", user=""),
     Scene("deliveries-empty", "/"),
+    Scene("workflows-empty", "/workflows/"),
     Scene("deliveries-waiting", "/", prepare=partial(documents.load, SMALL)),
     Scene("menu", "/", act=_open_menu),
     Scene("integrations-empty", CATALOGUE),
@@ -145,13 +204,19 @@ SCENES = [
     Scene("integrations-long", CATALOGUE, prepare=_long_names, act=_open_all),
     Scene("disconnect", f"{CATALOGUE}smtp/disconnect/"),
     Scene("test-mail", f"{CATALOGUE}smtp/test/", act=_send_to_nobody),
-    Scene("people", "/configuration/people/"),
+    Scene("people", "/configuration/people/", act=_open_all),
+    Scene("people-invited", "/configuration/people/", act=_invite),
+    Scene("people-wrong", "/configuration/people/", act=_enter_a_wrong_address),
     Scene("tokens", "/configuration/tokens/", act=_make_token),
     Scene("audit", "/configuration/audit/"),
+    Scene("account", "/account/"),
+    Scene("account-wrong", "/account/", act=_enter_a_wrong_password),
+    Scene("account-locked", "/account/", act=_enter_too_many_wrong_passwords, user="max"),
     Scene("password-change", "/password/"),
     Scene("password-forgotten", "/password/forgotten/", user=""),
     Scene("deliveries", "/", prepare=_mails, act=_open_all),
     Scene("integrations-used", CATALOGUE, prepare=_used, act=_open_all),
+    Scene("workflows", "/workflows/", prepare=_workflows, act=_open_all),
     Scene("not-found", "/no-such-page/"),
     Scene("not-allowed", CATALOGUE, user="max"),
     *(Scene(name.removesuffix(".html"), path) for name, path in BARE.items()),

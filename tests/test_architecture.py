@@ -23,6 +23,7 @@ PURE = (
     "plaintext",
     "recipients",
     "liquid",
+    "words",
 )
 OUTSIDE = ("django.db", "django.conf", "django.utils.timezone", "httpx", "smtplib", "socket", "celery")
 CLOCKS = ("time.time(", "datetime.now(", "timezone.now(", "utcnow(")  # `time.monotonic` only measures a limit

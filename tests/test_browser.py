@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,6 +172,27 @@ def test_a_worker_mails_the_link_for_a_forgotten_password(page: Page, installati
     page.goto(link[0])
     page.get_by_label("New password", exact=False).first.wait_for()
     assert page.url.endswith("/set-password/")
+
+
+@pytest.mark.parametrize("page", ["without JavaScript"], indirect=True)
+def test_a_worker_mails_the_link_that_an_invitation_shows(page: Page, installation: Installation) -> None:
+    page.goto("/configuration/people/")
+    page.get_by_label("Username").fill("zoe")
+    page.locator("form.form").get_by_label("E-mail").fill("zoe@example.com")
+    page.get_by_role("button", name="Invite").click()
+    expect(page.get_by_role("status")).to_contain_text("A worker mails it to zoe@example.com.")
+    shown = page.locator("code", has_text="/password/set/").inner_text()
+    mails = wait_until(
+        lambda: [mail for mail in map(Path.read_text, installation.outbox.glob("*.eml")) if "To: zoe@" in mail],
+        what="the mail",
+    )
+    mailed = re.search(rf"{re.escape(installation.site)}/password/set/\S+", mails[0])
+    assert mailed
+    for link in (shown, mailed[0]):
+        page.goto(link)
+        assert page.url.endswith("/set-password/"), "both work"
+    page.goto("/configuration/people/")
+    expect(page.locator("li", has_text="zoe@example.com")).to_contain_text("· mailed 20")
 
 
 def test_pages_fit_a_phone_and_load_without_help_from_elsewhere(page: Page, installation: Installation) -> None:

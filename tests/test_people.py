@@ -161,6 +161,33 @@ def test_a_deactivated_person_cannot_log_in(client: Client, team: dict[str, User
     assert client.post("/login/", values).status_code == 302
 
 
+def test_an_address_is_changed_and_the_change_recorded_without_it(team: dict[str, User]) -> None:
+    viewer = team["Viewer"]
+    assert people.change_address(viewer, "New@EXAMPLE.com", actor="admin") is True
+    assert people.change_address(viewer, "New@example.com", actor="admin") is False
+    assert (viewer.email, User.objects.get(pk=viewer.pk).email) == ("New@example.com", "New@example.com")
+    assert events() == [("admin", "e-mail changed", {"name": "viewer"})]
+
+
+@pytest.mark.parametrize(
+    "address", ["EDITOR@example.com", "", "nobody", "a@example.com\nBcc: b@example.com", f"{'x' * 250}@example.com"]
+)
+def test_an_address_must_be_one_and_nobody_elses(team: dict[str, User], address: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        people.change_address(team["Viewer"], address, actor="admin")
+    assert list(caught.value.message_dict) == ["email"]
+    assert (User.objects.get(username="viewer").email, events()) == ("viewer@example.com", [])
+
+
+def test_nobody_comes_back_with_an_address_that_somebody_else_has_now(team: dict[str, User]) -> None:
+    people.deactivate(team["Editor"], actor="admin")
+    people.change_address(team["Viewer"], "Editor@example.com", actor="admin")
+    with pytest.raises(people.Refused, match="Another account has the address of editor now"):
+        people.reactivate(team["Editor"], actor="admin")
+    people.change_address(User.objects.get(username="editor"), "edith@example.com", actor="admin")
+    assert people.reactivate(team["Editor"], actor="admin") is True, "what it was when it was read does not matter"
+
+
 def test_what_is_done_already_is_not_recorded_again(team: dict[str, User]) -> None:
     assert people.reactivate(team["Editor"], actor="admin") is False
     assert people.deactivate(team["Editor"], actor="admin") is True

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
+from kombu.exceptions import OperationalError
 
 from integrations import links, people
 from integrations.models import AuditEvent
@@ -34,6 +35,10 @@ def link_in(text: str) -> str:
     return found[1]
 
 
+def opens(link: str) -> bool:
+    return "new_password1" in text_of(Client().get(link, follow=True))
+
+
 def address(name: str, person: User) -> str:
     return reverse(name, args=[person.pk])
 
@@ -41,7 +46,8 @@ def address(name: str, person: User) -> str:
 def test_invites_somebody_who_sets_a_password_and_logs_in(as_admin: Client) -> None:
     answer = as_admin.post(PEOPLE, INVITED)
     assert answer.status_code == 200
-    assert "The link was mailed to zoe@example.com." in text_of(answer)
+    assert "A worker mails it to zoe@example.com." in text_of(answer)
+    assert "was mailed" not in text_of(answer)
     [sent] = mail.outbox
     assert sent.to == ["zoe@example.com"]
     assert link_in(text_of(answer)) == link_in(str(sent.body))
@@ -69,12 +75,50 @@ def test_the_link_is_shown_once_and_is_in_no_address_and_no_session(as_admin: Cl
 def test_the_link_is_shown_where_mail_does_not_work(
     as_admin: Client, live_router: Any, smtp: Any, relay: FakeRelay
 ) -> None:
-    relay.replies = {"MAIL": "550 5.7.1 not you"}
+    relay.replies = {"MAIL": "550 5.7.1 not you, nor http://127.0.0.1:8000/password/set/"}
     answer = as_admin.post(PEOPLE, INVITED)
     assert answer.status_code == 200
-    assert "No mail with the link has left for" in text_of(answer)
-    assert "not you" in text_of(answer)
     assert link_in(text_of(answer))
+    assert "not mailed yet" in text_of(as_admin.get(PEOPLE))
+    [failed] = AuditEvent.objects.filter(action="password link not mailed")
+    assert (failed.actor, failed.details) == ("a worker", {"name": "zoe", "stage": "mail", "code": 550})
+
+
+def test_the_web_process_mails_nothing_and_the_task_carries_a_number_alone(
+    as_admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[Any] = []
+    monkeypatch.setattr(people.tasks.mail_password_link, "apply_async", lambda *values, **_: rung.append(values))
+    answer = as_admin.post(PEOPLE, INVITED)
+    zoe = User.objects.get(username="zoe")
+    assert (rung, mail.outbox) == ([([zoe.pk],)], [])
+    assert "not mailed yet" in text_of(as_admin.get(PEOPLE))
+    for _ in range(2):  # a task may run twice
+        people.tasks.mail_password_link(zoe.pk)
+    [sent] = mail.outbox
+    assert link_in(str(sent.body)).startswith("/password/set/")
+    assert "not mailed yet" not in text_of(as_admin.get(PEOPLE))
+    assert "· mailed <time" in text_of(as_admin.get(PEOPLE))
+    for link in (link_in(text_of(answer)), link_in(str(sent.body))):
+        assert opens(link), "the one that is shown and the one that is mailed are the same link"
+
+
+def test_without_a_broker_the_link_is_shown_and_the_page_says_that_it_is_not_mailed(
+    as_admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(people.tasks.mail_password_link, "apply_async", fail)
+    answer = as_admin.post(PEOPLE, INVITED)
+    assert answer.status_code == 200
+    for said in (
+        "The link could not be mailed to zoe@example.com.",
+        "The broker does not answer",
+        "Hand the link over",
+    ):
+        assert said in text_of(answer)
+    assert opens(link_in(text_of(answer)))
 
 
 def test_the_mail_leaves_through_the_router(as_admin: Client, live_router: Any, smtp: Any, relay: FakeRelay) -> None:
@@ -129,6 +173,50 @@ def test_changes_a_role_deactivates_and_reactivates(as_admin: Client, team: dict
     assert list(recorded) == [("ada", "role changed"), ("ada", "person deactivated"), ("ada", "person reactivated")]
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_changes_an_address(as_admin: Client, team: dict[str, User], active: bool) -> None:
+    User.objects.filter(pk=team["Viewer"].pk).update(is_active=active)
+    answer = as_admin.post(address("person-email", team["Viewer"]), {"email": "new@example.com"}, follow=True)
+    assert "The e-mail address of viewer is new@example.com now." in text_of(answer)
+    assert User.objects.get(username="viewer").email == "new@example.com"
+    changed = AuditEvent.objects.get(action="e-mail changed")
+    assert (changed.actor, changed.details) == ("ada", {"name": "viewer"})
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("Editor@example.com", "Another account has this address."),
+        (HOSTILE, "Enter a valid email address."),
+        ("", "This field is required."),
+    ],
+)
+def test_an_address_that_is_refused_stands_in_its_row(
+    as_admin: Client, team: dict[str, User], typed: str, said: str
+) -> None:
+    answer = as_admin.post(address("person-email", team["Viewer"]), {"email": typed})
+    assert answer.status_code == 422
+    assert said in text_of(answer).partition(f'id="id_email_{team["Viewer"].pk}_error"')[2].partition("</p>")[0]
+    assert text_of(answer).count('<details class="reveal" open>') == 1
+    assert "Nobody was invited." not in text_of(answer)
+    assert "<script>alert" not in answer.content.decode()
+    assert User.objects.get(username="viewer").email == "viewer@example.com"
+
+
+def test_ones_own_address_takes_the_password(as_admin: Client, admin: User) -> None:
+    answer = as_admin.post(address("person-email", admin), {"email": "new@example.com"}, follow=True)
+    assert answer.redirect_chain == [("/account/", 302)]
+    assert "with your password" in text_of(answer)
+    assert User.objects.get(pk=admin.pk).email == ""
+
+
+def test_a_reactivation_that_is_refused_says_why(as_admin: Client, team: dict[str, User]) -> None:
+    people.deactivate(team["Editor"], actor="ada")
+    people.change_address(team["Viewer"], "editor@example.com", actor="ada")
+    answer = as_admin.post(address("person-reactivate", team["Editor"]), follow=True)
+    assert "Another account has the address of editor now." in text_of(answer)
+
+
 def test_an_admin_cannot_lock_himself_out(as_admin: Client, admin: User) -> None:
     for name, values in (("person-role", {"role": "Viewer"}), ("person-deactivate", {})):
         assert "Nobody may demote or deactivate their own account." in text_of(
@@ -156,7 +244,10 @@ def test_the_link_of_somebody_with_a_password_is_for_that_person_alone(
 
 
 def test_a_deactivated_person_gets_no_link(as_admin: Client, team: dict[str, User]) -> None:
-    link = links.link_for(team["Viewer"])
+    link = links.url_of(links.make(team["Viewer"], seconds=60))
+    assert opens(link)
     people.deactivate(team["Viewer"], actor="ada")
     assert as_admin.post(address("person-link", team["Viewer"])).status_code == 404
     assert "used already, or is too old" in text_of(Client().get(link, follow=True))
+    people.reactivate(team["Viewer"], actor="ada")
+    assert not opens(link)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import stat
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
 
 from integrations import people
-from integrations.models import AuditEvent
+from integrations.models import AuditEvent, LinkRequest
 from integrations.people import Role
 from rootmail import first_start
 from rootmail.management.commands.up import Command
@@ -23,6 +25,7 @@ from rootmail.management.commands.up import Command
 pytestmark = pytest.mark.django_db
 
 FIRST = "/first-admin/"
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 PASSWORD = "blue pelican 42"
 
 
@@ -150,7 +153,7 @@ def test_a_password_is_not_changed_without_the_old_one_or_to_a_bad_one(
     assert answer.status_code == 200
     assert PASSWORD not in text_of(answer)
     assert User.objects.get().check_password("a password for ada")
-    assert recorded() == []
+    assert [action for _, action, _ in recorded()] == ["wrong password"] * ("old_password" in wrong)
 
 
 def test_a_forgotten_password_is_set_anew_and_ends_the_lock(client: Client, team: dict[str, User]) -> None:
@@ -175,6 +178,66 @@ def test_the_answer_is_the_same_whether_the_address_is_known_or_not(
     assert "If an account has this address, a link to set a password is on its way to it." in text_of(answer)
     assert address not in text_of(answer)
     assert len(mail.outbox) == (address == "editor@example.com")
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Whom a worker is rung for."""
+    numbers: list[Any] = []
+    monkeypatch.setattr(people.tasks.send_password_link, "apply_async", lambda args, **_: numbers.extend(args))
+    return numbers
+
+
+def ask(client: Client, *, address: str = "nobody@example.com", **extra: Any) -> str:
+    answer = client.post("/password/forgotten/", {"email": address}, **extra)
+    assert answer.status_code == 200
+    return re.sub(r".*csrfmiddlewaretoken.*", "", text_of(answer))
+
+
+def test_one_client_address_asks_ten_times_in_ten_minutes(
+    client: Client, team: dict[str, User], rung: list[Any]
+) -> None:
+    with time_machine.travel(NOW, tick=False) as clock:
+        for number in range(10):
+            said = ask(client, address=f"{number}@example.com")
+            clock.shift(timedelta(seconds=30))
+        assert rung == [0] * 10
+        assert {ask(client, address="editor@example.com") for _ in range(3)} == {said}, "nobody can tell"
+        assert rung == [0] * 10
+        assert recorded() == [("unknown name", "password links asked for too often", {"address": "127.0.0.1"})]
+        ask(client, REMOTE_ADDR="192.0.2.7", address="editor@example.com")
+        assert rung[10:] == [team["Editor"].pk], "other people are not affected"
+        clock.shift(timedelta(minutes=5, seconds=1))
+        ask(client)
+        assert len(rung) == 12, "the first of the ten is older than ten minutes, and those in vain were not counted"
+
+
+def test_each_window_has_one_entry_and_what_is_counted_no_more_is_forgotten(client: Client, rung: list[Any]) -> None:
+    with time_machine.travel(NOW, tick=False) as clock:
+        for _ in range(2):
+            for _ in range(15):
+                ask(client)
+            clock.shift(timedelta(minutes=10, seconds=1))
+        assert (len(rung), len(recorded())) == (20, 2)
+        ask(client)
+        assert LinkRequest.objects.count() == 1
+
+
+@pytest.mark.usefixtures("rung")
+def test_the_limit_counts_like_the_lock(client: Client, settings: Any) -> None:
+    settings.BEHIND_PROXY = True
+    for number in range(11):
+        ask(client, headers={"X-Forwarded-For": f"198.51.100.9, 2001:db8:1:2::{number + 1}"})
+    assert recorded()[0][2] == {"address": "2001:db8:1:2::"}
+    for _ in range(11):
+        ask(client, REMOTE_ADDR="")
+    assert recorded()[1][2] == {"address": ""}
+
+
+def test_what_is_no_address_is_not_counted(client: Client, rung: list[Any]) -> None:
+    for _ in range(11):
+        assert client.post("/password/forgotten/", {"email": "nobody"}).status_code == 422
+    assert LinkRequest.objects.count() == 0
 
 
 def test_the_link_leads_to_our_site_whatever_host_a_request_claims(

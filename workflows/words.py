@@ -1,0 +1,60 @@
+"""What sets a workflow off, in words for people. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+VALUES_SHOWN = 10
+_CUSTOM_FIELD = re.compile(r"custom_fields\.(.+)\.updated")
+
+# operator: what stands before the values, and between the last two of them
+_IN_WORDS = {
+    "IS": ("is", "or"),
+    "IS NOT": ("is not", "or"),
+    "NONE": ("is not", "or"),
+    "CONTAINS": ("contains", "or"),
+    "CONTAINS_ALL": ("contains", "and"),
+    "CONTAINS_NONE": ("does not contain", "or"),
+}
+_WITHOUT_VALUES = {"SET": "is set", "UNSET": "is not set", "ANY": "is anything"}
+_JOINS = {
+    "ALL": "if all of these hold:",
+    "ANY": "if at least one of these holds:",
+    "NONE": "if none of these holds:",
+}
+
+
+def of_kind(trigger_type: str) -> str:
+    return trigger_type.replace("_", " ")
+
+
+def of_trigger(name: str, *, kind: str) -> str:
+    """Return 'incident created' for incident_created; the catch-all says what it hears."""
+    field = _CUSTOM_FIELD.fullmatch(name)
+    if field:
+        return f"custom field {field[1]} updated"
+    words = name.replace("_", " ")
+    return f"{words} (any change)" if name == f"{kind}_updated" else words
+
+
+def of_condition(condition: Mapping[str, Any]) -> str:
+    """Return "incident.severity is 'SEV0' or 'SEV1'"."""
+    path, operator = condition["path"], condition["operator"]
+    if operator in _WITHOUT_VALUES:
+        return f"{path} {_WITHOUT_VALUES[operator]}"
+    verb, between = _IN_WORDS[operator]
+    return f"{path} {verb} {_listed(condition.get('values', []), between)}"
+
+
+def of_join(join: str, *, number: int) -> str:
+    """Return what stands before so many conditions."""
+    return "if" if number == 1 and join != "NONE" else _JOINS[join]
+
+
+def _listed(values: Sequence[Any], between: str) -> str:
+    *others, last = [f"'{value}'" for value in values]
+    if len(others) >= VALUES_SHOWN:
+        others, last = others[: VALUES_SHOWN - 1], f"{len(values) - VALUES_SHOWN + 1} more"
+    return f"{', '.join(others)} {between} {last}" if others else last
