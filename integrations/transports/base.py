@@ -104,7 +104,8 @@ class Receipt:
 
     `refused` holds the recipients that it did not take, each with its reply; everybody else
     in the submission is accepted. `tls` is the protocol version ("TLSv1.3"), empty in clear text.
-    `sender` is the From that was used; the router fills in it and `provider`.
+    `sender` is the From that was used; the router fills in it and `provider`. `transcript` is what was said, line
+    by line, without credentials.
     """
 
     reply: Reply
@@ -114,6 +115,7 @@ class Receipt:
     refused: Mapping[str, Reply] = field(default_factory=dict)
     provider: str = ""
     sender: str = ""
+    transcript: str = field(default="", repr=False, compare=False)  # two ways of words may lead to the same
 
 
 class TransportError(Exception):
@@ -121,8 +123,9 @@ class TransportError(Exception):
 
     `permanent`: another try cannot help. `outcome_unknown`: the whole message was handed over
     and no answer came, so it may have been accepted. `retry_after`: seconds the server asked for.
-    `refused`: with scope RECIPIENT, the reply for each recipient. The text is for people and never
-    holds a secret.
+    `refused`: with scope RECIPIENT, the reply for each recipient. `untried`: nothing was handed to anybody,
+    because the provider is paused or its limit is reached. `transcript`: what was said, as in a receipt.
+    The text is for people and never holds a secret.
     """
 
     def __init__(
@@ -138,6 +141,8 @@ class TransportError(Exception):
         refused: Mapping[str, Reply] | None = None,
         tls: str = "",
         milliseconds: int = 0,
+        untried: bool = False,
+        transcript: str = "",
     ) -> None:
         super().__init__(storable(text))
         self.text = storable(text)
@@ -150,6 +155,8 @@ class TransportError(Exception):
         self.refused = dict(refused or {})
         self.tls = tls
         self.milliseconds = milliseconds
+        self.untried = untried
+        self.transcript = transcript
         self.provider = ""  # the router fills it in
 
     @property
