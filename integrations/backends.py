@@ -101,7 +101,7 @@ def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:
         error.provider = route.provider.name
         redact_error(error, host=host, user_name=user_name)
         raise
-    receipt = redact_receipt(receipt, host=host)
+    receipt = redact_receipt(receipt, host=host, user_name=user_name)
     return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
 
 

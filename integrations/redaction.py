@@ -5,33 +5,37 @@ The connection check is for the admin who typed the address in, and is not store
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from .transports.base import Receipt, Reply, Stage, TransportError
+from .transports.transcript import without
+from .transports.veil import without_names
 
 
 def redact_error(error: TransportError, *, host: str, user_name: str) -> None:
     """Take the relay's address, and at AUTH the username, out of an error's words."""
     secret = user_name if error.stage == Stage.AUTH else ""
-    error.text = _without(error.text, host=host, user_name=secret)
+    error.text = without_names(error.text, host=host, user_name=secret)
     error.args = (error.text,)
     error.reply = _reply(error.reply, host=host, user_name=secret) if error.reply else None
     error.refused = {address: _reply(reply, host=host) for address, reply in error.refused.items()}
+    error.transcript = _transcript(error.transcript, host=host, user_name=user_name)
 
 
-def redact_receipt(receipt: Receipt, *, host: str) -> Receipt:
-    """Return the receipt without the relay's address."""
+def redact_receipt(receipt: Receipt, *, host: str, user_name: str = "") -> Receipt:
+    """Return the receipt without the relay's address, and its transcript without the username."""
     refused = {address: _reply(reply, host=host) for address, reply in receipt.refused.items()}
-    return replace(receipt, reply=_reply(receipt.reply, host=host), refused=refused)
+    transcript = _transcript(receipt.transcript, host=host, user_name=user_name)
+    return replace(receipt, reply=_reply(receipt.reply, host=host), refused=refused, transcript=transcript)
 
 
 def _reply(reply: Reply, *, host: str, user_name: str = "") -> Reply:
-    return replace(reply, text=_without(reply.text, host=host, user_name=user_name))
+    return replace(reply, text=without_names(reply.text, host=host, user_name=user_name))
 
 
-def _without(text: str, *, host: str, user_name: str = "") -> str:
-    for word, instead in ((host, "the relay"), (user_name, "the username")):
-        if word:
-            text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?::\d+)?(?![\w-])", instead, text, flags=re.IGNORECASE)
-    return text[:1].upper() + text[1:] if text.startswith("the relay") else text
+def _transcript(text: str, *, host: str, user_name: str) -> str:
+    """Look once more, whichever transport wrote it; nearly always it has left nothing to do."""
+    folded = text.casefold()
+    if not any(word and word.casefold() in folded for word in (host, user_name)):
+        return text
+    return without(text, lambda words: without_names(words, host=host, user_name=user_name))

@@ -104,7 +104,8 @@ class Receipt:
 
     `refused` holds the recipients that it did not take, each with its reply; everybody else
     in the submission is accepted. `tls` is the protocol version ("TLSv1.3"), empty in clear text.
-    `sender` is the From that was used; the router fills in it and `provider`.
+    `sender` is the From that was used; the router fills in it and `provider`. `transcript` is what was said, line
+    by line, without credentials.
     """
 
     reply: Reply
@@ -114,7 +115,7 @@ class Receipt:
     refused: Mapping[str, Reply] = field(default_factory=dict)
     provider: str = ""
     sender: str = ""
-    transcript: str = ""
+    transcript: str = field(default="", repr=False, compare=False)  # two ways of words may lead to the same
 
 
 class TransportError(Exception):
@@ -122,8 +123,8 @@ class TransportError(Exception):
 
     `permanent`: another try cannot help. `outcome_unknown`: the whole message was handed over
     and no answer came, so it may have been accepted. `retry_after`: seconds the server asked for.
-    `refused`: with scope RECIPIENT, the reply for each recipient. `untried`: nothing was handed to anybody, since
-    the provider is paused or its limit is reached. `transcript`: what was said in the session, without credentials.
+    `refused`: with scope RECIPIENT, the reply for each recipient. `untried`: nothing was handed to anybody,
+    because the provider is paused or its limit is reached. `transcript`: what was said, as in a receipt.
     The text is for people and never holds a secret.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from . import envelope
-from .base import Receipt, Reply, Scope, Stage, Submission, Transport, TransportError
+from .base import Receipt, Reply, Scope, Stage, Submission, Transport, TransportError, storable
 from .sendgrid import SendGridSettings, SendGridTransport
 from .smtp import SmtpSettings, SmtpTransport
 from .smtp_auth import MECHANISMS
@@ -44,12 +44,14 @@ class FileTransport:
             _write_whole(path, content=headers + envelope.normalised(submission.content))
         except OSError as error:
             text = f"The mail cannot be written to {self.settings.folder}: {error.strerror or error}"
-            raise TransportError(text, stage=Stage.DATA, scope=Scope.PROVIDER) from error
+            transcript = f"* Not written to a file: {storable(error.strerror or '')}".rstrip(": ")
+            raise TransportError(text, stage=Stage.DATA, scope=Scope.PROVIDER, transcript=transcript) from error
         return Receipt(
             reply=Reply(None, f"written to {path}"),
             message_id=message_id,
             milliseconds=round((monotonic() - started) * 1000),
             refused=refused,
+            transcript="* Written to a file",
         )
 
     def close(self) -> None:

@@ -64,11 +64,14 @@ class Clock:
 
 
 class ReplyReader:
-    """Reads lines for smtplib, against a clock that a server cannot stretch by dripping bytes."""
+    """Reads lines for smtplib, against a clock that a server cannot stretch by dripping bytes; `note` sees each."""
 
-    def __init__(self, sock: socket.socket, *, left: Callable[[], float]) -> None:
+    def __init__(
+        self, sock: socket.socket, *, left: Callable[[], float], note: Callable[[bytes], object] = lambda line: None
+    ) -> None:
         self._sock = sock
         self._left = left
+        self._note = note
         self._taken = 0
         self.pending = b""
         self.last = b""  # the line just read
@@ -82,6 +85,7 @@ class ReplyReader:
                 return b""
             self._take(chunk)
         self.last, end, self.pending = self.pending.partition(b"\n")
+        self._note(self.last)
         return self.last + end
 
     def _take(self, chunk: bytes) -> None:

@@ -14,9 +14,12 @@ import httpx
 from . import envelope
 from .base import Receipt, Reply, Scope, Stage, Submission, TransportError
 from .sendgrid_payload import payload
+from .transcript import Transcript
+from .veil import Veil, visible
 
 LONGEST_WAIT = 3600  # a clock that is wrong, theirs or ours, must not stop mail for days
 BODY_LIMIT = 64 * 1024
+REQUEST_IDS = ("X-Message-Id", "X-Request-Id")  # by which SendGrid's support finds a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,12 @@ class SendGridTransport:
             timeout=httpx.Timeout(seconds, connect=settings.connect_seconds),
             follow_redirects=False,  # a redirect would carry the key elsewhere
         )
+        self._veil = Veil(settings.api_key.strip())
+        self._transcript = Transcript(self._veil)
 
     def send(self, submission: Submission) -> Receipt:
         started = monotonic()
+        self._transcript = Transcript(self._veil)
         try:
             document, refused = payload(submission)
             answer = self._request("POST", "/v3/mail/send", document=document)
@@ -82,6 +88,7 @@ class SendGridTransport:
                 raise self._refusal(answer)
         except TransportError as error:
             error.milliseconds = _milliseconds(started)
+            error.transcript = self._transcript.text("" if error.code else error.text)
             raise
         return Receipt(
             reply=Reply(202, f"queued as {answer.headers.get('X-Message-Id', 'unknown')}"),
@@ -89,6 +96,7 @@ class SendGridTransport:
             milliseconds=_milliseconds(started),
             tls=answer.tls,
             refused=refused,
+            transcript=self._transcript.text(),
         )
 
     def scopes(self) -> list[str]:
@@ -107,13 +115,24 @@ class SendGridTransport:
     def _request(self, method: str, path: str, *, document: object = None) -> Answer:
         url = checked_url(self.settings.base_url) + path
         content = None if document is None else json.dumps(document).encode()
+        said = f"{method} {path} [{len(content or b''):,} octets]"
         try:
             with self._client.stream(method, url, content=content, headers=self._headers()) as response:
-                return Answer(response.status_code, response.headers, _body(response), _tls(response))
+                answer = Answer(response.status_code, response.headers, _body(response), _tls(response))
         except httpx.InvalidURL as error:
             raise _http_error("The base URL cannot be read.") from error
         except httpx.HTTPError as error:
+            if not isinstance(error, BEFORE_THE_CONNECTION + BEFORE_THE_END_OF_THE_BODY):
+                self._transcript.sent(said)
             raise self._failure(error, sending=method == "POST") from error
+        self._transcript.sent(said)
+        self._hear(answer)
+        return answer
+
+    def _hear(self, answer: Answer) -> None:
+        ids = [f"{name}: {answer.headers[name]}" for name in REQUEST_IDS if name in answer.headers]
+        for line in (f"{answer.status} {answer.words}", *ids):
+            self._transcript.heard(visible(line).encode())
 
     def _headers(self) -> dict[str, str]:
         key = self.settings.api_key.strip()

@@ -34,21 +34,24 @@ class SmtpTransport:
         try:
             transaction = self._begin(Mail.of(submission))
             reply = transaction.finish()
+            transcript = self._transcript()
         except TransportError as error:
             error.milliseconds, error.tls = _milliseconds(started), error.tls or self._tls
+            error.transcript = self._transcript(error)
             self._recover()
             raise
         except BaseException:
             self._drop()  # half a conversation cannot be continued
             raise
         finally:
-            self._mails, self._used_at = self._mails + 1, monotonic()
+            self._end_mail()
         return Receipt(
             reply=reply,
             message_id=envelope.message_id_of(submission.content),
             milliseconds=_milliseconds(started),
             tls=self._tls,
             refused=transaction.refused,
+            transcript=transcript,
         )
 
     def close(self) -> None:
@@ -113,10 +116,20 @@ class SmtpTransport:
                 return None
         return self._drop()
 
+    def _end_mail(self) -> None:
+        self._mails, self._used_at = self._mails + 1, monotonic()
+        if self._session:
+            self._session.transcript.end_mail()
+
     def _drop(self) -> None:
         if self._session:
             self._session.drop()
         self._session = None
+
+    def _transcript(self, error: TransportError | None = None) -> str:
+        """Return what was said for the present mail; an error without a reply is the last line."""
+        ending = error.text if error and error.code is None else ""
+        return self._session.transcript.text(ending) if self._session else ""
 
     @property
     def _tls(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import re
 from typing import TYPE_CHECKING
@@ -97,23 +96,23 @@ def other_ports(port: int) -> str:
     return " or ".join(text for number, text in TLS_PORTS.items() if number != port)
 
 
-def _say(session: SmtpSession, line: str) -> Reply:
-    """Send a line of the exchange; an error names AUTH and never the line, which may be the password."""
-    return session.ask(line, stage=Stage.AUTH, to="AUTH")
+def _say(session: SmtpSession, line: str, *, shown: str = "***") -> Reply:
+    """Send a line of the exchange; nobody but the relay gets to see it, unless it is `shown`."""
+    return session.confide(line, shown=shown)
 
 
 def _plain(session: SmtpSession) -> Reply:
     settings = session.settings
     response = _base64(f"\0{settings.username}\0{settings.password}")
-    session.keep_secret(response)
-    reply = _say(session, f"AUTH PLAIN {response}")
+    session.veil.keep(response)
+    reply = _say(session, f"AUTH PLAIN {response}", shown="AUTH PLAIN ***")
     if reply.code == 334:  # a relay that does not take the response with the command
         reply = _say(session, response)
     return reply
 
 
 def _login(session: SmtpSession) -> Reply:
-    reply = _say(session, "AUTH LOGIN")
+    reply = _say(session, "AUTH LOGIN", shown="AUTH LOGIN")
     for answer in (session.settings.username, session.settings.password):
         if reply.code != 334:
             break
@@ -122,19 +121,19 @@ def _login(session: SmtpSession) -> Reply:
 
 
 def _cram_md5(session: SmtpSession) -> Reply:
-    reply = _say(session, "AUTH CRAM-MD5")
+    reply = _say(session, "AUTH CRAM-MD5", shown="AUTH CRAM-MD5")
     if reply.code != 334:
         return reply
     digest = _digest(session, challenge=reply.text)
     response = _base64(f"{session.settings.username} {digest}")
-    session.keep_secret(digest, response)
+    session.veil.keep(digest, response)
     return _say(session, response)
 
 
 def _digest(session: SmtpSession, *, challenge: str) -> str:
     try:
         decoded = base64.b64decode(challenge, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # of letters beyond ASCII it is no binascii.Error
         raise _failed(session, "The relay's CRAM-MD5 challenge cannot be read.") from error
     try:
         return hmac.new(session.settings.password.encode(), decoded, "md5").hexdigest()
@@ -185,13 +184,9 @@ def _base64(text: str) -> str:
 
 
 def secrets_of(settings: SmtpSettings) -> set[str]:
-    """Return every form of the password that a server might echo."""
+    """Return every form of the credentials that a server might echo; the bare username is no secret yet."""
+    username = {_base64(settings.username)}
     if not settings.password:
-        return set()
-    return {settings.password, _base64(settings.password), _base64(f"\0{settings.username}\0{settings.password}")}
-
-
-def without_secrets(text: bytes, *, secrets: set[str]) -> bytes:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret.encode(), b"***")
-    return text
+        return username
+    plain = f"\0{settings.username}\0{settings.password}"
+    return username | {settings.password, _base64(settings.password), _base64(plain)}

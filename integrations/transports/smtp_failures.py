@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import smtplib
 
+from . import tls
+from .base import Stage
 from .smtp_settings import SmtpSettings
 
 GREETING = "the greeting"  # the one thing that a server says unasked
 
 
-def broken(error: OSError, *, to: str, settings: SmtpSettings) -> str:
+def broken(error: OSError, *, stage: Stage, to: str, settings: SmtpSettings) -> str:
     """Say what happened in place of an answer `to` something."""
     place = settings.place
+    if stage is Stage.TLS and to != "STARTTLS":
+        return tls.failure_text(error, place=place, host=settings.host)
     if to == GREETING:
         return _no_greeting(error, settings=settings)
     if isinstance(error, TimeoutError):
@@ -36,3 +40,9 @@ def unreachable(error: OSError, *, place: str) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"{place} refuses connections: nothing listens there. Check the address and the port."
     return f"{place} cannot be reached: {error}"
+
+
+def root(error: OSError) -> OSError:
+    """Return the failure that smtplib wrapped, if it did."""
+    context = error.__context__
+    return context if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(context, OSError) else error

@@ -15,6 +15,8 @@ from . import network, smtp_auth, smtp_failures, tls
 from .base import Reply, Scope, Stage, TransportError
 from .network import Address, Clock, ReplyReader
 from .smtp_settings import SmtpSettings, TlsMode
+from .transcript import Transcript
+from .veil import Veil
 
 Step = tuple[str, Callable[[], str]]  # its name, and what to do; answers with the server's own words
 Watch = Callable[[str, Callable[[], str]], object]
@@ -28,7 +30,7 @@ def unwatched(name: str, take: Callable[[], str]) -> object:
 
 
 class SmtpSession:
-    """Knows the relay, not the mail. Every failure leaves as TransportError.
+    """Knows the relay, not the mail. Every failure leaves as TransportError; the transcript notes every line.
 
     `alive` turns false when the connection cannot be used any more. `clock` may be replaced
     between two mails: it belongs to the mail, not to the session.
@@ -48,7 +50,8 @@ class SmtpSession:
         self._smtp.ehlo_msg = "EHLO"
         self._addresses: tuple[Address, ...] = ()
         self._introduction = ""  # the reply to EHLO, good until TLS begins
-        self._secrets = smtp_auth.secrets_of(settings)
+        self.veil = Veil(*smtp_auth.secrets_of(settings), user_name=settings.username, host=settings.host)
+        self.transcript = Transcript(self.veil)
         self._is_authenticating = False
 
     # Opening
@@ -59,6 +62,7 @@ class SmtpSession:
             for name, take in self._steps():
                 self.step, self.detail = name, ""
                 watch(name, take)
+            self.transcript.opened()
         except BaseException:
             self.drop()
             raise
@@ -95,6 +99,7 @@ class SmtpSession:
                 failures.append(error)
             else:
                 self.detail = address.ip
+                self.transcript.note(f"Connected to port {address.port}")
                 return ""
         raise self._unreachable(failures[-1]) from failures[-1]
 
@@ -113,7 +118,7 @@ class SmtpSession:
 
     def _adopt(self, sock: socket.socket) -> None:
         self._smtp.sock = sock
-        self._smtp.file = cast(Any, ReplyReader(sock, left=lambda: self.clock.left()))
+        self._smtp.file = cast(Any, ReplyReader(sock, left=lambda: self.clock.left(), note=self.transcript.heard))
         self.alive = True
 
     def _greeting(self) -> str:
@@ -155,6 +160,7 @@ class SmtpSession:
         self.tls = encrypted.version() or ""
         self.certificate = encrypted.getpeercert(binary_form=True) or b""
         self.detail = tls.session_summary(encrypted)
+        self.transcript.note(self.detail.replace("TLSv", "TLS "))
         return ""
 
     def _introduce(self) -> str:
@@ -165,11 +171,12 @@ class SmtpSession:
     def _ehlo(self) -> str:
         """Very old relays know HELO only."""
         with self._edge(Stage.EHLO, to="EHLO"):
+            name = self._ehlo_name()
             self._begin_step()
-            reply = self._parsed(*self._smtp.ehlo(self._ehlo_name()))
+            self.transcript.sent(f"EHLO {name}")
+            reply = self._parsed(*self._smtp.ehlo(name))
             if reply.code in (500, 502):
-                self._begin_step()
-                reply = self._parsed(*self._smtp.docmd("HELO", self._ehlo_name()))
+                reply = self.ask(f"HELO {name}", stage=Stage.EHLO, to="EHLO")
         return self._expect(reply, stage=Stage.EHLO, code=250)
 
     def _ehlo_name(self) -> str:
@@ -200,16 +207,25 @@ class SmtpSession:
         return self._smtp.esmtp_features
 
     def ask(self, command: str, *, stage: Stage, to: str = "") -> Reply:
-        """Send one line and return the reply to it. `to` names what is no command: its text may be a secret."""
+        """Send one command and return the reply to it; `to` stands for it in an error."""
         to = to or command.split(" ")[0].upper()
         self.tell(command, stage=stage, to=to)
         return self.hear(stage, to=to)
 
+    def confide(self, line: str, *, shown: str) -> Reply:
+        """Send a line of AUTH, which may be a secret, and return the reply; the transcript notes what is `shown`."""
+        with self._edge(Stage.AUTH, to="AUTH"):
+            self._begin_step()
+            self._smtp.send(f"{line}\r\n".encode())
+        self.transcript.sent(shown)
+        return self.hear(Stage.AUTH, to="AUTH")
+
     def tell(self, *commands: str, stage: Stage, to: str) -> None:
-        """Send lines without waiting for replies; `to` stands for them in an error."""
+        """Send commands without waiting for replies; `to` stands for them in an error."""
         with self._edge(stage, to=to):
             self._begin_step()
             self._smtp.send("".join(f"{command}\r\n" for command in commands).encode())
+        self.transcript.sent(*commands)
 
     def tell_content(self, content: bytes) -> None:
         """Send the content with its final dot; only the time for the whole mail limits it."""
@@ -247,10 +263,7 @@ class SmtpSession:
             text = self._reader.last
         if code == 334 and self._is_authenticating:
             return Reply.parse(code, text)  # a challenge is data: not a letter of it may change
-        return Reply.parse(code, smtp_auth.without_secrets(text, secrets=self._secrets))
-
-    def keep_secret(self, *secrets: str) -> None:
-        self._secrets |= {secret for secret in secrets if secret}
+        return Reply.parse(code, self.veil.without_secrets(text, closely=self._is_authenticating))
 
     def _expect(self, reply: Reply, *, stage: Stage, code: int) -> str:
         if reply.code != code:
@@ -265,13 +278,9 @@ class SmtpSession:
             yield
         except OSError as error:  # smtplib's own errors and ssl's are OSErrors too
             self.alive = False
-            cause = _root(error)
-            raise self._refusal(self._failure_text(cause, stage=stage, to=to), stage) from cause
-
-    def _failure_text(self, error: OSError, *, stage: Stage, to: str) -> str:
-        if stage is Stage.TLS and to != "STARTTLS":
-            return tls.failure_text(error, place=self.settings.place, host=self.settings.host)
-        return smtp_failures.broken(error, to=to, settings=self.settings)
+            cause = smtp_failures.root(error)
+            text = smtp_failures.broken(cause, stage=stage, to=to, settings=self.settings)
+            raise self._refusal(text, stage) from cause
 
     def _unreachable(self, error: OSError) -> TransportError:
         return self._refusal(smtp_failures.unreachable(error, place=self.settings.place), Stage.CONNECT)
@@ -302,9 +311,3 @@ class SmtpSession:
     @property
     def _reader(self) -> ReplyReader:
         return cast(ReplyReader, self._smtp.file)
-
-
-def _root(error: OSError) -> OSError:
-    """Return the failure that smtplib wrapped, if it did."""
-    context = error.__context__
-    return context if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(context, OSError) else error

@@ -90,6 +90,7 @@ class Transaction:
             self._refuse(reply, stage=Stage.DATA)
         self._demand_silence()
         self.session.tell_content(envelope.dot_stuffed(self.mail.content))
+        self.session.transcript.sent(f"[{len(self.mail.content)} octets of message]", ".")
         reply = self._hear_outcome()
         if not _positive(reply):
             self._refuse(reply, stage=Stage.DATA)
@@ -187,6 +188,7 @@ class Transaction:
         if taken:
             return self.session.drop()
         self.session.tell_content(b".\r\n")
+        self.session.transcript.sent(".")
         self.session.hear(Stage.DATA, to="the lone dot")
         return None
 
