@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseTrouble
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -80,7 +80,7 @@ def note_success(name: str, admission: Admission) -> None:
     if admission.probing:
         try:
             lift(name)
-        except DatabaseError:
+        except DatabaseTrouble:
             logger.exception("%s works again, but that could not be noted", name)
 
 
@@ -98,7 +98,7 @@ def note_error(error: TransportError, admission: Admission | None = None) -> Non
             begin(error.provider, error, version=admission.version if admission else None)
         elif probing:
             lift(error.provider)
-    except DatabaseError:
+    except DatabaseTrouble:
         logger.exception("a fault of %s could not be noted", error.provider)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.mail import get_connection, send_mail
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
@@ -237,11 +237,12 @@ def test_credentials_that_cannot_be_read_pause_and_are_looked_at_again(smtp: Smt
     assert state().next_try_at is not None
 
 
+@pytest.mark.parametrize("trouble", [DatabaseError("away"), InterfaceError("connection already closed")])
 def test_a_fault_that_cannot_be_noted_does_not_hide_the_error(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     def stumble(*_: object, **__: object) -> None:
-        raise DatabaseError("away")
+        raise trouble
 
     relay.password = "another one"
     with monkeypatch.context() as patch:
