@@ -20,7 +20,7 @@ import django
 
 from tests.lab_faults import Faults
 
-SCALE = float(os.environ.get("LAB_SCALE", "1"))  # a slow machine takes everything slower
+SCALE = float(os.environ.get("LAB_SCALE", "1"))  # a busy machine takes everything slower
 LEASE = 1.3 * SCALE
 RENEW_AFTER = 0.2 * SCALE
 MAIL_SECONDS, FINAL_SECONDS, STEP_SECONDS = 0.55 * SCALE, 0.25 * SCALE, 0.25 * SCALE

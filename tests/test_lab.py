@@ -51,7 +51,8 @@ def let_the_relay_be_busy(lab: Lab) -> None:
 
 def lose_a_worker(lab: Lab) -> None:
     """Have something to take over."""
-    lab.faults.arm("claimed", KILL, times=2)
+    if "claimed kill" not in lab.faults.armed():
+        lab.faults.arm("claimed", KILL)
 
 
 NUDGES = {"at the relay": let_the_relay_be_busy, "after the relay": lose_a_worker}
@@ -131,7 +132,7 @@ def test_a_broker_that_is_wiped_or_killed_at_any_moment_loses_nothing(lab: Lab) 
     lab.start_broker()
     lab.trigger(1)
     lab.wait_for_the_end()
-    assert lab.assert_invariants().unknown == 0
+    lab.assert_invariants()
 
 
 @postgresql
@@ -144,7 +145,7 @@ def test_connections_to_the_database_that_are_cut_lose_nothing_and_double_nothin
         cut += lab.cut_database()
         time.sleep(0.1)
     lab.wait_for_the_end()
-    assert lab.assert_invariants().unknown == 0, "the relay's answer was heard each time"
+    lab.assert_invariants()
     assert cut > 8
 
 
@@ -188,7 +189,7 @@ def test_two_beats_are_no_more_than_one(lab: Lab) -> None:
     wait_until(lambda: "Sending due task" in lab.programs["beat2"].output, what="the second beat")
     lab.wait_for_the_end()
     lab.programs.pop("beat2").stop()
-    assert lab.assert_invariants().unknown == 0
+    lab.assert_invariants()
 
 
 @every_lab
@@ -204,11 +205,10 @@ def test_settings_that_change_in_mid_batch_hold_for_the_next_mail_of_every_worke
         lab.wait_for_the_end()
         lab.connect()
         late = [mail for mail in lab.relay.ledger if mail.began > changed]
-        story = lab.assert_invariants(ledger=[*lab.relay.ledger[lab.ledger_from :], *other.ledger])
+        lab.assert_invariants(ledger=[*lab.relay.ledger[lab.ledger_from :], *other.ledger])
     assert len(late) <= 6, "those in flight, one for each process"
     assert [mail for mail in late if mail.began > changed + 0.5] == []
     assert other.ledger
-    assert story.unknown == 0
 
 
 @every_lab
@@ -223,7 +223,7 @@ def test_a_wrong_password_is_tried_once_however_many_workers_and_mails_wait(lab:
     assert sum(line.startswith("AUTH") for line in lab.relay.transcript[began:]) == 1
     lab.connect()
     lab.wait_for_the_end()
-    assert lab.assert_invariants().unknown == 0
+    lab.assert_invariants()
 
 
 @every_lab
@@ -242,7 +242,7 @@ def test_a_stop_in_mid_batch_finishes_the_mail_in_hand_and_gives_the_rest_back_a
     for name in lab.worker_names:
         lab.start_worker(name)
     lab.wait_for_the_end()
-    assert lab.assert_invariants().unknown == 0
+    lab.assert_invariants()
 
 
 @every_lab

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 logger = logging.getLogger(__name__)
 
 PAUSES = (0.5, 1, 2, 4, 8, 16, 32)  # seconds; a lease outlasts a mail and all of them (see leases.py)
-AWAY = (OperationalError, InterfaceError)  # locked, cut off, or gone: the same statement may succeed later
+# Locked, cut off, or gone: the same statement may succeed later. PostgreSQL tells a process that was frozen in the
+# middle of a transaction by an InternalError that it has ended it (25P03).
+AWAY = (OperationalError, InterfaceError, InternalError)
 T = TypeVar("T")
 
 
