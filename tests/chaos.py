@@ -59,7 +59,7 @@ class Chaos:
         self.lab.load(hold=self.hold, actions=2, recipients=3)
         end = time.monotonic() + self.seconds
         while time.monotonic() < end:
-            self.lab.trigger(self.random.randint(1, 4))
+            self.lab.trigger(self.random.choice([1, 2, 4, 12]))
             weights, deeds = zip(*self.deeds, strict=True)
             self.random.choices(deeds, weights)[0]()
             self.lab.relay.drop = ()
@@ -70,7 +70,7 @@ class Chaos:
 
     def arm(self) -> None:
         # A frozen process of SQLite holds the lock of the whole file: it may hang, and is not frozen here.
-        modes = [ERROR, HANG, KILL, DONE, *([FREEZE] if self.lab.database_url else [])]
+        modes = [ERROR, HANG, HANG, KILL, DONE, *([FREEZE] if self.lab.database_url else [])]
         for point in self.random.choices(POINTS, k=3):
             self.lab.faults.arm(point, self.random.choice(modes))
 

@@ -192,6 +192,7 @@ class Lab:
         wanted = self.faults.armed()
         again(self)
         self.trigger(at_least)
+        seconds *= self.scale
         began = looked = time.monotonic()
         while set(wanted) & set(self.faults.armed()):
             assert time.monotonic() < began + seconds, f"not struck: {self.faults.disarm()}"
@@ -256,14 +257,14 @@ class Lab:
 
     def wait_for_faults(self, *, seconds: float = 30.0) -> None:
         try:
-            wait_until(lambda: not self.faults.armed(), seconds=seconds, what="the fault")
+            wait_until(lambda: not self.faults.armed(), seconds=seconds * self.scale, what="the fault")
         except AssertionError as error:
             raise AssertionError(f"not struck: {self.faults.disarm()}") from error
 
     def wait_for_the_end(self, *, seconds: float = 45.0) -> None:
         """Wait until every delivery is in a final state, or held."""
         try:
-            wait_until(self._is_over, seconds=seconds, what="the end")
+            wait_until(self._is_over, seconds=seconds * self.scale, what="the end")
         except AssertionError as error:
             raise AssertionError(f"not over: {self.ask('states', since=self.since)}, {self.ask('provider')}") from error
 

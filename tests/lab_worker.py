@@ -31,7 +31,7 @@ RETRY = (0.1, 0.2, 0.4, 0.8)
 PAUSES = (0.1, 0.15)
 assert RENEW_AFTER + MAIL_SECONDS + FINAL_SECONDS + sum(RECORD_AGAIN) < LEASE
 assert PROBE > MAIL_SECONDS + FINAL_SECONDS
-A_DAY_IS = 60.0  # seconds in which a mail is given up that has a day
+A_DAY_IS = 120.0 * SCALE  # seconds in which a mail is given up that has a day
 
 
 def shorten() -> None:
