@@ -28,6 +28,7 @@ POINTS = (
     *("pause", "lift", "record", "record.begin", "recording", "record.done", "settle", "settled"),
     *("give_back", "gave_back", "sweep", "sweep.runs", "take_over", "took_over", "sweep.ending", "record.error"),
     *("sweep.ended", "swept", "overdue", "overdue.done"),
+    *3 * ("may_send.said", "smtp.dot", "smtp.reply", "handed_over", "lift", "record"),  # where a copy is made or lost
 )
 MOODS: tuple[dict[str, str | list[str]], ...] = (
     {},
@@ -84,8 +85,9 @@ class Chaos:
         self.done["relay: hangs up"] += 1
 
     def drop_answers(self) -> None:
-        self.lab.relay.drop = [self.random.choice([".", "DATA", "MAIL", "CONNECT"])]
-        time.sleep(0.2)
+        self.lab.relay.drop = [self.random.choice([".", ".", "DATA", "MAIL", "CONNECT"])]
+        self.lab.trigger(2)
+        time.sleep(0.3)
         self.done["relay: no answer"] += 1
 
     def kill_worker(self) -> None:

@@ -280,6 +280,7 @@ class Lab:
         lost = self.killed + sum(one.mode in TROUBLE or one.step in IN_FLIGHT for one in struck) + self._slow_workers()
         told = {"mails_of_a_run": self.mails_of_a_run, "lost_workers": lost} | options
         rows = {name: self.ask(name, since=self.since) for name in ("deliveries", "runs")}
+        rows["envelopes"] = self.ask("envelopes")
         return Story(**rows, **({"ledger": self.relay.ledger[self.ledger_from :]} | told))
 
     def _slow_workers(self) -> int:
@@ -293,6 +294,12 @@ class Lab:
             struck = [f"{one.step} {one.mode} by {one.pid}" for one in self.faults.struck()[self._struck :]]
             raise AssertionError("\n".join([*broken, "after:", *struck]))
         return story
+
+    def assert_no_late_copies(self) -> None:
+        """Look at all scenarios once more: a worker may have woken up after its own."""
+        self.since, self.ledger_from = NOBODY, 0
+        broken = lab_invariants.no_copy_without_unknown(self.story(lied=True))
+        assert not broken, broken
 
     def assert_no_secret_anywhere(self) -> None:
         """(7) No credential byte before TLS unless allowed, none in logs, in the database, in task arguments."""

@@ -94,6 +94,12 @@ def _delivery(row: Delivery) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def envelopes() -> dict[str, list[str]]:
+    """Return whom every mail was ever for, by its Message-ID."""
+    rows = Delivery.objects.defer("content").prefetch_related("recipients")
+    return {row.message_id: [one.address for one in row.recipients.all()] for row in rows}
+
+
 def runs(since: str = NOBODY) -> list[dict[str, Any]]:
     rows = Run.objects.filter(pk__gt=since).order_by("pk").annotate(mails=Count("deliveries"))
     return [
@@ -114,7 +120,7 @@ def audit_log() -> list[str]:
 WISHES: dict[str, Callable[..., Any]] = {
     one.__name__: one
     for one in (
-        migrate, load, trigger_event, trigger_many, connect, disconnect, try_now, last_run, states, deliveries, runs,
+        migrate, load, trigger_event, trigger_many, connect, disconnect, try_now, last_run, states, deliveries, envelopes, runs,
         provider, audit_log,
     )
 }  # fmt: skip

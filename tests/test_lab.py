@@ -72,6 +72,7 @@ def a_lab(kind: str, folder: Path, **options: object) -> Iterator[Lab]:
 def kept_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with a_lab(request.param, tmp_path_factory.mktemp("lab"), tls="starttls") as running:
         yield running
+        running.assert_no_late_copies()
         running.assert_no_secret_anywhere()
 
 
