@@ -120,8 +120,8 @@ def audit_log() -> list[str]:
 WISHES: dict[str, Callable[..., Any]] = {
     one.__name__: one
     for one in (
-        migrate, load, trigger_event, trigger_many, connect, disconnect, try_now, last_run, states, deliveries, envelopes,
-        runs, provider, audit_log,
+        migrate, load, trigger_event, trigger_many, connect, disconnect, try_now, last_run, states, deliveries,
+        envelopes, runs, provider, audit_log,
     )
 }  # fmt: skip
 
