@@ -142,6 +142,7 @@ def table(story: Story, faults: Counter[str]) -> list[tuple[str, int]]:
             doubled += copies > 1 and unknown(one) == 0
     told = [("mails (deliveries)", len(rows)), ("handed over (the relay's ledger)", len(story.ledger))]
     told += [(f"ended as {state}", n) for state, n in sorted(Counter(one["state"] for one in rows).items())]
+    told += [("of those failed: given up at their deadline", sum("Given up" in one["reason"] for one in rows))]
     told += [("attempts with an unknown outcome", story.unknown), ("lost", lost)]
     told += [("doubled without an unknown outcome", doubled), ("doubled after an unknown outcome", excused)]
     return told + [(f"fault: {what}", number) for what, number in sorted(faults.items())]
