@@ -17,6 +17,7 @@ from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.text import Truncator
 
 from . import audit
 from .models import ProviderState
@@ -191,11 +192,13 @@ def try_now(name: str, *, actor: str) -> bool:
     return done
 
 
-def in_words(state: ProviderState) -> str:
-    """Return the pause as sentences: since when, why, and how it ends."""
+def in_words(state: ProviderState, *, at_most: int = 1000) -> str:
+    """Return the pause as sentences: since when, why (so many characters at the most), and how it ends."""
     if not state.failures:
         return state.reason
-    return f"Paused since {_clock(state.paused_at)}. {state.reason} {_how_it_ends(state)}"
+    why = Truncator(state.reason).chars(at_most)
+    stop = "" if why.endswith((".", "…", "!", "?")) else "."
+    return f"Paused since {_clock(state.paused_at)}. {why}{stop} {_how_it_ends(state)}"
 
 
 def _how_it_ends(state: ProviderState) -> str:

@@ -14,7 +14,9 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, Route
 
+from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
+from integrations.transports.base import Reply, Stage, TransportError
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import queued, with_tasks
@@ -110,6 +112,19 @@ def _workflows() -> None:
         name=ARABIC, subject=f"{ARABIC} {LONG_WORDS}", to=[LONG_HOST, ARABIC]
     )
     Run.objects.update(status="failed", finished_at=timezone.now())
+
+
+def _paused() -> None:
+    """A relay that refuses who we are, at length, while mails wait."""
+    heartbeat.beat()
+    SmtpIntegration.objects.update(rate_limit=30, session_limit=2)
+    error = TransportError.from_reply(Reply(535, LONG_WORDS, "5.7.8"), stage=Stage.AUTH)
+    pauses.begin("smtp", error)
+    Delivery.objects.filter(state="deferred").update(next_attempt_at=timezone.now())
+
+
+def _open_again() -> None:
+    pauses.lift("smtp")
 
 
 def _connect(page: Page) -> None:
@@ -217,7 +232,8 @@ SCENES = [
     Scene("deliveries", "/", prepare=_mails, act=_open_all),
     Scene("integrations-used", CATALOGUE, prepare=_used, act=_open_all),
     Scene("workflows", "/workflows/", prepare=_workflows, act=_open_all),
-    Scene("not-found", "/no-such-page/"),
+    Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
+    Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),
     *(Scene(name.removesuffix(".html"), path) for name, path in BARE.items()),
 ]

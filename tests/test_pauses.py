@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -331,6 +332,14 @@ class TestPages:
         now = timezone.now()
         row = ProviderState(name="smtp", paused_at=now, next_try_at=now + next_try, failures=1, reason="Down.")
         assert words in pauses.in_words(row)
+
+    def test_long_words_of_a_server_do_not_fill_every_page(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+        self.pause(reason="no " * 500)
+        page = as_admin.get("/").content.decode()
+        banner = re.search(r'class="banner".*?<span>(.*?)</span>', page, re.S)
+        assert banner
+        assert 200 < len(banner[1]) < 400
+        assert "… It is not tried again" in banner[1]
 
     def test_an_old_pause_has_its_date(self) -> None:
         at = datetime(2026, 3, 4, 5, 6, tzinfo=timezone.get_default_timezone())
