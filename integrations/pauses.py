@@ -88,16 +88,15 @@ def note_success(name: str, admission: Admission) -> None:
 def note_error(error: TransportError, admission: Admission | None = None) -> None:
     """Pause the provider where the fault is its own. Never raises: the error is what counts.
 
-    A probe that was refused for the mail's own sake has shown that the provider works.
+    An answer that was not heard is such a fault, too: the next mail would fare no better. A probe that was refused
+    for the mail's own sake has shown that the provider works.
     """
-    probing = bool(admission and admission.probing)
-    at_fault = error.scope == Scope.PROVIDER and not error.outcome_unknown
     try:
         if error.untried:
             return
-        if at_fault or (probing and error.outcome_unknown):
+        if error.scope == Scope.PROVIDER:
             begin(error.provider, error, version=admission.version if admission else None)
-        elif probing:
+        elif admission and admission.probing:
             lift(error.provider)
     except DatabaseError:
         logger.exception("a fault of %s could not be noted", error.provider)

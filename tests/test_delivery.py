@@ -205,6 +205,7 @@ def test_no_answer_after_the_final_dot_is_unknown_and_repeated_with_the_same_byt
     assert (row.state, Attempt.objects.get().outcome) == ("unknown", "unknown")
     assert {state for _, state, _, _ in said()} == {"queued"}
     relay.drop = []
+    pauses.try_now("smtp", actor="ada")
     make_due()
     delivery.send_due()
     assert Delivery.objects.get().state == "accepted"

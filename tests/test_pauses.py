@@ -163,10 +163,13 @@ def test_a_probe_whose_answer_was_not_heard_has_shown_nothing(smtp: SmtpIntegrat
     assert (state().failures, state().paused_at is None) == (2, False)
 
 
-def test_an_unheard_answer_alone_pauses_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+def test_an_unheard_answer_pauses_too_so_that_the_next_mail_does_not_meet_the_same(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
     relay.drop = ["."]
     assert fail().outcome_unknown
-    assert not ProviderState.objects.exists()
+    assert fail().untried
+    assert len(relay.ledger) == 1
 
 
 def test_other_settings_end_the_pause_and_what_fails_under_the_old_ones_counts_no_more(

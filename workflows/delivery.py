@@ -79,7 +79,7 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
         if not error.untried:
             record_error(delivery, error)
         # Then the provider is paused: whoever claims next is told so before.
-        return timedelta() if error.scope == Scope.PROVIDER and not error.outcome_unknown else None
+        return timedelta() if error.scope == Scope.PROVIDER else None
     except (DatabaseError, InterfaceError):
         # While the provider was looked up: transports know no database, so nothing was handed over.
         logger.exception("delivery %s: the provider could not be looked up", delivery.pk)
