@@ -6,7 +6,11 @@ import os
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LATEST = 253_370_764_800_000  # the year 9999, beyond which datetime knows nothing
 _lock = threading.Lock()
 _last = 0
 
@@ -23,3 +27,14 @@ def new_id() -> uuid.UUID:
     milliseconds, fraction = divmod(ticks, 4096)
     random = int.from_bytes(os.urandom(8)) & (2**62 - 1)
     return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | random)
+
+
+def first_id_at(moment: datetime) -> uuid.UUID:
+    """Return the least id that can have been made at this moment: a range of time is a range of ids."""
+    milliseconds = max((moment - _EPOCH) // _MILLISECOND, 0)
+    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)
+
+
+def made_at(pk: uuid.UUID) -> datetime:
+    """Return when an id was made, to the millisecond; an id that is none of ours says what it says."""
+    return _EPOCH + min(pk.int >> 80, _LATEST) * _MILLISECOND
