@@ -22,6 +22,8 @@ PURE = (
     "markdown",
     "plaintext",
     "recipients",
+    "explain",
+    "causes",
     "liquid",
 )
 OUTSIDE = ("django.db", "django.conf", "django.utils.timezone", "httpx", "smtplib", "socket", "celery")
