@@ -17,9 +17,10 @@ from playwright.sync_api import BrowserContext, Page, Route
 from integrations.models import SendGridIntegration, SmtpIntegration
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
-from tests.test_runs import queued, with_tasks
-from workflows import documents, heartbeat, runs
-from workflows.models import Attempt, Delivery, Recipient
+from tests.test_runs import SEV1, queued, with_tasks
+from workflows import documents, heartbeat, runs, services
+from workflows.events import Incoming
+from workflows.models import Attempt, Delivery, Recipient, Run
 
 LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
 LONG_WORDS = "554 5.7.1 " + "The relay does not like this at all, and says so at length. " * 6 + "x" * 300
@@ -70,6 +71,61 @@ def _mails() -> None:
             warnings=[LONG_WORDS, ARABIC] if state == "unknown" else [],
         )  # fmt: skip
         Recipient.objects.filter(delivery=delivery).update(state="refused" if reason else "accepted", reply=reason)
+
+
+def _stories() -> None:
+    """One mail of each kind that has a page of its own to look at, told apart by the subject."""
+    documents.load(
+        with_tasks(*({"subject": name, "to": ["oncall@example.org", "zoe@example.org"]} for name in STORIES))
+    )
+    services.trigger(Incoming("incident_created", SEV1))
+    runs.execute_due()
+    now = timezone.now()
+    for name, values in STORIES.items():
+        row = Delivery.objects.filter(subject=name).latest("pk")
+        said = {"code": 550, "enhanced_code": "5.1.1", "reply": "<zoe@example.org>: user unknown"}
+        mailed = {"provider": "smtp", "sent_from": "Desk <desk@example.com>", "next_attempt_at": None}
+        Delivery.objects.filter(pk=row.pk).update(**mailed | values)
+        for outcome in ("deferred", "unknown" if values["state"] in ("held", "unknown") else "accepted"):
+            Attempt.objects.create(
+                delivery=row, at=now, provider="smtp", stage="data", outcome=outcome, tls="TLSv1.3", milliseconds=84,
+                transcript="< 220 mx ready\n> EHLO desk\n* TLS 1.3\n> MAIL FROM:<desk@example.com>\n< 250 ok", **said,
+            )  # fmt: skip
+        row.recipients.filter(address="oncall@example.org").update(state="accepted", code=250, reply="ok")
+        row.recipients.filter(address="zoe@example.org").update(state="refused", **said)
+
+
+STORIES: dict[str, dict[str, Any]] = {
+    "Accepted, but not by all": {"state": "accepted", "accepted_at": timezone.now()},
+    "Failed": {"state": "failed", "reason": "550 5.1.1 user unknown"},
+    "Held": {"state": "held", "reason": "The connection broke after the final dot."},
+    "Unknown": {"state": "unknown", "next_attempt_at": timezone.now() + timedelta(minutes=4)},
+    "Long " + "verylongword" * 30: {"state": "failed", "reason": LONG_WORDS, "warnings": [LONG_WORDS, ARABIC]},
+    ARABIC: {"state": "deferred", "reason": ARABIC, "next_attempt_at": timezone.now() + timedelta(hours=4)},
+    "Purged": {"state": "accepted", "content": b"", "purged_at": timezone.now() - timedelta(days=3)},
+}
+
+
+def _many() -> None:
+    """More mails than fit on a page, most of them failed in a bad hour."""
+    run = Run.objects.latest("pk")
+    Delivery.objects.bulk_create(
+        Delivery(
+            run=run, workflow=run.workflow, action_name="Mail", position=number, subject=f"SEV1: checkout {number}",
+            state="failed", reason="535 5.7.8 authentication failed", provider="smtp", content=b"To: a\r\n\r\n",
+            triggered_at=timezone.now(), give_up_at=timezone.now(),
+        )
+        for number in range(1000, 1120)
+    )  # fmt: skip
+
+
+def _open(name: str, view: str = "") -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        row = Delivery.objects.filter(subject=name).latest("pk")
+        page.goto(page.url.split("?")[0] + f"deliveries/{row.pk}/{view}")
+        _open_all(page)
+
+    return act
 
 
 def _used() -> None:
@@ -126,8 +182,9 @@ def _open_menu(page: Page) -> None:
 
 
 def _open_all(page: Page) -> None:
-    for summary in page.locator("summary").all():
-        summary.click()
+    for summary in page.query_selector_all("details:not([open]) > summary"):
+        if summary.is_visible():
+            summary.click()
 
 
 CATALOGUE = "/configuration/integrations/"
@@ -151,6 +208,19 @@ SCENES = [
     Scene("password-change", "/password/"),
     Scene("password-forgotten", "/password/forgotten/", user=""),
     Scene("deliveries", "/", prepare=_mails, act=_open_all),
+    Scene("deliveries-none-fits", "/?state=cancelled&code=535&search=nothing+like+that"),
+    Scene("deliveries-wrong-filter", "/?state=lost&since=soon&code=x&provider=pigeon"),
+    Scene("delivery-partly", "/", prepare=_stories, act=_open("Accepted, but not by all")),
+    *(Scene(f"delivery-{name.split()[0].lower()}", "/", act=_open(name)) for name in STORIES if name.isascii()),
+    Scene("delivery-rtl", "/", act=_open(ARABIC)),
+    *(
+        Scene(f"mail-{view}", "/", act=_open("Accepted, but not by all", f"?view={view}"))
+        for view in ("phone", "dark", "text", "headers", "source")
+    ),
+    Scene("deliveries-many", "/?state=failed&provider=smtp", prepare=_many),
+    Scene("deliveries-viewer", "/?state=failed", user="max"),
+    Scene("confirm", "/deliveries/all/send-again/?state=failed&state=accepted"),
+    Scene("confirm-nothing", "/deliveries/all/cancel/?state=failed"),
     Scene("integrations-used", CATALOGUE, prepare=_used, act=_open_all),
     Scene("not-found", "/no-such-page/"),
     Scene("not-allowed", CATALOGUE, user="max"),

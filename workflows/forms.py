@@ -42,10 +42,10 @@ class FilterForm(forms.Form):
     state = forms.MultipleChoiceField(
         label="State", required=False, choices=Delivery.State.choices, widget=forms.CheckboxSelectMultiple
     )
-    recipient = Words(label="Recipient", required=False, max_length=320, help_text="An address, or a part of one.")
+    recipient = Words(label="Recipient (address or a part)", required=False, max_length=320)
     workflow = forms.ChoiceField(label="Workflow", required=False)
     provider = forms.ChoiceField(label="Through", required=False, choices=[("", "Any"), *PROVIDERS.items()])
-    code = forms.CharField(label="Reply code", required=False, max_length=11, help_text="Such as 535 or 5.7.1.")
+    code = forms.CharField(label="Code (535, 5.7.1)", required=False, max_length=11)
     since = _moment("Since")
     until = _moment("Before")
     run = forms.UUIDField(required=False, widget=forms.HiddenInput, error_messages={"invalid": "This is no run's id."})
@@ -80,6 +80,13 @@ class FilterForm(forms.Form):
     def complaints(self) -> list[str]:
         """Return what is wrong, one line for each, with the field's name as a command's option."""
         return [f"--{name}: {text}" for name, texts in self.errors.items() for text in texts]
+
+
+class ConfirmForm(forms.Form):
+    """What a confirmation page gives back: `before` bounds what the person was told about, `after` goes on behind."""
+
+    before = forms.UUIDField()
+    after = forms.UUIDField(required=False)
 
 
 def _near(moment: datetime | None) -> datetime | None:

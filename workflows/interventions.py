@@ -37,11 +37,16 @@ _IN_HAND = (Q(state=_State.SENDING) | Q(lease__isnull=False), "being sent")
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Something that may be done. `refusals`: which rows are left alone, and why; the first that fits counts."""
+    """Something that may be done, and how pages and the audit log speak of it.
+
+    `refusals`: which rows are left alone, and why; the first that fits counts.
+    """
 
     name: str
     label: str
     done: str
+    past: str
+    can: str
     promise: str
     refusals: tuple[tuple[Q, str], ...]
     change: Callable[[list[uuid.UUID], str], int] = field(repr=False)
@@ -243,6 +248,8 @@ VERBS = {
             "send-again",
             label="Send again",
             done="deliveries sent again",
+            past="is queued again",
+            can="can be sent again",
             promise="The same mails, with the same Message-ID, go to the recipients that have not been accepted, "
             "and to nobody else. Where a relay's answer was not heard, a recipient may get a mail twice.",
             refusals=(
@@ -258,6 +265,8 @@ VERBS = {
             "cancel",
             label="Cancel",
             done="deliveries cancelled",
+            past="is cancelled",
+            can="can be cancelled",
             promise="They are not sent any more; recipients that a relay has accepted have got them. They can be sent "
             "again later.",
             refusals=(_IN_HAND, (Q(state__in=Delivery.FINAL), "ended already")),
@@ -267,6 +276,8 @@ VERBS = {
             "consider-delivered",
             label="Consider delivered",
             done="deliveries considered delivered",
+            past="counts as accepted",
+            can="can be considered delivered",
             promise="They count as accepted on your word, since the relay's answer was not heard. Nothing is sent.",
             refusals=(
                 _IN_HAND,
