@@ -102,7 +102,7 @@ def test_each_does_what_it_may_and_says_why_not_the_rest(
 
 
 def _possible(row: Delivery) -> list[interventions.Verb]:
-    return interventions.possible(row.pk)
+    return interventions.possible(interventions.with_refusals(Delivery.objects.filter(pk=row.pk)).get())
 
 
 def test_send_again_reaches_only_who_has_not_got_it_with_the_same_bytes(
@@ -329,5 +329,4 @@ def test_nobody_waits_for_a_row_that_somebody_else_holds() -> None:
 
 
 def test_what_is_not_there_is_nothing_to_do() -> None:
-    assert interventions.possible(UUID(int=7)) == []
     assert interventions.cancel([UUID(int=7)], actor="ada").done == 0

@@ -140,12 +140,18 @@ def tally(name: str, chosen: Chosen, *, after: uuid.UUID | None = None, before: 
     return Tally(counts.pop("", 0), counts, complete)
 
 
-def possible(pk: uuid.UUID) -> list[Verb]:
-    """Return what can be done with this delivery as it is now."""
-    names = {f"why_{number}": verb for number, verb in enumerate(VERBS.values())}
-    row = _judged(Delivery.objects.filter(pk=pk), **{name: verb.why for name, verb in names.items()})
-    found = row.values(*names).first()
-    return [verb for name, verb in names.items() if found and not found[name]]
+def with_refusals(rows: QuerySet[Delivery]) -> Any:
+    """Let each row say, by `possible`, what can be done with it."""
+    return _judged(rows, **{_attribute(verb): verb.why for verb in VERBS.values()})
+
+
+def possible(row: Delivery) -> list[Verb]:
+    """Return what could be done with a row `with_refusals` when it was read."""
+    return [verb for verb in VERBS.values() if not getattr(row, _attribute(verb))]
+
+
+def _attribute(verb: Verb) -> str:
+    return f"why_not_{verb.name.replace('-', '_')}"
 
 
 def _rows(chosen: Chosen, *, before: uuid.UUID | None) -> QuerySet[Delivery]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from integrations import audit
@@ -18,6 +18,7 @@ from .models import Attempt, Delivery, Recipient
 RECIPIENTS = 200
 ATTEMPTS = 100
 DECISIONS = 20
+WITHOUT = set(Recipient.State) - {Recipient.State.ACCEPTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ def of(delivery: Delivery) -> Story:
     """Gather what is known of a delivery, by few queries, and not without bounds."""
     rows: Any = delivery.recipients.annotate(has_it=Q(state=Recipient.State.ACCEPTED)).order_by("has_it", "pk")
     recipients = list(rows[: RECIPIENTS + 1])
-    many = len(recipients) > RECIPIENTS
-    total = rows.count() if many else len(recipients)
-    without = rows.filter(has_it=False).count() if many else sum(not row.has_it for row in recipients)
+    total, without = len(recipients), sum(not row.has_it for row in recipients)
+    if total > RECIPIENTS:
+        counts = dict(delivery.recipients.order_by().values_list("state").annotate(Count("pk")))
+        total, without = sum(counts.values()), sum(counts.get(state, 0) for state in WITHOUT)
     attempts = list(delivery.attempts.order_by("-pk")[:ATTEMPTS])
     facts = _facts(delivery, attempts, recipients, total=total, without=without)
     steps = [Step(attempt.at, attempt=attempt) for attempt in attempts] + _decisions(delivery)
@@ -56,7 +58,9 @@ def _facts(
     delivery: Delivery, attempts: list[Attempt], recipients: list[Recipient], *, total: int, without: int
 ) -> explain.Facts:
     last = attempts[0] if attempts else Attempt()
-    refused = next((row for row in recipients if row.state != Recipient.State.ACCEPTED and row.code), None)
+    # Of a mail that goes on, those who are waited for; of one that has ended, those who have not got it.
+    states = Recipient.OPEN if delivery.state == Delivery.State.DEFERRED else WITHOUT
+    refused = next((row for row in recipients if row.state in states and row.code), None)
     spoken = refused or last  # where the mail as a whole was refused, every recipient has the same reply
     return explain.Facts(
         delivery.state,

@@ -68,7 +68,7 @@ def delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
     view = request.GET.get("view", "desktop")
     if view not in preview.VIEWS:
         raise Http404
-    rows = Delivery.objects.select_related("workflow").annotate(empty=Q(content=b""))
+    rows = interventions.with_refusals(Delivery.objects.select_related("workflow").annotate(empty=Q(content=b"")))
     row = get_object_or_404(rows if view in preview.PLAIN else rows.defer("content"), pk=pk)
     context: dict[str, Any] = {"delivery": row, "story": story.of(row), "view": view, "views": preview.VIEWS}
     context["framed"] = view in preview.FRAMED
@@ -76,7 +76,7 @@ def delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
         shown = preview.plain(bytes(row.content), view, sender=_sender(row))
         context |= {"shown": shown[: preview.LONGEST], "cut": len(shown) > preview.LONGEST}
     if request.user.has_perm(CHANGE):
-        context["verbs"] = interventions.possible(pk)
+        context["verbs"] = interventions.possible(row)
     return render(request, "workflows/delivery.html", context)
 
 
