@@ -235,7 +235,7 @@ def visits(context: BrowserContext, *, site: str, port: int) -> Iterator[tuple[s
         page.route(f"{site}{path}", partial(_show, name))
     for scene in SCENES:
         scene.prepare()
-        _become(context, scene.user, site=site)
+        become(context, scene.user, site=site)
         page.goto(site + scene.path.format(port=port))
         scene.act(page)
         yield scene.name, page
@@ -245,7 +245,7 @@ def _show(name: str, route: Route) -> None:
     route.fulfill(body=render_to_string(name), content_type="text/html; charset=utf-8")
 
 
-def _become(context: BrowserContext, name: str, *, site: str) -> None:
+def become(context: BrowserContext, name: str, *, site: str) -> None:
     context.clear_cookies(name="sessionid")
     if name:
         browser = Client()

@@ -14,6 +14,8 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.models import AuditEvent
+from tests.scenes import become
+from tests.test_accessibility import reader
 from tests.test_runs import queued, with_tasks
 from tests.test_search import made
 from workflows import intervention_views, interventions, mime, preview, runs, search, services, story
@@ -388,3 +390,30 @@ def test_a_viewer_changes_nothing(as_viewer: Client) -> None:
     assert as_viewer.post(f"{page_of(row)}cancel/").status_code == 403
     assert as_viewer.post("/deliveries/all/cancel/?state=held", {"before": UUID(int=2**127)}).status_code == 403
     assert Delivery.objects.get().state == "held"
+
+
+# --- in a real browser -----------------------------------------------------------------------------
+
+ATTACK = """<p>Look</p><script>top.document.title = 'taken'</script>
+<img src="data:," onerror="top.document.title='taken'">
+<form action="/theme/" method="post"><button>Press</button></form><a href="/people/" target="_top">out</a>
+<iframe src="/"></iframe><meta http-equiv="refresh" content="0; url=/?taken">"""
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_the_html_of_a_mail_runs_nothing_and_reaches_nothing(live_server: Any, people: None) -> None:
+    row = with_html(ATTACK)
+    with reader(theme="light", width=1440) as context:
+        become(context, "ada", site=live_server.url)
+        page = context.new_page()
+        page.goto(f"{live_server.url}{page_of(row)}")
+        look = page.frame_locator("iframe.look")
+        look.get_by_text("Look").wait_for()
+        title = page.title()
+        look.get_by_role("link", name="out").click()
+        look.get_by_role("button", name="Press").click()
+        page.wait_for_timeout(500)
+        assert (page.title(), page.url) == (title, f"{live_server.url}{page_of(row)}")
+        assert "taken" not in title
+        assert [frame.url for frame in page.frames if "theme" in frame.url or "taken" in frame.url] == []
