@@ -89,6 +89,13 @@ def test_a_reply_in_plain_words(stage: str, code: int | None, enhanced: str, wor
         ),
         (Facts("unknown"), "It is sent once more by itself, so a recipient may get it twice.", "consider it delivered"),
         (Facts("held"), "This workflow leaves what to do to a person.", "where it is not, send it again"),
+        (Facts("accepted", kept=False), "taken it over for everybody", "the relay's log"),
+        (
+            Facts("accepted", kept=False, without=1, stage="rcpt", code=550),
+            "does not know this user.",
+            "cannot be sent",
+        ),
+        (Facts("failed", kept=False, stage="auth", outcome="failed"), "refused the username", "cannot be sent again"),
         (Facts("cancelled"), "A person cancelled it; nothing more is sent.", "Send it again"),
         (Facts("failed", rendered=False, reason="to: no address"), "No mail came of its templates.", "nothing to send"),
         (Facts("failed", stage="data", outcome="unknown"), "Its time was over before that became clear.", "consider"),

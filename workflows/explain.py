@@ -16,6 +16,7 @@ class Facts:
     state: str
     reason: str = ""
     rendered: bool = True  # the templates made a mail of it
+    kept: bool = True  # its content has not been erased
     confirmed: bool = True  # for an accepted one: the relay said so
     without: int = 0  # recipients that have not been accepted
     recipients: int = 1
@@ -63,6 +64,7 @@ NOT_RENDERED = Explanation(
     "No mail came of its templates.",
     "Correct the action or the event's data as the reason says, and trigger the event again. There is nothing to send.",
 )
+ERASED = "Its content has been erased, so it cannot be sent again; trigger the event anew where it is still wanted."
 NOT_YET = Explanation(
     "It waits for its provider: that failed with other mails, is paused or limited.",
     "Once the provider works, the mails leave by themselves. Its card in Integrations says how it is.",
@@ -71,6 +73,12 @@ NOT_YET = Explanation(
 
 def explain(facts: Facts) -> Explanation:
     """Return what became of a mail, and what to do."""
+    found = _explain(facts)
+    ended_without = facts.state in ("failed", "cancelled") or facts.state == "accepted" and facts.without
+    return Explanation(found.sentence, ERASED) if ended_without and not facts.kept else found
+
+
+def _explain(facts: Facts) -> Explanation:
     if facts.state == "accepted":
         return _accepted(facts)
     if not facts.rendered:

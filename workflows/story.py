@@ -66,6 +66,7 @@ def _facts(
         delivery.state,
         reason=delivery.reason,
         rendered=bool(total),  # a mail that could not be made has no recipients
+        kept=delivery.purged_at is None,
         confirmed=delivery.accepted_at is not None,
         without=without,
         recipients=total,
