@@ -74,7 +74,7 @@ NOT_YET = Explanation(
 def explain(facts: Facts) -> Explanation:
     """Return what became of a mail, and what to do."""
     found = _explain(facts)
-    ended_without = facts.state in ("failed", "cancelled") or facts.state == "accepted" and facts.without
+    ended_without = facts.state in ("failed", "cancelled") or (facts.state == "accepted" and facts.without)
     return Explanation(found.sentence, ERASED) if ended_without and not facts.kept else found
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from .models import Delivery, Workflow
 from .search import PROVIDERS, DeliveryFilter
 
 _CODE = re.compile(r"[2-5]\d\d|[245]\.\d{1,3}\.\d{1,3}")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # an argument of a command that was no UTF-8
-_MOMENT = "%Y-%m-%dT%H:%M:%S"
 
 
 class Words(forms.CharField):
@@ -29,9 +29,21 @@ class Words(forms.CharField):
         return text
 
 
+class MomentInput(forms.DateTimeInput):
+    """Show what an address named, also a day alone or another time zone, as the browser's control takes it."""
+
+    def format_value(self, value: Any) -> str | None:
+        try:
+            moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+            local = timezone.localtime(moment) if moment and timezone.is_aware(moment) else moment
+        except (ValueError, OverflowError):
+            return None
+        return f"{local:%Y-%m-%dT%H:%M:%S}" if local else None
+
+
 def _moment(label: str) -> forms.DateTimeField:
     """Take a day (its midnight) or a day and a time."""
-    widget = forms.DateTimeInput(format=_MOMENT, attrs={"type": "datetime-local", "step": "1"})
+    widget = MomentInput(attrs={"type": "datetime-local", "step": "1"})
     return forms.DateTimeField(label=label, required=False, widget=widget)
 
 

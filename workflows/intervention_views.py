@@ -31,7 +31,7 @@ def act(request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
     if outcome.done:
         messages.success(request, f"{known.label}: it {known.past}.")
     else:
-        messages.warning(request, f"Nothing was changed: the mail is {_reasons(outcome.left)}.")
+        messages.warning(request, f"Nothing was changed: {_reasons(outcome.left)}.")
     return redirect("delivery", pk=pk)
 
 
