@@ -224,11 +224,12 @@ def test_counts_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_row_that_changes_under_its_hands_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the conditional UPDATE finds fewer rows than were judged, the batch is undone."""
-    row = made("one", state="failed")
+    row = made("one", state="failed", status="failed")
+    Recipient.objects.filter(delivery=row).update(state="refused", code=550)
     monkeypatch.setattr(interventions, "AGAIN", ("held",))
     assert interventions.send_again([row.pk], actor="ada").left == Counter({CHANGED: 1})
     row.refresh_from_db()
-    assert (row.state, row.recipients.get().state) == ("failed", "queued")
+    assert (row.state, row.run.status, row.recipients.get().state) == ("failed", "failed", "refused")
 
 
 def test_an_error_in_the_middle_leaves_an_entry_about_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
