@@ -70,8 +70,8 @@ def changed(rows: dict[str, Delivery]) -> States:
     [
         (
             interventions.send_again,
-            dict.fromkeys(["failed", "unknown", "held", "cancelled", "unheard", "partly"], "queued"),
-            {"being sent": 1, "waiting already": 2, "accepted already": 1, "content erased": 1, "never rendered": 1},
+            dict.fromkeys(["failed", "unknown", "held", "cancelled", "unheard", "partly", "deferred"], "queued"),
+            {"being sent": 1, "waiting already": 1, "accepted already": 1, "content erased": 1, "never rendered": 1},
         ),
         (
             interventions.cancel,

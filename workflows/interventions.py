@@ -243,7 +243,7 @@ def _settle(affected: list[uuid.UUID]) -> None:
         runs.settle(run)
 
 
-AGAIN = (_State.FAILED, _State.CANCELLED, _State.HELD, _State.UNKNOWN, _State.ACCEPTED)
+AGAIN = (_State.DEFERRED, _State.FAILED, _State.CANCELLED, _State.HELD, _State.UNKNOWN, _State.ACCEPTED)
 UNHEARD = (_State.HELD, _State.UNKNOWN, _State.FAILED)
 _WAITS = Q(state__in=[_State.QUEUED, _State.DEFERRED])
 _HEARD = Q(last_outcome__isnull=True) | ~Q(last_outcome=Attempt.Outcome.UNKNOWN)
@@ -260,7 +260,7 @@ VERBS = {
             "and to nobody else. Where a relay's answer was not heard, a recipient may get a mail twice.",
             refusals=(
                 _IN_HAND,
-                (_WAITS, "waiting already"),
+                (Q(state=_State.QUEUED), "waiting already"),
                 (Q(state=_State.ACCEPTED, somebody_without=False), "accepted already"),
                 (Q(purged_at__isnull=False), "content erased"),
                 (Q(content=b""), "never rendered"),
