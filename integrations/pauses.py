@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -80,16 +80,16 @@ def note_success(name: str, admission: Admission) -> None:
     """A probe that was accepted ends the pause. Never raises: the mail has been accepted, whatever happens here."""
     if admission.probing:
         try:
-            lift(name)
-        except DatabaseError:
+            lift(name, version=admission.version)
+        except (DatabaseError, InterfaceError):
             logger.exception("%s works again, but that could not be noted", name)
 
 
 def note_error(error: TransportError, admission: Admission | None = None) -> None:
     """Pause the provider where the fault is its own. Never raises: the error is what counts.
 
-    An answer that was not heard is such a fault, too: the next mail would fare no better. A probe that was refused
-    for the mail's own sake has shown that the provider works.
+    An answer that was not heard is such a fault, too: the next mail would fare no better. A probe that the server
+    refused for the mail's own sake has shown that it works; one that we refused ourselves has shown nothing.
     """
     try:
         if error.untried:
@@ -97,9 +97,23 @@ def note_error(error: TransportError, admission: Admission | None = None) -> Non
         if error.scope == Scope.PROVIDER:
             begin(error.provider, error, version=admission.version if admission else None)
         elif admission and admission.probing:
-            lift(error.provider)
-    except DatabaseError:
+            end_probe = lift if _is_answered(error) else release
+            end_probe(error.provider, version=admission.version)
+    except (DatabaseError, InterfaceError):
         logger.exception("a fault of %s could not be noted", error.provider)
+
+
+def note_nothing(name: str, admission: Admission) -> None:
+    """Leave the probe to another mail: this one was not handed over, or a defect came between. Never raises."""
+    if admission.probing:
+        try:
+            release(name, version=admission.version)
+        except (DatabaseError, InterfaceError):
+            logger.exception("%s has a probe that came to no end", name)
+
+
+def _is_answered(error: TransportError) -> bool:
+    return any(reply.code for reply in (error.reply, *error.refused.values()) if reply)
 
 
 def demand_open(name: str) -> None:
@@ -163,11 +177,21 @@ def begin(name: str, error: TransportError, *, version: int | None = None) -> No
         audit.record(f"{name} paused", actor=BY_ITSELF, reason=error.text)
 
 
-def lift(name: str) -> None:
-    """Let mail leave again: a mail was accepted."""
-    if ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(**OPEN):
+def lift(name: str, *, version: int) -> None:
+    """Let mail leave again: a mail was accepted, under these settings."""
+    if ProviderState.objects.filter(pk=name, version=version, paused_at__isnull=False).update(**OPEN):
         logger.info("%s is open again", name)
         audit.record(f"{name} open again", actor=BY_ITSELF)
+
+
+def release(name: str, *, version: int) -> None:
+    """Let another mail be the probe: this one never came as far as the provider."""
+    ProviderState.objects.filter(pk=name, version=version).update(probe_until=None)
+
+
+def version_of(name: str) -> int:
+    """Return the version of the settings in force; read it before them, so that it is never newer than they are."""
+    return ProviderState.objects.filter(pk=name).values_list("version", flat=True).first() or 0
 
 
 def forget(name: str, *, proven: bool) -> None:

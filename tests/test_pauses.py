@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.mail import get_connection, send_mail
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
@@ -154,6 +154,54 @@ def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIn
     assert state().paused_at is None
 
 
+def test_a_mail_that_never_came_to_the_provider_proves_nothing_and_leaves_the_probe_to_another(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    with pytest.raises(TransportError, match="belongs to this installation") as caught:
+        send_mail("Hello", "World", "x@rootmail.example", ["a@example.org"])
+    assert caught.value.scope == Scope.MESSAGE
+    assert (state().paused_at is None, state().probe_until, relay.transcript) == (False, None, [])
+    assert pauses.admit("smtp").probing
+
+
+def test_a_defect_of_ours_leaves_the_probe_to_another(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    with monkeypatch.context() as patch:
+        patch.setattr("integrations.backends.hand_over", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            send()
+    assert pauses.admit("smtp").probing
+
+
+def test_what_was_accepted_under_old_settings_does_not_prove_the_new_ones(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    old = pauses.admit("smtp")
+    assert old.probing
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    pauses.note_success("smtp", old)
+    pauses.note_error(_by_smtp(fault(554, Stage.DATA)), old)
+    assert state().paused_at is not None
+    assert pauses.admit("smtp").probing
+
+
+def test_a_mail_that_waited_for_its_turn_while_the_settings_changed_leaves_with_the_new_ones(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smtp.password = "of yesterday"
+    smtp.save()
+
+    def wait(name: str, _: object) -> None:
+        monkeypatch.undo()
+        services.connect(name, {"password": "right horse"}, actor="ada", check=False)
+
+    monkeypatch.setattr("integrations.limits.take_turn", wait)
+    send()
+    assert (len(relay.ledger), auth_attempts(relay), state().paused_at) == (1, 1, None)
+
+
 def test_a_probe_whose_answer_was_not_heard_has_shown_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     relay.replies = {"CONNECT": "421 busy"}
     fail()
@@ -241,11 +289,12 @@ def test_credentials_that_cannot_be_read_pause_and_are_looked_at_again(smtp: Smt
     assert state().next_try_at is not None
 
 
+@pytest.mark.parametrize("away", [DatabaseError, InterfaceError])
 def test_a_fault_that_cannot_be_noted_does_not_hide_the_error(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, away: type[Exception]
 ) -> None:
     def stumble(*_: object, **__: object) -> None:
-        raise DatabaseError("away")
+        raise away("away")
 
     relay.password = "another one"
     with monkeypatch.context() as patch:
