@@ -411,6 +411,18 @@ class TestAlerts:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
         ProviderState.objects.update(paused_at=timezone.now() - ago)
 
+    def test_what_is_not_in_force_is_no_news(
+        self, smtp: SmtpIntegration, sendgrid: SendGridIntegration, outbox: Any
+    ) -> None:
+        self.pause()
+        ProviderState.objects.update(name="sendgrid")
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
+        SmtpIntegration.objects.all().delete()
+        lose_key_of(sendgrid, "api_key")
+        alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
+
     def test_the_admins_are_told_once_through_the_default_sender(self, smtp: SmtpIntegration, outbox: Any) -> None:
         User.objects.create_superuser("gone", "gone@example.com", "x", is_active=False)
         self.pause()
