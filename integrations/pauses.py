@@ -31,7 +31,7 @@ LONGEST = timedelta(days=1)
 PROBE = timedelta(seconds=200)  # outlasts one mail
 NOT_SHOWN_YET = "Connected without a check: the next mail will show whether it works."
 CREDENTIALS_REFUSED = (530, 534, 535)  # RFC 4954 section 6; some relays say so at MAIL only
-BY_ITSELF = "rootmail"
+BY_ITSELF = "rootmail itself"  # no account is named so: a username holds no blank
 OPEN: dict[str, Any] = {"paused_at": None, "next_try_at": None, "probe_until": None, "failures": 0, "reason": ""}
 
 

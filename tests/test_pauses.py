@@ -97,9 +97,9 @@ def test_a_wrong_password_is_tried_once_until_a_person_says_so(smtp: SmtpIntegra
     assert (len(relay.ledger), state().paused_at, state().failures) == (1, None, 0)
     actions = list(AuditEvent.objects.order_by("pk").values_list("actor", "action"))
     assert actions == [
-        ("rootmail", "smtp paused"),
+        ("rootmail itself", "smtp paused"),
         ("ada", "smtp to be tried now"),
-        ("rootmail", "smtp open again"),
+        ("rootmail itself", "smtp open again"),
     ]
 
 
