@@ -157,13 +157,16 @@ def all_paused(request: Any) -> dict[str, ProviderState]:
 def begin(name: str, error: TransportError, *, version: int | None = None) -> None:
     """Pause a provider after a fault of its own, or pause it for longer.
 
-    What a straggler meets while others know of the pause already does not lengthen it; neither counts what happened
-    under settings of an older version.
+    What a straggler meets while others know of the pause already does not lengthen it, except that credentials were
+    refused: to try these again would be one AUTH too many. What happened under settings of an older version counts
+    for nothing.
     """
     now = timezone.now()
     state, _ = ProviderState.objects.get_or_create(pk=name)
     delay = next_delay(error, failures=state.failures, scatter=secrets.randbelow(1000) / 1000)
     news = Q(paused_at=None) | Q(next_try_at__lte=now) | Q(probe_until__gt=now)
+    if delay is None:
+        news |= Q(next_try_at__isnull=False)
     rows = ProviderState.objects.filter(news, pk=name, version=state.version if version is None else version)
     changed = rows.update(
         paused_at=state.paused_at or now,

@@ -145,6 +145,14 @@ def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     assert (state().failures, state().next_try_at) == (1, seen)
 
 
+def test_a_straggler_whose_credentials_were_refused_ends_the_trying(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    pauses.begin("smtp", fault(535, Stage.AUTH))
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    assert (state().failures, state().next_try_at) == (2, None)
+    assert "535" in state().reason
+
+
 def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     relay.replies = {"CONNECT": "421 busy"}
     fail()
