@@ -16,6 +16,7 @@ from django.utils import timezone
 from integrations import alerts, jobs, pauses, services
 from integrations.models import AuditEvent, ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Scope, Stage, TransportError
+from rootmail.celery import try_default_sender_again
 from tests.damage import lose_key_of
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, refuse
@@ -258,6 +259,19 @@ def test_connected_without_a_check_one_mail_alone_tries_it(smtp: SmtpIntegration
     assert fail().code == 535
     assert fail().untried
     assert auth_attempts(relay) == 1
+
+
+def test_a_restart_tries_the_default_sender_again_since_its_settings_may_be_others(
+    relay: FakeRelay, settings: Any, db: None
+) -> None:
+    url = "smtp://user:{}@127.0.0.1:" + f"{relay.port}?starttls=off&allow_clear_text_auth=1"
+    settings.DEFAULT_SENDER_URL = url.format("wrong")
+    assert fail().code == 535
+    settings.DEFAULT_SENDER_URL = url.format("right%20horse")
+    assert fail().untried
+    try_default_sender_again()
+    send()
+    assert (len(relay.ledger), state().paused_at) == (1, None)
 
 
 def test_disconnecting_ends_the_pause_and_mail_leaves_through_the_next(
