@@ -179,7 +179,7 @@ def _paused() -> None:
 
 
 def _open_again() -> None:
-    pauses.lift("smtp")
+    pauses.lift("smtp", version=pauses.version_of("smtp"))
 
 
 def _connect(page: Page) -> None:

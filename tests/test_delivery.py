@@ -426,6 +426,14 @@ class TestLeases:
         delivery.free_expired_leases()
         assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["held", "queued"]
 
+    def test_what_is_given_back_keeps_its_place_in_the_row(self) -> None:
+        stored(*[TO] * 3)
+        due = dict(Delivery.objects.values_list("pk", "next_attempt_at"))
+        lease = leases.Lease()
+        lease.claim()
+        lease.give_back()
+        assert dict(Delivery.objects.values_list("pk", "next_attempt_at")) == due
+
     def test_what_is_given_back_is_in_the_state_that_it_was_claimed_in(self) -> None:
         stored(*[TO] * 3)
         batch = leases.Lease().claim()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -75,6 +76,16 @@ class TestRate:
         ProviderState.objects.update(next_turn_at=timezone.now())
         delivery.send_due()
         assert len(relay.ledger) == 2
+
+    def test_a_worker_waits_as_long_as_no_sweep_comes_so_that_no_turn_passes_unused(
+        self, smtp: SmtpIntegration, settings: Any
+    ) -> None:
+        state, limit_ = ProviderState.objects.create(name="smtp"), Limits(interval=timedelta(minutes=1))
+        for seconds, waits in ((settings.SWEEP_SECONDS - 0.1, True), (settings.SWEEP_SECONDS + 1, False)):
+            state.next_turn_at = timezone.now() + timedelta(seconds=seconds)
+            state.save()
+            with nullcontext() if waits else pytest.raises(TransportError, match="limit of mails"):
+                limits.demand_turn("smtp", limit_)
 
     def test_a_turn_that_a_wrong_clock_took_far_ahead_is_ignored(self, smtp: SmtpIntegration, relay: FakeRelay) -> None:
         limit(rate_limit=10)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.mail import get_connection, send_mail
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
 from integrations import alerts, jobs, pauses, services
 from integrations.models import AuditEvent, ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Scope, Stage, TransportError
+from rootmail.celery import try_default_sender_again
 from tests.damage import lose_key_of
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, refuse
@@ -97,9 +98,9 @@ def test_a_wrong_password_is_tried_once_until_a_person_says_so(smtp: SmtpIntegra
     assert (len(relay.ledger), state().paused_at, state().failures) == (1, None, 0)
     actions = list(AuditEvent.objects.order_by("pk").values_list("actor", "action"))
     assert actions == [
-        ("rootmail", "smtp paused"),
+        ("rootmail itself", "smtp paused"),
         ("ada", "smtp to be tried now"),
-        ("rootmail", "smtp open again"),
+        ("rootmail itself", "smtp open again"),
     ]
 
 
@@ -145,6 +146,14 @@ def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     assert (state().failures, state().next_try_at) == (1, seen)
 
 
+def test_a_straggler_whose_credentials_were_refused_ends_the_trying(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    pauses.begin("smtp", fault(535, Stage.AUTH))
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    assert (state().failures, state().next_try_at) == (2, None)
+    assert "535" in state().reason
+
+
 def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     relay.replies = {"CONNECT": "421 busy"}
     fail()
@@ -152,6 +161,54 @@ def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIn
     let_time_pass()
     assert fail().scope == Scope.MESSAGE
     assert state().paused_at is None
+
+
+def test_a_mail_that_never_came_to_the_provider_proves_nothing_and_leaves_the_probe_to_another(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    with pytest.raises(TransportError, match="belongs to this installation") as caught:
+        send_mail("Hello", "World", "x@rootmail.example", ["a@example.org"])
+    assert caught.value.scope == Scope.MESSAGE
+    assert (state().paused_at is None, state().probe_until, relay.transcript) == (False, None, [])
+    assert pauses.admit("smtp").probing
+
+
+def test_a_defect_of_ours_leaves_the_probe_to_another(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    with monkeypatch.context() as patch:
+        patch.setattr("integrations.backends.hand_over", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            send()
+    assert pauses.admit("smtp").probing
+
+
+def test_what_was_accepted_under_old_settings_does_not_prove_the_new_ones(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    old = pauses.admit("smtp")
+    assert old.probing
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    pauses.note_success("smtp", old)
+    pauses.note_error(_by_smtp(fault(554, Stage.DATA)), old)
+    assert state().paused_at is not None
+    assert pauses.admit("smtp").probing
+
+
+def test_a_mail_that_waited_for_its_turn_while_the_settings_changed_leaves_with_the_new_ones(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smtp.password = "of yesterday"
+    smtp.save()
+
+    def wait(name: str, _: object) -> None:
+        monkeypatch.undo()
+        services.connect(name, {"password": "right horse"}, actor="ada", check=False)
+
+    monkeypatch.setattr("integrations.limits.take_turn", wait)
+    send()
+    assert (len(relay.ledger), auth_attempts(relay), state().paused_at) == (1, 1, None)
 
 
 def test_a_probe_whose_answer_was_not_heard_has_shown_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
@@ -204,6 +261,19 @@ def test_connected_without_a_check_one_mail_alone_tries_it(smtp: SmtpIntegration
     assert auth_attempts(relay) == 1
 
 
+def test_a_restart_tries_the_default_sender_again_since_its_settings_may_be_others(
+    relay: FakeRelay, settings: Any, db: None
+) -> None:
+    url = "smtp://user:{}@127.0.0.1:" + f"{relay.port}?starttls=off&allow_clear_text_auth=1"
+    settings.DEFAULT_SENDER_URL = url.format("wrong")
+    assert fail().code == 535
+    settings.DEFAULT_SENDER_URL = url.format("right%20horse")
+    assert fail().untried
+    try_default_sender_again()
+    send()
+    assert (len(relay.ledger), state().paused_at) == (1, None)
+
+
 def test_disconnecting_ends_the_pause_and_mail_leaves_through_the_next(
     smtp: SmtpIntegration, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid, relay: FakeRelay
 ) -> None:
@@ -241,11 +311,12 @@ def test_credentials_that_cannot_be_read_pause_and_are_looked_at_again(smtp: Smt
     assert state().next_try_at is not None
 
 
+@pytest.mark.parametrize("away", [DatabaseError, InterfaceError])
 def test_a_fault_that_cannot_be_noted_does_not_hide_the_error(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, away: type[Exception]
 ) -> None:
     def stumble(*_: object, **__: object) -> None:
-        raise DatabaseError("away")
+        raise away("away")
 
     relay.password = "another one"
     with monkeypatch.context() as patch:
@@ -361,6 +432,18 @@ class TestAlerts:
     def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
         ProviderState.objects.update(paused_at=timezone.now() - ago)
+
+    def test_what_is_not_in_force_is_no_news(
+        self, smtp: SmtpIntegration, sendgrid: SendGridIntegration, outbox: Any
+    ) -> None:
+        self.pause()
+        ProviderState.objects.update(name="sendgrid")
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
+        SmtpIntegration.objects.all().delete()
+        lose_key_of(sendgrid, "api_key")
+        alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
 
     def test_the_admins_are_told_once_through_the_default_sender(self, smtp: SmtpIntegration, outbox: Any) -> None:
         User.objects.create_superuser("gone", "gone@example.com", "x", is_active=False)

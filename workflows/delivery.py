@@ -59,7 +59,7 @@ def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool
             break
         wait = _send_one(delivery, mailer=mailer)
         if wait is not None:
-            lease.give_back(next_attempt_at=timezone.now() + wait)
+            lease.give_back(next_attempt_at=timezone.now() + wait if wait else None)
             return False
     lease.give_back()
     return True

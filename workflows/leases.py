@@ -69,7 +69,10 @@ class Lease:
         return self.held().filter(pk=delivery.pk).exists()
 
     def give_back(self, *, next_attempt_at: datetime | None = None) -> None:
-        """Put what was not tried back into the state that it was claimed in. It has spent no attempt."""
-        due = next_attempt_at or timezone.now()
+        """Put what was not tried back into the state that it was claimed in. It has spent no attempt.
+
+        It keeps its place in the row unless it is told another time.
+        """
+        due = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
-        self.held().annotate(last=Subquery(last)).update(state=_BEFORE, next_attempt_at=due, **RELEASED)
+        self.held().annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)
