@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo run test lint vendor screenshots
+.PHONY: demo run test chaos lint vendor screenshots
 
 demo: .venv/installed
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
@@ -13,6 +13,10 @@ run: .venv/installed
 
 test: .venv/installed-dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Random faults for minutes; PostgreSQL where TEST_POSTGRES_URL names one. ARGS='--seed 7 --minutes 3 --database sqlite'
+chaos: .venv/installed-dev
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: .venv/installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

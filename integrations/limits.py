@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import Error as DatabaseTrouble
 from django.db.models import Q
 from django.utils import timezone
 
 from .models import ProviderState, SessionSlot
 from .transports.base import Scope, Stage, TransportError
+
+logger = logging.getLogger(__name__)
 
 # A worker waits so long for its turn; other mail waits in the database. As long as beat's sweeper takes to come again:
 # a turn that nobody waits for would pass unused.
@@ -93,8 +97,12 @@ class Session:
         raise _untried("The limit of simultaneous sessions is reached for now.", after=timedelta(seconds=1))
 
     def free(self) -> None:
+        """Let others have it. Never raises: the mails before it are sent, and the slot lapses by itself."""
         if self.provider:
-            SessionSlot.objects.filter(holder=self._holder).update(holder=None, until=None)
+            try:
+                SessionSlot.objects.filter(holder=self._holder).update(holder=None, until=None)
+            except DatabaseTrouble:
+                logger.exception("a session slot of %s could not be freed", self.provider)
         self.provider = ""
 
     def _renew(self, name: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError
+from django.db import Error as DatabaseTrouble
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -81,7 +81,7 @@ def note_success(name: str, admission: Admission) -> None:
     if admission.probing:
         try:
             lift(name, version=admission.version)
-        except (DatabaseError, InterfaceError):
+        except DatabaseTrouble:
             logger.exception("%s works again, but that could not be noted", name)
 
 
@@ -99,7 +99,7 @@ def note_error(error: TransportError, admission: Admission | None = None) -> Non
         elif admission and admission.probing:
             end_probe = lift if _is_answered(error) else release
             end_probe(error.provider, version=admission.version)
-    except (DatabaseError, InterfaceError):
+    except DatabaseTrouble:
         logger.exception("a fault of %s could not be noted", error.provider)
 
 
@@ -108,7 +108,7 @@ def note_nothing(name: str, admission: Admission) -> None:
     if admission.probing:
         try:
             release(name, version=admission.version)
-        except (DatabaseError, InterfaceError):
+        except DatabaseTrouble:
             logger.exception("%s has a probe that came to no end", name)
 
 

@@ -164,6 +164,11 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:
 else:
     DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    if "postgresql" in DATABASES["default"]["ENGINE"]:
+        # A process that is frozen, or whose machine is gone, in the middle of a transaction would keep its locks for
+        # hours, and every sweeper would wait for them.
+        options = DATABASES["default"].setdefault("OPTIONS", {})
+        options.setdefault("options", "-c idle_in_transaction_session_timeout=30000")
 
 # --- broker: only the doorbell, the database is the queue ----------------------------------------
 EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"

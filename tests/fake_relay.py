@@ -19,6 +19,7 @@ import base64
 import hashlib
 import hmac
 import ssl
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Accepted:
     recipients: tuple[str, ...]
     content: bytes
     tls: bool = False
+    began: float = field(default=0.0, compare=False)  # when MAIL came, by the wall clock
+    at: float = field(default=0.0, compare=False)  # when the final dot did
 
 
 @dataclass
@@ -65,7 +68,7 @@ class FakeRelay:
 
     At a point in `drop` the connection is closed instead of an answer, in `hang` nothing ever
     comes, in `drip` a reply begins and never ends; at one in `slow` the reply comes so many
-    seconds later. With drop or hang at "." the mail was taken.
+    seconds later. With drop or hang at "." the mail was taken. A relay that `lies` keeps a mail that it refuses there.
 
     `flights` are the commands that lay there together when the server began to answer them.
     """
@@ -83,11 +86,13 @@ class FakeRelay:
     hang: Collection[str] = ()
     drip: Collection[str] = ()
     slow: Mapping[str, float] = field(default_factory=dict)
+    lies: bool = False
     after_starttls: bytes = b""  # sent in clear right behind the reply to STARTTLS
     host: str = "127.0.0.1"  # or "::1"
     transcript: list[str] = field(default_factory=list)
     flights: list[list[str]] = field(default_factory=list)
     ledger: list[Accepted] = field(default_factory=list)
+    clear_auths: int = 0  # how often somebody began AUTH without TLS
 
     def __post_init__(self) -> None:
         self.replies = {at: list(reply) if isinstance(reply, list) else reply for at, reply in self.replies.items()}
@@ -262,6 +267,7 @@ class Conversation:
 
     async def on_auth(self, line: str) -> None:
         mechanism = line.split(" ")[1].upper()
+        self.relay.clear_auths += not self.encrypted
         if mechanism not in self.relay.mechanisms:
             await self.answer(line, "504 5.5.4 mechanism not offered")
             return
@@ -290,6 +296,7 @@ class Conversation:
     async def on_mail(self, line: str) -> None:
         usual = "250 2.1.0 ok" if self.authenticated else "530 5.7.0 authentication required"
         self.reset()
+        self.began = time.time()
         if (await self.answer(line, usual)).startswith("2"):
             self.sender = _path(line)
 
@@ -305,7 +312,8 @@ class Conversation:
         content = await self.content()
         self.relay.transcript.append(f"({len(content)} bytes)")
         if self.recipients:
-            await self.take(Accepted(self.sender or "", tuple(self.recipients), content, tls=self.encrypted))
+            times = {"began": self.began, "at": time.time()}
+            await self.take(Accepted(self.sender or "", tuple(self.recipients), content, tls=self.encrypted, **times))
         else:
             await self.answer(".", "554 5.5.1 no valid recipients")
         self.reset()
@@ -320,7 +328,7 @@ class Conversation:
     async def take(self, mail: Accepted) -> None:
         self.relay.ledger.append(mail)  # before the answer: whoever hears a 250 finds it here
         reply = await self.prepare(".", f"250 2.0.0 queued as {len(self.relay.ledger)}")
-        if reply.startswith(("4", "5")):
+        if reply.startswith(("4", "5")) and not self.relay.lies:
             self.relay.ledger.remove(mail)
         self.say(reply)
 

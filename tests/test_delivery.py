@@ -17,7 +17,7 @@ from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_runs import queued, with_tasks
-from workflows import delivery, documents, leases, outcomes, runs
+from workflows import delivery, documents, leases, outcomes, runs, stubborn
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 
@@ -313,8 +313,8 @@ def test_an_outcome_is_recorded_although_the_database_was_away_for_a_moment(
         write(row, values, **rows)
 
     monkeypatch.setattr(outcomes, "_write", stumble)
-    monkeypatch.setattr(outcomes, "RECORD_AGAIN_AFTER", (0, 0, 0))
-    monkeypatch.setattr(outcomes.connection, "close", lambda: None)  # it would end the test's own transaction
+    monkeypatch.setattr(stubborn, "PAUSES", (0, 0, 0))
+    monkeypatch.setattr(stubborn.connection, "close", lambda: None)  # it would end the test's own transaction
     delivery.send_due()
     assert (Delivery.objects.get().state, len(relay.ledger), Attempt.objects.count()) == ("accepted", 1, 1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage, get_connection, send_mail
-from django.db import connection
+from django.db import InterfaceError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -216,3 +216,25 @@ class TestForm:
         page = self.post(as_admin, smtp, **{field: value}).content.decode()
         assert f'id="id_{field}_error"' in page
         assert '<details class="more" open>' in page
+
+
+@pytest.mark.django_db
+def test_a_slot_that_cannot_be_freed_does_not_hide_that_the_mail_was_accepted(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(session_limit=1)
+    renew = Session._renew
+
+    def stumble(*_: object, **__: object) -> None:
+        raise InterfaceError("connection already closed")
+
+    def lose_the_database(self: Session, name: str) -> int:
+        monkeypatch.setattr(SessionSlot.objects, "filter", stumble)
+        return renew(self, name) if self.provider != name else 1
+
+    mailer = get_connection()
+    mailer.open()
+    monkeypatch.setattr(Session, "_renew", lose_the_database)
+    EmailMessage("Hello", "World", None, ["a@example.org"], connection=mailer).send()
+    mailer.close()
+    assert len(relay.ledger) == 1

@@ -311,12 +311,12 @@ def test_credentials_that_cannot_be_read_pause_and_are_looked_at_again(smtp: Smt
     assert state().next_try_at is not None
 
 
-@pytest.mark.parametrize("away", [DatabaseError, InterfaceError])
+@pytest.mark.parametrize("trouble", [DatabaseError("away"), InterfaceError("connection already closed")])
 def test_a_fault_that_cannot_be_noted_does_not_hide_the_error(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, away: type[Exception]
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     def stumble(*_: object, **__: object) -> None:
-        raise away("away")
+        raise trouble
 
     relay.password = "another one"
     with monkeypatch.context() as patch:

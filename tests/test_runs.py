@@ -213,11 +213,30 @@ def test_a_database_that_is_away_loses_no_run_however_often(
     assert Delivery.objects.count() == 1
 
 
-def test_a_run_that_the_database_refuses_is_tried_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [OperationalError("gone"), InterfaceError("closed")])
+def test_a_database_that_goes_away_between_two_runs_leaves_none_leased(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued(changed("wait", None))
+
+    def stumble(_: Run) -> bool:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_renew", stumble)
+        with pytest.raises(type(failure)):
+            runs.execute_due()
+    assert Run.objects.values_list("status", "lease", "tries").get() == ("queued", None, 0)
+
+
+@pytest.mark.parametrize("failure", [DataError("value out of range"), MemoryError(), OSError(24, "too many files")])
+def test_a_run_that_cannot_be_carried_out_is_tried_a_few_times(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = queued(changed("wait", None))
 
     def refuse(_: Run) -> None:
-        raise DataError("value out of range")
+        raise failure
 
     monkeypatch.setattr(runs, "execute", refuse)
     for _ in range(runs.MAX_TRIES + 1):

@@ -120,13 +120,19 @@ def free_expired_leases() -> None:
     """Take back what dead workers held.
 
     A batch is sent in the order of the primary key, so only the first mail without an outcome may have been
-    on the wire: its outcome is unknown. The others are queued again. Harmless when several sweepers run:
-    each dead lease is first exchanged for one of our own, and one UPDATE decides who gets it.
+    on the wire: its outcome is unknown. The others are queued again, and before that: should we die in between, they
+    are not taken for mails in flight in their turn. Harmless when several sweepers run: each dead lease is first
+    exchanged for one of our own, and one UPDATE decides who gets it.
     """
     expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=timezone.now())
     for dead in expired.values_list("lease", flat=True).distinct():
         lease = Lease()
         if dead and lease.take_over(dead):
-            in_flight = lease.held().order_by("pk").prefetch_related("recipients")[0]
-            record_error(in_flight, unknown("The worker ended before it had heard the relay's answer."))
-            lease.give_back()
+            _end_in_flight(lease)
+
+
+def _end_in_flight(lease: Lease) -> None:
+    in_flight = lease.held().order_by("pk").prefetch_related("recipients").first()
+    if in_flight:  # or we were held up for so long that another sweeper took it over in its turn
+        lease.give_back(but=in_flight)
+        record_error(in_flight, unknown("The worker ended before it had heard the relay's answer."))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
@@ -13,6 +15,9 @@ from django.utils import timezone
 from . import heartbeat, stopping
 from .ids import new_id
 from .models import Attempt, Delivery
+from .stubborn import AWAY, stubbornly
+
+logger = logging.getLogger(__name__)
 
 BATCH = 50
 LEASE = timedelta(seconds=300)
@@ -36,13 +41,21 @@ class Lease:
 
     def claim(self) -> list[Delivery]:
         """Take up to BATCH due deliveries, in the order in which they will be sent."""
+        try:
+            if not self._take_due():
+                return []
+            return list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
+        except AWAY:  # they may be ours all the same, and would wait for the end of the lease, the first as unknown
+            self.give_back()
+            raise
+
+    def _take_due(self) -> int:
         now = timezone.now()
         with transaction.atomic():
             due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
-            Delivery.objects.filter(
+            return Delivery.objects.filter(
                 pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], state__in=Delivery.DUE
             ).update(state=Delivery.State.SENDING, lease=self.id, lease_expires_at=now + LEASE)
-        return list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
 
     def take_over(self, dead: uuid.UUID) -> int:
         """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
@@ -59,6 +72,9 @@ class Lease:
 
         The database is asked for every mail: a process that was frozen or whose machine slept may have lost its lease.
         """
+        return stubbornly(partial(self._may_send, delivery), what=f"delivery {delivery.pk}: whether it is ours")
+
+    def _may_send(self, delivery: Delivery) -> bool:
         now = time.monotonic()
         if now - self.began > BATCH_SECONDS or stopping.requested():
             return False
@@ -66,13 +82,20 @@ class Lease:
             self.held().update(lease_expires_at=timezone.now() + LEASE)
             heartbeat.beat()  # all workers may be busy with slow relays, and nobody free for a sweep
             self._renewed = now
-        return self.held().filter(pk=delivery.pk).exists()
+        ours = self.held().filter(pk=delivery.pk).exists()
+        if not ours:
+            logger.warning("delivery %s: the lease was lost before it was sent", delivery.pk)
+        return ours
 
-    def give_back(self, *, next_attempt_at: datetime | None = None) -> None:
+    def give_back(self, *, but: Delivery | None = None, next_attempt_at: datetime | None = None) -> None:
         """Put what was not tried back into the state that it was claimed in. It has spent no attempt.
 
         It keeps its place in the row unless it is told another time.
         """
         due = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
+        stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
+
+    def _give_back(self, *, but: Delivery | None, due: dict[str, datetime]) -> None:
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
-        self.held().annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)
+        untried = self.held().exclude(pk=but.pk) if but else self.held()
+        untried.annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -19,6 +19,7 @@ from integrations.transports.base import Receipt, Reply, Scope, Stage, Transport
 from . import retry, runs
 from .leases import RELEASED
 from .models import Attempt, Delivery, Recipient
+from .stubborn import stubbornly
 
 logger = logging.getLogger(__name__)
 
@@ -116,26 +117,11 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> None:
     if outcome.name == Attempt.Outcome.ACCEPTED:
         values["accepted_at"] = attempt.at
     values |= {"next_attempt_at": None if held else due, "tries": F("tries") + int(outcome.spends_try), **RELEASED}
-    _write_stubbornly(delivery, values, attempt=attempt, recipients=recipients)
+    # The relay's answer was heard and must not be forgotten. A repeat is harmless: where the first write had come
+    # through after all, the lease is gone.
+    write = partial(_write, delivery, values, attempt=attempt, recipients=recipients)
+    stubbornly(write, what=f"delivery {delivery.pk}: its outcome")
     logger.info("delivery %s: %s through %s", delivery.pk, state, attempt.provider)
-
-
-RECORD_AGAIN_AFTER = (0.5, 1, 2, 4, 8, 16, 32)  # seconds; a lease outlasts a mail and all of them (see leases.py)
-
-
-def _write_stubbornly(delivery: Delivery, values: dict[str, Any], **rows: Any) -> None:
-    """Write an outcome, over a lost connection too: the relay's answer was heard, and must not be forgotten.
-
-    A repeat is harmless: where the first write had come through after all, the lease is gone.
-    """
-    for pause in RECORD_AGAIN_AFTER:
-        try:
-            return _write(delivery, values, **rows)
-        except (OperationalError, InterfaceError):
-            logger.warning("delivery %s: its outcome cannot be recorded yet", delivery.pk)
-            connection.close()
-            time.sleep(pause)
-    return _write(delivery, values, **rows)
 
 
 def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt, recipients: list[Recipient]) -> None:

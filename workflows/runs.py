@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
-from django.db.models import F
+from django.db import DatabaseError, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from integrations import senders
@@ -19,6 +19,7 @@ from .ids import new_id
 from .leases import RELEASED
 from .models import Action, Delivery, Recipient, Run, Workflow
 from .rendering import MailTemplate, RenderedMail, RenderingError
+from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,26 @@ TRY_AGAIN_AFTER = timedelta(seconds=30)
 def execute_due() -> bool:
     """Carry out the queued runs whose time has come. Returns whether there may be more."""
     lease = new_id()
-    claimed = _claim(lease)
-    if claimed:
-        for run in Run.objects.filter(lease=lease).select_related("workflow", "event").order_by("pk"):
-            if _renew(run):
-                _execute_or_release(run)
+    try:
+        claimed = _claim(lease)
+        _execute_all(Run.objects.filter(lease=lease))
+    except AWAY:  # the others would wait for the end of the lease, and have done nothing
+        _give_back(lease)
+        raise
     return claimed == BATCH
+
+
+def _execute_all(claimed: QuerySet[Run]) -> None:
+    for run in claimed.select_related("workflow", "event").order_by("pk"):
+        if _renew(run):
+            _execute_or_release(run)
+
+
+def _give_back(lease: uuid.UUID) -> None:
+    held = Run.objects.filter(lease=lease)
+    stubbornly(
+        lambda: held.update(status=Run.Status.QUEUED, tries=F("tries") - 1, **RELEASED), what=f"runs of lease {lease}"
+    )
 
 
 def _renew(run: Run) -> bool:
@@ -53,11 +68,11 @@ def _execute_or_release(run: Run) -> None:
         return _fail(run, TRIED_TOO_OFTEN)
     try:
         execute(run)
-    except (OperationalError, InterfaceError):  # locked, cut off or away: it spends no try
+    except AWAY:  # it spends no try
         logger.exception("run %s could not be stored; it is tried again", run.pk)
         _release(run, tries=run.tries - 1)
-    except DatabaseError:
-        logger.exception("run %s was refused by the database; it is tried again", run.pk)
+    except (DatabaseError, MemoryError, OSError):  # of the run's own making, or of the machine's in this moment
+        logger.exception("run %s could not be carried out; it is tried again", run.pk)
         _release(run, tries=run.tries)
     except Exception:
         logger.exception("run %s failed by a defect", run.pk)
@@ -68,7 +83,8 @@ def _execute_or_release(run: Run) -> None:
 def _release(run: Run, *, tries: int) -> None:
     due = timezone.now() + TRY_AGAIN_AFTER
     held = Run.objects.filter(pk=run.pk, lease=run.lease)
-    held.update(status=Run.Status.QUEUED, due_at=due, tries=tries, **RELEASED)
+    values = {"status": Run.Status.QUEUED, "due_at": due, "tries": tries, **RELEASED}
+    stubbornly(lambda: held.update(**values), what=f"run {run.pk}")
 
 
 def _fail(run: Run, message: str) -> None:
