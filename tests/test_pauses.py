@@ -108,17 +108,18 @@ def test_a_relay_that_is_down_is_tried_by_one_mail_at_a_time_with_growing_waits(
     smtp: SmtpIntegration, relay: FakeRelay
 ) -> None:
     relay.replies = {"CONNECT": "421 4.3.2 no service"}
-    waits = []
+    waits, since = [], set()
     for _ in range(4):
         before = timezone.now()
         assert not fail().untried
         assert fail().untried, "nobody else tries meanwhile"
         assert state().next_try_at is not None
         waits.append(round((state().next_try_at - before).total_seconds()))  # type: ignore[operator]
+        since.add(state().paused_at)
         let_time_pass()
     for seen, expected in zip(waits, pauses.DELAYS, strict=False):
         assert expected <= seen <= expected * 1.2 + 1
-    assert AuditEvent.objects.count() == 1, "one pause, however often it was tried"
+    assert (AuditEvent.objects.count(), len(since)) == (1, 1), "one pause, however often it was tried"
     relay.replies = {}
     send()
     send("b@example.org")
@@ -144,6 +145,15 @@ def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     for _ in range(3):
         pauses.begin("smtp", error)
     assert (state().failures, state().next_try_at) == (1, seen)
+
+
+def test_a_probe_that_took_too_long_lengthens_the_pause_all_the_same(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    pauses.admit("smtp")
+    ProviderState.objects.update(probe_until=timezone.now() - timedelta(seconds=1))
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    assert (state().failures, state().probe_until) == (2, None)
 
 
 def test_a_straggler_whose_credentials_were_refused_ends_the_trying(smtp: SmtpIntegration) -> None:
@@ -432,6 +442,12 @@ class TestAlerts:
     def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
         ProviderState.objects.update(paused_at=timezone.now() - ago)
+
+    def test_connected_without_a_check_is_no_news(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+        ProviderState.objects.update(paused_at=timezone.now() - timedelta(days=1))
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
 
     def test_what_is_not_in_force_is_no_news(
         self, smtp: SmtpIntegration, sendgrid: SendGridIntegration, outbox: Any
