@@ -22,6 +22,7 @@ from integrations.transports.base import TransportError
 from integrations.transports.pool import POOL
 from integrations.transports.smtp import SmtpSettings
 from tests.fake_relay import FakeRelay
+from tests.meanwhile import before_update
 from tests.test_runs import queued, with_tasks
 from workflows import delivery, runs
 from workflows.models import Attempt, Delivery
@@ -190,6 +191,14 @@ class TestSessions:
         for until in (timezone.now() - timedelta(seconds=1), timezone.now() + timedelta(days=1)):  # a wrong clock's
             SessionSlot.objects.update(until=until)
             Session().take("smtp", Limits(sessions=1))
+
+    def test_a_slot_that_somebody_else_takes_meanwhile_is_not_taken_twice(self) -> None:
+        one, other = Limits(sessions=1), Session()
+        with (
+            before_update("integrations_sessionslot", lambda: other.take("smtp", one)),
+            pytest.raises(TransportError, match="simultaneous sessions"),
+        ):
+            Session().take("smtp", one)
 
     def test_each_mail_renews_the_slot(self) -> None:
         session = Session()

@@ -20,6 +20,7 @@ from rootmail.celery import try_default_sender_again
 from tests.damage import lose_key_of
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, refuse
+from tests.meanwhile import before_update
 from tests.test_services import SMTP
 from workflows import heartbeat
 
@@ -136,6 +137,14 @@ def test_while_a_probe_is_under_way_everybody_else_waits(smtp: SmtpIntegration) 
         get_connection().open()
     ProviderState.objects.update(probe_until=timezone.now() - timedelta(seconds=1))  # it died
     assert pauses.admit("smtp").probing
+
+
+def test_a_mail_is_no_probe_where_the_settings_change_or_another_one_is_meanwhile(smtp: SmtpIntegration) -> None:
+    for meanwhile in (lambda: pauses.forget("smtp", proven=False), lambda: pauses.admit("smtp")):
+        pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+        let_time_pass()
+        with before_update("integrations_providerstate", meanwhile), pytest.raises(TransportError, match="is paused"):
+            pauses.admit("smtp")
 
 
 def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
@@ -442,6 +451,12 @@ class TestAlerts:
     def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
         ProviderState.objects.update(paused_at=timezone.now() - ago)
+
+    def test_two_workers_at_once_tell_once(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        self.pause()
+        with before_update("integrations_providerstate", alerts.tell_admins):
+            alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
 
     def test_connected_without_a_check_is_no_news(self, smtp: SmtpIntegration, outbox: Any) -> None:
         services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
