@@ -368,6 +368,13 @@ def test_a_test_mail_and_a_check_end_the_wait(smtp: SmtpIntegration, relay: Fake
     assert state().paused_at is None
 
 
+def test_a_check_that_fails_ends_no_wait(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.password = "another one"
+    fail()
+    assert not jobs.check({"kind": "smtp", "values": None}, lambda report: None)["ok"]
+    assert state().next_try_at is None
+
+
 class TestPages:
     CATALOGUE, TRY = "/configuration/integrations/", "/configuration/integrations/smtp/try/"
 
