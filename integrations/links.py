@@ -72,7 +72,7 @@ def url_of(link: PasswordLink) -> str:
 def mail(pk: int) -> bool:
     """Mail a person the link that was made, unless that was done. Returns whether it has to wait."""
     link = _in_force().select_related("person").filter(person=pk, person__is_active=True, mailed_at=None).first()
-    return link is not None and bool(link.person.email) and _send(link)
+    return _send(link) if link and link.person.email else False
 
 
 def send_if_asked(pk: int) -> bool:

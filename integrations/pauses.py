@@ -229,7 +229,9 @@ def in_words(state: ProviderState, *, at_most: int = 1000) -> str:
 
 def _how_it_ends(state: ProviderState) -> str:
     if state.next_try_at is None:
-        return "It is not tried again before its settings are changed, or somebody presses 'Try now'."
+        return (
+            "It is not tried again before its settings are changed, or an Admin presses 'Try now' under Integrations."
+        )
     if state.next_try_at <= timezone.now():
         return "The next mail tries it again."
     return f"The next try is at {_clock(state.next_try_at)}."

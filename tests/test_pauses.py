@@ -20,6 +20,7 @@ from rootmail.celery import try_default_sender_again
 from tests.damage import lose_key_of
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, refuse
+from tests.meanwhile import before_update
 from tests.test_services import SMTP
 from workflows import heartbeat
 
@@ -108,17 +109,18 @@ def test_a_relay_that_is_down_is_tried_by_one_mail_at_a_time_with_growing_waits(
     smtp: SmtpIntegration, relay: FakeRelay
 ) -> None:
     relay.replies = {"CONNECT": "421 4.3.2 no service"}
-    waits = []
+    waits, since = [], set()
     for _ in range(4):
         before = timezone.now()
         assert not fail().untried
         assert fail().untried, "nobody else tries meanwhile"
         assert state().next_try_at is not None
         waits.append(round((state().next_try_at - before).total_seconds()))  # type: ignore[operator]
+        since.add(state().paused_at)
         let_time_pass()
     for seen, expected in zip(waits, pauses.DELAYS, strict=False):
         assert expected <= seen <= expected * 1.2 + 1
-    assert AuditEvent.objects.count() == 1, "one pause, however often it was tried"
+    assert (AuditEvent.objects.count(), len(since)) == (1, 1), "one pause, however often it was tried"
     relay.replies = {}
     send()
     send("b@example.org")
@@ -137,6 +139,14 @@ def test_while_a_probe_is_under_way_everybody_else_waits(smtp: SmtpIntegration) 
     assert pauses.admit("smtp").probing
 
 
+def test_a_mail_is_no_probe_where_the_settings_change_or_another_one_is_meanwhile(smtp: SmtpIntegration) -> None:
+    for meanwhile in (lambda: pauses.forget("smtp", proven=False), lambda: pauses.admit("smtp")):
+        pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+        let_time_pass()
+        with before_update("integrations_providerstate", meanwhile), pytest.raises(TransportError, match="is paused"):
+            pauses.admit("smtp")
+
+
 def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     error = TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER)
     pauses.begin("smtp", error)
@@ -144,6 +154,15 @@ def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     for _ in range(3):
         pauses.begin("smtp", error)
     assert (state().failures, state().next_try_at) == (1, seen)
+
+
+def test_a_probe_that_took_too_long_lengthens_the_pause_all_the_same(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    pauses.admit("smtp")
+    ProviderState.objects.update(probe_until=timezone.now() - timedelta(seconds=1))
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    assert (state().failures, state().probe_until) == (2, None)
 
 
 def test_a_straggler_whose_credentials_were_refused_ends_the_trying(smtp: SmtpIntegration) -> None:
@@ -349,6 +368,13 @@ def test_a_test_mail_and_a_check_end_the_wait(smtp: SmtpIntegration, relay: Fake
     assert state().paused_at is None
 
 
+def test_a_check_that_fails_ends_no_wait(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.password = "another one"
+    fail()
+    assert not jobs.check({"kind": "smtp", "values": None}, lambda report: None)["ok"]
+    assert state().next_try_at is None
+
+
 class TestPages:
     CATALOGUE, TRY = "/configuration/integrations/", "/configuration/integrations/smtp/try/"
 
@@ -432,6 +458,18 @@ class TestAlerts:
     def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
         ProviderState.objects.update(paused_at=timezone.now() - ago)
+
+    def test_two_workers_at_once_tell_once(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        self.pause()
+        with before_update("integrations_providerstate", alerts.tell_admins):
+            alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
+
+    def test_connected_without_a_check_is_no_news(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+        ProviderState.objects.update(paused_at=timezone.now() - timedelta(days=1))
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
 
     def test_what_is_not_in_force_is_no_news(
         self, smtp: SmtpIntegration, sendgrid: SendGridIntegration, outbox: Any
