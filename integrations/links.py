@@ -87,13 +87,15 @@ def send_if_asked(pk: int) -> bool:
     if lately.filter(actor=person.get_username()).exists():
         return False
     audit.record(_ASKED, actor=person.get_username())
-    return _send(make(person, seconds=_seconds_for(person)))
+    return _send(_link_asked_for(person))
 
 
-def _seconds_for(person: User) -> int:
-    """Return how long a link holds that was asked for: nobody may shorten an invitation by asking for another one."""
-    seconds: int = settings.FORGOTTEN_LINK_TIMEOUT
-    return seconds if person.has_usable_password() else max(seconds, settings.PASSWORD_RESET_TIMEOUT)
+def _link_asked_for(person: User) -> PasswordLink:
+    """Return a link for a person who asks; an invitation is neither ended nor shortened by whoever asks for another."""
+    if person.has_usable_password():
+        return make(person, seconds=settings.FORGOTTEN_LINK_TIMEOUT)
+    invitation = _in_force().select_related("person").filter(person=person).first()
+    return invitation or make(person, seconds=max(settings.FORGOTTEN_LINK_TIMEOUT, settings.PASSWORD_RESET_TIMEOUT))
 
 
 def _in_force() -> QuerySet[PasswordLink]:

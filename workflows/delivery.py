@@ -70,9 +70,9 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
     if delivery.give_up_at <= timezone.now():
         record_error(delivery, given_up(delivery.reason))
         return None
-    message = StoredMail(delivery, connection=mailer)
     began = time.monotonic()
     try:
+        message = StoredMail(delivery, connection=mailer)
         message.send()
     except TransportError as error:
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
@@ -81,8 +81,8 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
         # Then the provider is paused: whoever claims next is told so before.
         return timedelta() if error.scope == Scope.PROVIDER else None
     except (DatabaseError, InterfaceError):
-        # While the provider was looked up: transports know no database, so nothing was handed over.
-        logger.exception("delivery %s: the provider could not be looked up", delivery.pk)
+        # While content or provider were looked up: transports know no database, so nothing was handed over.
+        logger.exception("delivery %s: the database does not answer", delivery.pk)
         return DATABASE_PAUSE
     except Exception:  # a defect of ours: it must neither stop the other mails nor be taken for a refusal
         logger.exception("delivery %s met a defect", delivery.pk)
