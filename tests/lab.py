@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -33,11 +34,12 @@ from tests.fake_relay import FakeRelay, authority_pem
 from tests.installation import wait_until
 from tests.lab_faults import FREEZE, HANG, KILL, Faults
 from tests.lab_invariants import Story
-from tests.lab_programs import Program
+from tests.lab_programs import Program, is_stopped
 
 NOBODY = str(uuid.UUID(int=0))
 USER_NAME, PASSWORD = "mailer-0815", "correct-horse-0815"
 AWAY = ("OperationalError", "InterfaceError", "InternalError")
+PATIENCE = 60.0  # seconds; a desk that is silent for longer is replaced
 TROUBLE = (HANG, KILL, FREEZE)  # after these a lease runs out
 IN_FLIGHT = ("record", "record.error")  # a defect here loses what the relay answered
 
@@ -139,6 +141,7 @@ class Lab:
     def ask(self, wish: str, **options: Any) -> Any:
         """Have the desk do something. Where it or its database is away, it is asked again, as a client would."""
         line = json.dumps({"name": wish, "with": options}) + "\n"
+        end = time.monotonic() + PATIENCE * self.scale
         while True:
             answer = json.loads(self._say_to_the_desk(line) or b"{}")
             if "done" in answer:
@@ -147,6 +150,7 @@ class Lab:
                 self.programs["desk"].kill()
                 self.start_desk()
             assert not answer or answer["failed"].startswith(AWAY), answer
+            assert time.monotonic() < end, f"the desk cannot do it: {wish} {answer}"
 
     def _say_to_the_desk(self, line: str) -> bytes:
         desk = self.programs["desk"].process
@@ -155,7 +159,9 @@ class Lab:
         with suppress(BrokenPipeError):
             desk.stdin.write(line.encode())
             desk.stdin.flush()
-        return bytes(desk.stdout.readline())
+        # It answers by whole lines, one for each wish: what can be read is a whole one, or the end.
+        can_be_read = select.select([desk.stdout], [], [], PATIENCE * self.scale)[0]
+        return bytes(desk.stdout.readline()) if can_be_read else b""
 
     def connect(self, relay: FakeRelay | None = None, *, proven: bool = True, **values: Any) -> None:
         relay = relay or self.relay
@@ -249,6 +255,11 @@ class Lab:
         """Stop a whole worker; `thaw` lets it go on."""
         self.killed += len(self.programs[name].pids()) - 1
         self.programs[name].signal(signal.SIGSTOP)
+
+    def wait_until_frozen(self) -> None:
+        """Wait until the process that a fault struck has stopped: let go on before that, it would stop for good."""
+        frozen = [one.pid for one in self.faults.struck()[self._struck :] if one.mode == FREEZE]
+        wait_until(lambda: all(map(is_stopped, frozen)), what="the freeze")
 
     def thaw(self) -> None:
         """Let every frozen process go on."""

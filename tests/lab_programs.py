@@ -59,3 +59,7 @@ class Program:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=seconds)
         self.kill()
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

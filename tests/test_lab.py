@@ -153,10 +153,11 @@ def test_connections_to_the_database_that_are_cut_lose_nothing_and_double_nothin
 @every_lab
 @pytest.mark.parametrize("step", ["may_send.said", "smtp.dot", "smtp.reply", "handed_over", "recording"])
 def test_a_worker_that_was_frozen_beyond_its_lease_changes_nothing_afterwards(lab: Lab, step: str) -> None:
-    lab.load(actions=3)
+    lab.load(actions=6)
     lab.faults.arm(step, FREEZE)
-    lab.trigger(2)
+    lab.trigger()
     lab.wait_for_faults()
+    lab.wait_until_frozen()
     if step == "recording" and not lab.database_url:
         lab.thaw()  # it holds the lock of the whole SQLite file: nobody else can write meanwhile
     lab.wait_for_the_end()
