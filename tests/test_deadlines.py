@@ -107,3 +107,16 @@ def test_what_a_worker_claims_meanwhile_is_left_to_it(smtp: SmtpIntegration) -> 
     with before_update("workflows_delivery", lambda: leases.Lease().claim()):
         deadlines.end_overdue()
     assert Delivery.objects.get().state == "sending"
+
+
+def test_a_mail_that_cannot_be_ended_does_not_keep_the_others_from_leaving(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    stored()
+    monkeypatch.setattr(deadlines, "end_overdue", stumble)
+    with pytest.raises(ZeroDivisionError):
+        tasks.sweep()
+    assert len(relay.ledger) == 1
