@@ -22,7 +22,8 @@ from workflows import history, ids, interventions, leases, search, story
 from workflows.models import Delivery
 from workflows.search import DeliveryFilter
 
-pytestmark = pytest.mark.processes
+# One worker of the test runner for all of them: the table is filled once.
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("a million")]
 
 ROWS = 1_000_000
 DAYS = 90  # over which they are spread

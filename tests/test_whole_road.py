@@ -198,7 +198,7 @@ def test_a_stop_finishes_the_mail_in_hand_and_sends_the_others_after_the_next_st
 def test_killing_the_supervisor_leaves_no_process(embedded: Installation) -> None:
     os.kill(embedded.process.pid, signal.SIGKILL)
     embedded.process.wait()
-    wait_until(lambda: embedded.processes() == [], seconds=30, what="the end of every process")
+    wait_until(lambda: embedded.processes() == [], seconds=60, what="the end of every process")
 
 
 def test_a_second_installation_on_the_same_folder_is_refused(embedded: Installation) -> None:
