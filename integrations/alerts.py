@@ -27,10 +27,18 @@ REMIND_EVERY = timedelta(days=1)
 def tell_admins() -> None:
     """Mail what the admins should know and have not been told yet. Harmless when several do it at once."""
     way_out = providers.PROVIDERS[-1]
-    for state in ProviderState.objects.filter(_news()).exclude(pk=way_out.name):
+    for state in ProviderState.objects.filter(_news(), pk=_in_force()).exclude(pk=way_out.name):
         mine = ProviderState.objects.filter(_news(), pk=state.pk, told_at=state.told_at)
         if mine.update(told_at=timezone.now()) and not _tell(state, way_out=way_out):
             ProviderState.objects.filter(pk=state.pk).update(told_at=state.told_at)  # in a minute again
+
+
+def _in_force() -> str:
+    """Return the provider that mail waits for; one that is connected behind it holds up nothing."""
+    try:
+        return providers.active_route().provider.name
+    except TransportError as error:  # its credentials cannot be read
+        return error.provider
 
 
 def _news() -> Q:

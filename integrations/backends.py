@@ -67,18 +67,34 @@ class EmailBackend(BaseEmailBackend):
         return 1
 
     def _send_when_admitted(self, message: EmailMessage) -> Receipt:
-        route = _route()
-        name = route.provider.name
-        self._session.take(name, route.limits)
-        limits.take_turn(name, route.limits)
-        admission = pauses.admit(name)
+        route, admission = self._admitted()
         try:
             receipt = hand_over(message, route=route)
         except TransportError as error:
             pauses.note_error(error, admission)
             raise
-        pauses.note_success(name, admission)
+        except BaseException:
+            pauses.note_nothing(route.provider.name, admission)
+            raise
+        pauses.note_success(route.provider.name, admission)
         return receipt
+
+    def _admitted(self) -> tuple[providers.Route, pauses.Admission]:
+        """Return the way out for one mail, and its admission.
+
+        The settings may change while it waits for its turn: an admission counts for those that were in force
+        before and after it was given.
+        """
+        route = _route()
+        while True:
+            name = route.provider.name
+            self._session.take(name, route.limits)
+            limits.take_turn(name, route.limits)
+            admission = pauses.admit(name)
+            before, route = route, _route()
+            if (before.provider, before.settings) == (route.provider, route.settings):
+                return route, admission
+            pauses.note_nothing(name, admission)
 
 
 def _route() -> providers.Route:

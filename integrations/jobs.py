@@ -96,6 +96,7 @@ def send_test_mail(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """Send a test mail through the provider that the request names, in force or not."""
     provider = next(one for one in providers.PROVIDERS if one.name == request["kind"])
     outcome = {"ok": False, "to": request["to"], "provider": provider.name, "unknown": False}
+    version = pauses.version_of(provider.name)
     try:
         route = providers.route_through(provider)
         if route is None:
@@ -103,7 +104,7 @@ def send_test_mail(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
         receipt = backends.hand_over(_test_mail(request, label=provider.label), route=route)
     except TransportError as error:
         return outcome | _failure(error)
-    pauses.lift(provider.name)
+    pauses.lift(provider.name, version=version)
     refused = receipt.refused.get(request["to"])
     return outcome | _success(receipt) if refused is None else outcome | {"error": f"Refused: {refused}"}
 

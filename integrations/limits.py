@@ -18,7 +18,9 @@ from .transports.base import Scope, Stage, TransportError
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=2)  # a worker waits so long for its turn; other mail waits in the database
+# A worker waits so long for its turn; other mail waits in the database. As long as beat's sweeper takes to come again:
+# a turn that nobody waits for would pass unused.
+PATIENCE = timedelta(seconds=5)
 SLOT = timedelta(seconds=200)  # outlasts one mail
 SECONDS = {"second": 1.0, "minute": 60.0}
 

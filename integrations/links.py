@@ -69,44 +69,54 @@ def url_of(link: PasswordLink) -> str:
     return f"{settings.SITE_URL}{path}"
 
 
-def mail(pk: int) -> None:
-    """Mail a person the link that was made, unless that was done."""
+def mail(pk: int) -> bool:
+    """Mail a person the link that was made, unless that was done. Returns whether it has to wait."""
     link = _in_force().select_related("person").filter(person=pk, person__is_active=True, mailed_at=None).first()
-    if link and link.person.email:
-        _send(link)
+    return _send(link) if link and link.person.email else False
 
 
-def send_if_asked(pk: int) -> None:
-    """Mail the link that a person asked for, at most every five minutes: nobody's inbox is to be flooded."""
+def send_if_asked(pk: int) -> bool:
+    """Mail the link that a person asked for, at most every five minutes: nobody's inbox is to be flooded.
+
+    Returns whether it has to wait.
+    """
     person = User.objects.filter(pk=pk, is_active=True).first()
     if person is None:
-        return
+        return False
     lately = AuditEvent.objects.filter(action=_ASKED, at__gt=timezone.now() - _NOT_MORE_OFTEN_THAN)
     if lately.filter(actor=person.get_username()).exists():
-        return
+        return False
     audit.record(_ASKED, actor=person.get_username())
-    _send(make(person, seconds=_seconds_for(person)))
+    return _send(_link_asked_for(person))
 
 
-def _seconds_for(person: User) -> int:
-    """Return how long a link holds that was asked for: nobody may shorten an invitation by asking for another one."""
-    seconds: int = settings.FORGOTTEN_LINK_TIMEOUT
-    return seconds if person.has_usable_password() else max(seconds, settings.PASSWORD_RESET_TIMEOUT)
+def _link_asked_for(person: User) -> PasswordLink:
+    """Return a link for a person who asks; an invitation is neither ended nor shortened by whoever asks for another."""
+    if person.has_usable_password():
+        return make(person, seconds=settings.FORGOTTEN_LINK_TIMEOUT)
+    invitation = _in_force().select_related("person").filter(person=person).first()
+    return invitation or make(person, seconds=max(settings.FORGOTTEN_LINK_TIMEOUT, settings.PASSWORD_RESET_TIMEOUT))
 
 
 def _in_force() -> QuerySet[PasswordLink]:
     return PasswordLink.objects.filter(good_until__gt=timezone.now())
 
 
-def _send(link: PasswordLink) -> None:
-    """Mail it. What went wrong is told without the relay's own words, which may quote the link."""
+def _send(link: PasswordLink) -> bool:
+    """Mail it. What went wrong is told without the relay's own words, which may quote the link.
+
+    Returns whether it has to wait: for a provider that is paused, or for its limits.
+    """
     name = link.person.get_username()
     context = {"name": name, "link": url_of(link), "site": settings.SITE_URL, "until": link.good_until}
     text = render_to_string("email/password_link.txt", context)
     try:
         send_mail("Set your password for rootmail", text, None, [link.person.email])
     except TransportError as error:
+        if error.untried:
+            return True
         logger.warning("A link for person %s was not mailed: %s, %s", link.person_id, error.stage, error.code)
         audit.record("password link not mailed", actor=WORKER, name=name, stage=str(error.stage), code=error.code)
     else:
         PasswordLink.objects.filter(pk=link.pk, stamp=link.stamp).update(mailed_at=timezone.now())
+    return False

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseTrouble
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.text import Truncator
 
 from . import audit
 from .models import ProviderState
@@ -30,7 +31,7 @@ LONGEST = timedelta(days=1)
 PROBE = timedelta(seconds=200)  # outlasts one mail
 NOT_SHOWN_YET = "Connected without a check: the next mail will show whether it works."
 CREDENTIALS_REFUSED = (530, 534, 535)  # RFC 4954 section 6; some relays say so at MAIL only
-BY_ITSELF = "rootmail"
+BY_ITSELF = "rootmail itself"  # no account is named so: a username holds no blank
 OPEN: dict[str, Any] = {"paused_at": None, "next_try_at": None, "probe_until": None, "failures": 0, "reason": ""}
 
 
@@ -79,7 +80,7 @@ def note_success(name: str, admission: Admission) -> None:
     """A probe that was accepted ends the pause. Never raises: the mail has been accepted, whatever happens here."""
     if admission.probing:
         try:
-            lift(name)
+            lift(name, version=admission.version)
         except DatabaseTrouble:
             logger.exception("%s works again, but that could not be noted", name)
 
@@ -87,19 +88,32 @@ def note_success(name: str, admission: Admission) -> None:
 def note_error(error: TransportError, admission: Admission | None = None) -> None:
     """Pause the provider where the fault is its own. Never raises: the error is what counts.
 
-    A probe that was refused for the mail's own sake has shown that the provider works.
+    An answer that was not heard is such a fault, too: the next mail would fare no better. A probe that the server
+    refused for the mail's own sake has shown that it works; one that we refused ourselves has shown nothing.
     """
-    probing = bool(admission and admission.probing)
-    at_fault = error.scope == Scope.PROVIDER and not error.outcome_unknown
     try:
         if error.untried:
             return
-        if at_fault or (probing and error.outcome_unknown):
+        if error.scope == Scope.PROVIDER:
             begin(error.provider, error, version=admission.version if admission else None)
-        elif probing:
-            lift(error.provider)
+        elif admission and admission.probing:
+            end_probe = lift if _is_answered(error) else release
+            end_probe(error.provider, version=admission.version)
     except DatabaseTrouble:
         logger.exception("a fault of %s could not be noted", error.provider)
+
+
+def note_nothing(name: str, admission: Admission) -> None:
+    """Leave the probe to another mail: this one was not handed over, or a defect came between. Never raises."""
+    if admission.probing:
+        try:
+            release(name, version=admission.version)
+        except DatabaseTrouble:
+            logger.exception("%s has a probe that came to no end", name)
+
+
+def _is_answered(error: TransportError) -> bool:
+    return any(reply.code for reply in (error.reply, *error.refused.values()) if reply)
 
 
 def demand_open(name: str) -> None:
@@ -143,13 +157,16 @@ def all_paused(request: Any) -> dict[str, ProviderState]:
 def begin(name: str, error: TransportError, *, version: int | None = None) -> None:
     """Pause a provider after a fault of its own, or pause it for longer.
 
-    What a straggler meets while others know of the pause already does not lengthen it; neither counts what happened
-    under settings of an older version.
+    What a straggler meets while others know of the pause already does not lengthen it, except that credentials were
+    refused: to try these again would be one AUTH too many. What happened under settings of an older version counts
+    for nothing.
     """
     now = timezone.now()
     state, _ = ProviderState.objects.get_or_create(pk=name)
     delay = next_delay(error, failures=state.failures, scatter=secrets.randbelow(1000) / 1000)
     news = Q(paused_at=None) | Q(next_try_at__lte=now) | Q(probe_until__gt=now)
+    if delay is None:
+        news |= Q(next_try_at__isnull=False)
     rows = ProviderState.objects.filter(news, pk=name, version=state.version if version is None else version)
     changed = rows.update(
         paused_at=state.paused_at or now,
@@ -163,11 +180,21 @@ def begin(name: str, error: TransportError, *, version: int | None = None) -> No
         audit.record(f"{name} paused", actor=BY_ITSELF, reason=error.text)
 
 
-def lift(name: str) -> None:
-    """Let mail leave again: a mail was accepted."""
-    if ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(**OPEN):
+def lift(name: str, *, version: int) -> None:
+    """Let mail leave again: a mail was accepted, under these settings."""
+    if ProviderState.objects.filter(pk=name, version=version, paused_at__isnull=False).update(**OPEN):
         logger.info("%s is open again", name)
         audit.record(f"{name} open again", actor=BY_ITSELF)
+
+
+def release(name: str, *, version: int) -> None:
+    """Let another mail be the probe: this one never came as far as the provider."""
+    ProviderState.objects.filter(pk=name, version=version).update(probe_until=None)
+
+
+def version_of(name: str) -> int:
+    """Return the version of the settings in force; read it before them, so that it is never newer than they are."""
+    return ProviderState.objects.filter(pk=name).values_list("version", flat=True).first() or 0
 
 
 def forget(name: str, *, proven: bool) -> None:
@@ -191,16 +218,20 @@ def try_now(name: str, *, actor: str) -> bool:
     return done
 
 
-def in_words(state: ProviderState) -> str:
-    """Return the pause as sentences: since when, why, and how it ends."""
+def in_words(state: ProviderState, *, at_most: int = 1000) -> str:
+    """Return the pause as sentences: since when, why (so many characters at the most), and how it ends."""
     if not state.failures:
         return state.reason
-    return f"Paused since {_clock(state.paused_at)}. {state.reason} {_how_it_ends(state)}"
+    why = Truncator(state.reason).chars(at_most)
+    stop = "" if why.endswith((".", "…", "!", "?")) else "."
+    return f"Paused since {_clock(state.paused_at)}. {why}{stop} {_how_it_ends(state)}"
 
 
 def _how_it_ends(state: ProviderState) -> str:
     if state.next_try_at is None:
-        return "It is not tried again before its settings are changed, or somebody presses 'Try now'."
+        return (
+            "It is not tried again before its settings are changed, or an Admin presses 'Try now' under Integrations."
+        )
     if state.next_try_at <= timezone.now():
         return "The next mail tries it again."
     return f"The next try is at {_clock(state.next_try_at)}."

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .transports.base import Receipt, Reply, Stage, TransportError
+from .transports.base import Receipt, Reply, Scope, Stage, TransportError
 from .transports.transcript import without
 from .transports.veil import without_names
 
 
 def redact_error(error: TransportError, *, host: str, user_name: str) -> None:
-    """Take the relay's address, and at AUTH the username, out of an error's words."""
-    secret = user_name if error.stage == Stage.AUTH else ""
+    """Take the relay's address out of an error's words; the username, too, at AUTH and in the reason of a pause.
+
+    The reason stands on every page, in the mail to the admins, and for ever in the audit log.
+    """
+    secret = user_name if error.stage == Stage.AUTH or error.scope == Scope.PROVIDER else ""
     error.text = without_names(error.text, host=host, user_name=secret)
     error.args = (error.text,)
     error.reply = _reply(error.reply, host=host, user_name=secret) if error.reply else None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
 
 from . import alerts, jobs, links
+
+AGAIN_AFTER = 20  # seconds, for a link that waits for its provider
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -19,7 +23,8 @@ def forget_errands() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def send_password_link(pk: int) -> None:
-    links.send_if_asked(pk)
+    if links.send_if_asked(pk):
+        mail_password_link.apply_async([pk], countdown=AGAIN_AFTER)
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -27,6 +32,8 @@ def tell_admins() -> None:
     alerts.tell_admins()
 
 
-@shared_task  # type: ignore[untyped-decorator]
-def mail_password_link(pk: int) -> None:
-    links.mail(pk)
+@shared_task(bind=True, max_retries=None)  # type: ignore[untyped-decorator]
+def mail_password_link(self: Any, pk: int) -> None:
+    """Mail it as soon as mail leaves. It ends with the link: one that does not work any more waits for nothing."""
+    if links.mail(pk):
+        raise self.retry(countdown=AGAIN_AFTER)

@@ -11,6 +11,8 @@ from integrations import pauses, services
 from integrations.models import KINDS
 from workflows import heartbeat
 
+LONGEST = 160  # of a server's words on every page; the card has them all
+
 
 def banners(request: HttpRequest) -> dict[str, Any]:
     """Give templates `banners`, a list of sentences that is asked for only where it is shown."""
@@ -29,7 +31,7 @@ def _paused(request: HttpRequest) -> str:
     state = paused.get(provider.name) if provider else None
     if provider is None or state is None or not state.failures:
         return ""
-    return f"Mail waits for {provider.label}. {pauses.in_words(state)}"
+    return f"Mail waits for {provider.label}. {pauses.in_words(state, at_most=LONGEST)}"
 
 
 def _no_worker() -> str:

@@ -3,13 +3,21 @@
 import os
 
 from celery import Celery
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_process_shutdown, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def try_default_sender_again(**_: object) -> None:
+    """Its settings stand in the environment: only a restart can bring others, and nothing else would end its pause."""
+    from integrations import pauses  # not at the start of every command
+
+    pauses.hasten("default")
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

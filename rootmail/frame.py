@@ -21,16 +21,23 @@ YEAR = 365 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A link of the side bar. `permission` empty: everybody who has logged in may follow it."""
+    """A link of the side bar. `permission` empty: everybody who has logged in may follow it.
+
+    `section`: where the pages below it lie, when that is not below its own address.
+    """
 
     label: str
     url_name: str
     icon: str
     permission: str = ""
+    section: str = ""
 
 
 MENU = {
-    "": [Entry("Workflows", "workflows", icon="route"), Entry("Deliveries", "home", icon="send")],
+    "": [
+        Entry("Workflows", "workflows", icon="route"),
+        Entry("Deliveries", "home", icon="send", section="/deliveries/"),
+    ],
     "Configuration": [
         Entry("Integrations", "integrations", icon="plug-connected", permission=MANAGE),
         Entry("API tokens", "tokens", icon="key", permission=MANAGE),
@@ -57,7 +64,8 @@ def _links(request: HttpRequest, entries: list[Entry]) -> Iterator[dict[str, Any
     for entry in entries:
         url = _address(entry.url_name)
         if url and user and (not entry.permission or user.has_perm(entry.permission)):
-            inside = url != "/" and request.path.startswith(url)
+            section = entry.section or url
+            inside = section != "/" and request.path.startswith(section)
             yield {"label": entry.label, "icon": entry.icon, "url": url, "current": inside or request.path == url}
 
 

@@ -114,6 +114,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],  # the stylesheet draws ticks and arrows with them; an image runs nothing
         "font-src": [SELF],
         "connect-src": [SELF],
+        "frame-src": [SELF],  # how a mail looks, which has a policy of its own
         "form-action": [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],

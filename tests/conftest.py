@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group, User
 from django.db import connections
 from django.test import Client
 
-from integrations import detection, errands
+from integrations import detection, errands, probing
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.people import Role
 from integrations.transports.pool import POOL
@@ -72,6 +72,7 @@ def a_worker_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     for link in (errands.tasks.send_password_link, errands.tasks.mail_password_link):
         monkeypatch.setattr(link, "apply_async", lambda arguments, task=link, **_: task(*arguments))
     monkeypatch.setattr(detection, "PORTS", ())  # nobody looks for a mail server on the machine that runs the tests
+    monkeypatch.setattr(probing, "REPLY_SECONDS", 2.0)  # a port that waits for TLS is silent for as long
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ OURS += (
     "FORGOTTEN_LINK_HOURS",
     "LOGIN_FAILURES",
     "LOGIN_LOCK_MINUTES",
+    "KEEP_BODIES_DAYS",
+    "KEEP_DELIVERIES_DAYS",
+    "SWEEP_SECONDS",
 )
 
 for name in OURS:
@@ -40,3 +43,8 @@ os.environ["DEFAULT_SENDER"] = "Rootmail <workflows@rootmail.example>"
 os.environ["FERNET_KEYS"] = "a key for the tests alone"
 if "TEST_DATABASE_URL" in os.environ:
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run twice as many tests at once as there are cores: most of them wait for servers and for time to pass."""
+    return 2 * (os.cpu_count() or 1)

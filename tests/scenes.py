@@ -14,12 +14,14 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, Route
 
+from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
+from integrations.transports.base import Reply, Stage, TransportError
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
-from tests.test_runs import queued, with_tasks
-from workflows import documents, heartbeat, runs
-from workflows.events import TRIGGERS
+from tests.test_runs import SEV1, queued, with_tasks
+from workflows import documents, heartbeat, runs, services
+from workflows.events import TRIGGERS, Incoming
 from workflows.models import Action, Attempt, Delivery, Recipient, Run
 
 LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
@@ -73,6 +75,61 @@ def _mails() -> None:
         Recipient.objects.filter(delivery=delivery).update(state="refused" if reason else "accepted", reply=reason)
 
 
+def _stories() -> None:
+    """One mail of each kind that has a page of its own to look at, told apart by the subject."""
+    documents.load(
+        with_tasks(*({"subject": name, "to": ["oncall@example.org", "zoe@example.org"]} for name in STORIES))
+    )
+    services.trigger(Incoming("incident_created", SEV1))
+    runs.execute_due()
+    now = timezone.now()
+    for name, values in STORIES.items():
+        row = Delivery.objects.filter(subject=name).latest("pk")
+        said = {"code": 550, "enhanced_code": "5.1.1", "reply": "<zoe@example.org>: user unknown"}
+        mailed = {"provider": "smtp", "sent_from": "Desk <desk@example.com>", "next_attempt_at": None}
+        Delivery.objects.filter(pk=row.pk).update(**mailed | values)
+        for outcome in ("deferred", "unknown" if values["state"] in ("held", "unknown") else "accepted"):
+            Attempt.objects.create(
+                delivery=row, at=now, provider="smtp", stage="data", outcome=outcome, tls="TLSv1.3", milliseconds=84,
+                transcript="< 220 mx ready\n> EHLO desk\n* TLS 1.3\n> MAIL FROM:<desk@example.com>\n< 250 ok", **said,
+            )  # fmt: skip
+        row.recipients.filter(address="oncall@example.org").update(state="accepted", code=250, reply="ok")
+        row.recipients.filter(address="zoe@example.org").update(state="refused", **said)
+
+
+STORIES: dict[str, dict[str, Any]] = {
+    "Accepted by one of two": {"state": "accepted", "accepted_at": timezone.now()},
+    "Failed": {"state": "failed", "reason": "550 5.1.1 user unknown"},
+    "Held": {"state": "held", "reason": "The connection broke after the final dot."},
+    "Unknown": {"state": "unknown", "next_attempt_at": timezone.now() + timedelta(minutes=4)},
+    "Long " + "verylongword" * 30: {"state": "failed", "reason": LONG_WORDS, "warnings": [LONG_WORDS, ARABIC]},
+    ARABIC: {"state": "deferred", "reason": ARABIC, "next_attempt_at": timezone.now() + timedelta(hours=4)},
+    "Purged": {"state": "accepted", "content": b"", "purged_at": timezone.now() - timedelta(days=3)},
+}
+
+
+def _many() -> None:
+    """More mails than fit on a page, most of them failed in a bad hour."""
+    run = Run.objects.latest("pk")
+    Delivery.objects.bulk_create(
+        Delivery(
+            run=run, workflow=run.workflow, action_name="Mail", position=number, subject=f"SEV1: checkout {number}",
+            state="failed", reason="535 5.7.8 authentication failed", provider="smtp", content=b"To: a\r\n\r\n",
+            triggered_at=timezone.now(), give_up_at=timezone.now(),
+        )
+        for number in range(1000, 1120)
+    )  # fmt: skip
+
+
+def _open(name: str, view: str = "") -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        row = Delivery.objects.filter(subject=name).latest("pk")
+        page.goto(page.url.split("?")[0] + f"deliveries/{row.pk}/{view}")
+        _open_all(page)
+
+    return act
+
+
 def _used() -> None:
     """An installation in use: a good relay, and a day of mails with a bad hour."""
     SendGridIntegration.objects.all().delete()
@@ -110,6 +167,19 @@ def _workflows() -> None:
         name=ARABIC, subject=f"{ARABIC} {LONG_WORDS}", to=[LONG_HOST, ARABIC]
     )
     Run.objects.update(status="failed", finished_at=timezone.now())
+
+
+def _paused() -> None:
+    """A relay that refuses who we are, at length, while mails wait."""
+    heartbeat.beat()
+    SmtpIntegration.objects.update(rate_limit=30, session_limit=2)
+    error = TransportError.from_reply(Reply(535, LONG_WORDS, "5.7.8"), stage=Stage.AUTH)
+    pauses.begin("smtp", error)
+    Delivery.objects.filter(state="deferred").update(next_attempt_at=timezone.now())
+
+
+def _open_again() -> None:
+    pauses.lift("smtp", version=pauses.version_of("smtp"))
 
 
 def _connect(page: Page) -> None:
@@ -184,8 +254,9 @@ def _open_menu(page: Page) -> None:
 
 
 def _open_all(page: Page) -> None:
-    for summary in page.locator("summary").all():
-        summary.click()
+    for summary in page.query_selector_all("details:not([open]) > summary"):
+        if summary.is_visible():
+            summary.click()
 
 
 CATALOGUE = "/configuration/integrations/"
@@ -216,8 +287,23 @@ SCENES = [
     Scene("password-forgotten", "/password/forgotten/", user=""),
     Scene("deliveries", "/", prepare=_mails, act=_open_all),
     Scene("integrations-used", CATALOGUE, prepare=_used, act=_open_all),
+    Scene("deliveries-none-fits", "/?state=cancelled&code=535&search=nothing+like+that"),
+    Scene("deliveries-wrong-filter", "/?state=lost&since=soon&code=x&provider=pigeon"),
+    Scene("delivery-accepted", "/", prepare=_stories, act=_open("Accepted by one of two")),
+    *(Scene(f"delivery-{name.split()[0].lower()}", "/", act=_open(name)) for name in list(STORIES)[1:-2]),
+    Scene("delivery-purged", "/", act=_open("Purged")),
+    Scene("delivery-rtl", "/", act=_open(ARABIC)),
+    *(
+        Scene(f"mail-{view}", "/", act=_open("Accepted by one of two", f"?view={view}"))
+        for view in ("phone", "dark", "text", "headers", "source")
+    ),
+    Scene("deliveries-many", "/?state=failed&provider=smtp", prepare=_many),
+    Scene("deliveries-viewer", "/?state=failed", user="max"),
+    Scene("confirm", "/deliveries/all/send-again/?state=failed&state=accepted"),
+    Scene("confirm-nothing", "/deliveries/all/cancel/?state=failed"),
     Scene("workflows", "/workflows/", prepare=_workflows, act=_open_all),
-    Scene("not-found", "/no-such-page/"),
+    Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
+    Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),
     *(Scene(name.removesuffix(".html"), path) for name, path in BARE.items()),
 ]
@@ -230,7 +316,7 @@ def visits(context: BrowserContext, *, site: str, port: int) -> Iterator[tuple[s
         page.route(f"{site}{path}", partial(_show, name))
     for scene in SCENES:
         scene.prepare()
-        _become(context, scene.user, site=site)
+        become(context, scene.user, site=site)
         page.goto(site + scene.path.format(port=port))
         scene.act(page)
         yield scene.name, page
@@ -240,7 +326,7 @@ def _show(name: str, route: Route) -> None:
     route.fulfill(body=render_to_string(name), content_type="text/html; charset=utf-8")
 
 
-def _become(context: BrowserContext, name: str, *, site: str) -> None:
+def become(context: BrowserContext, name: str, *, site: str) -> None:
     context.clear_cookies(name="sessionid")
     if name:
         browser = Client()

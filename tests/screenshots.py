@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from playwright.sync_api import Page
 
+from tests import showcase
 from tests.fake_relay import FakeRelay
-from tests.scenes import visits
+from tests.scenes import become, visits
 from tests.test_accessibility import reader
+from workflows import heartbeat
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", "") or settings.BASE_DIR / "var" / "screenshots")
 
@@ -26,3 +29,25 @@ def test_write_every_scene(live_server: Any, relay: FakeRelay, people: None, the
             page.set_viewport_size({"width": width, "height": height})  # what is fixed is as high as the page, then
             page.screenshot(path=FOLDER / f"{name}-{width}-{theme}.png")
             page.set_viewport_size({"width": width, "height": 600})
+
+
+def test_write_the_pictures_of_the_manual(
+    live_server: Any, relay: FakeRelay, people: None, live_router: Any, settings: Any
+) -> None:
+    settings.DEFAULT_SENDER_URL = "smtp://mail.example.org"
+    heartbeat.beat()
+    with FakeRelay(tls="starttls") as demanding, reader(theme="light", width=1440) as context:
+        become(context, "ada", site=live_server.url)
+        page = context.new_page()
+        _draw(page, showcase.empty(demanding.port), site=live_server.url)
+        with FakeRelay() as willing:
+            showcase.prepare(willing)
+        _draw(page, showcase.in_use(), site=live_server.url)
+
+
+def _draw(page: Page, pictures: list[showcase.Picture], *, site: str) -> None:
+    for name, path, act in pictures:
+        page.goto(site + path)
+        act(page)
+        page.evaluate("window.scrollTo(0, 0)")
+        page.screenshot(path=FOLDER / f"manual-{name}.png")

@@ -37,8 +37,7 @@ def barriers(page: Page, *, axe: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1440, "dark")])
 def test_no_page_has_a_barrier(live_server: Any, relay: FakeRelay, people: None, theme: str, width: int) -> None:
     axe = Path(from_environment("TEST_AXE")).read_text()
     found = {}

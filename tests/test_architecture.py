@@ -22,6 +22,8 @@ PURE = (
     "markdown",
     "plaintext",
     "recipients",
+    "explain",
+    "causes",
     "liquid",
     "words",
 )

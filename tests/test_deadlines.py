@@ -11,6 +11,7 @@ from integrations import pauses
 from integrations.models import SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
+from tests.meanwhile import before_update
 from tests.test_delivery import TO, stored
 from tests.test_runs import queued, with_tasks
 from workflows import deadlines, delivery, leases, runs, tasks
@@ -98,3 +99,24 @@ def test_a_long_queue_is_ended_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
     overdue()
     deadlines.end_overdue()
     assert set(Delivery.objects.values_list("state", flat=True)) == {"failed"}
+
+
+def test_what_a_worker_claims_meanwhile_is_left_to_it(smtp: SmtpIntegration) -> None:
+    stored()
+    overdue()
+    with before_update("workflows_delivery", lambda: leases.Lease().claim()):
+        deadlines.end_overdue()
+    assert Delivery.objects.get().state == "sending"
+
+
+def test_a_mail_that_cannot_be_ended_does_not_keep_the_others_from_leaving(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    stored()
+    monkeypatch.setattr(deadlines, "end_overdue", stumble)
+    with pytest.raises(ZeroDivisionError):
+        tasks.sweep()
+    assert len(relay.ledger) == 1

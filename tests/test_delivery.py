@@ -205,6 +205,7 @@ def test_no_answer_after_the_final_dot_is_unknown_and_repeated_with_the_same_byt
     assert (row.state, Attempt.objects.get().outcome) == ("unknown", "unknown")
     assert {state for _, state, _, _ in said()} == {"queued"}
     relay.drop = []
+    pauses.try_now("smtp", actor="ada")
     make_due()
     delivery.send_due()
     assert Delivery.objects.get().state == "accepted"
@@ -424,6 +425,14 @@ class TestLeases:
         Delivery.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         delivery.free_expired_leases()
         assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["held", "queued"]
+
+    def test_what_is_given_back_keeps_its_place_in_the_row(self) -> None:
+        stored(*[TO] * 3)
+        due = dict(Delivery.objects.values_list("pk", "next_attempt_at"))
+        lease = leases.Lease()
+        lease.claim()
+        lease.give_back()
+        assert dict(Delivery.objects.values_list("pk", "next_attempt_at")) == due
 
     def test_what_is_given_back_is_in_the_state_that_it_was_claimed_in(self) -> None:
         stored(*[TO] * 3)

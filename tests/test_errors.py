@@ -47,8 +47,8 @@ def test_a_wrong_set_up_gets_one_line(
     assert "secret" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["a b", "a+b", "a%20b", "a#b", "a?b", "ü"])
-def test_the_state_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_the_state_folder_may_have_any_name(tmp_path: Path) -> None:
+    name = "a b+c%20d#e?f=ü"
     folder = tmp_path / name
     folder.mkdir()
     assert manage(tmp_path, "migrate", "-v0", ROOTMAIL_VAR=str(folder)).stderr == ""

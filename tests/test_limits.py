@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.mail import EmailMessage, get_connection, send_mail
 from django.db import InterfaceError, connection
 from django.test import Client
 from django.utils import timezone
 
-from integrations import limits
+from integrations import limits, pauses
 from integrations.limits import Limits, Session
 from integrations.models import ProviderState, SessionSlot, SmtpIntegration
 from integrations.transports.base import TransportError
 from integrations.transports.pool import POOL
+from integrations.transports.smtp import SmtpSettings
 from tests.fake_relay import FakeRelay
+from tests.meanwhile import before_update
 from tests.test_runs import queued, with_tasks
 from workflows import delivery, runs
 from workflows.models import Attempt, Delivery
@@ -76,6 +80,35 @@ class TestRate:
         delivery.send_due()
         assert len(relay.ledger) == 2
 
+    def test_a_turn_that_somebody_else_has_taken_meanwhile_is_not_taken_twice(
+        self, db: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        second, seen = timedelta(seconds=1), timezone.now() - timedelta(hours=1)
+        taken = ProviderState.objects.create(name="smtp", next_turn_at=timezone.now() + second / 4).next_turn_at
+        answers, look = [seen], limits._next_turn_at
+        monkeypatch.setattr(limits, "_next_turn_at", lambda name: answers.pop() if answers else look(name))
+        limits.take_turn("smtp", Limits(interval=second))
+        assert ProviderState.objects.get().next_turn_at == (taken or seen) + second
+
+    def test_nothing_is_claimed_before_the_next_turn_is_near(
+        self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limit(rate_limit=1, rate_per="minute")
+        mails(2)
+        delivery.send_due()
+        monkeypatch.setattr("workflows.leases.Lease.claim", lambda _: 1 / 0)
+        assert delivery.send_due() is False
+
+    def test_a_worker_waits_as_long_as_no_sweep_comes_so_that_no_turn_passes_unused(
+        self, smtp: SmtpIntegration, settings: Any
+    ) -> None:
+        state, limit_ = ProviderState.objects.create(name="smtp"), Limits(interval=timedelta(minutes=1))
+        for seconds, waits in ((settings.SWEEP_SECONDS - 0.1, True), (settings.SWEEP_SECONDS + 1, False)):
+            state.next_turn_at = timezone.now() + timedelta(seconds=seconds)
+            state.save()
+            with nullcontext() if waits else pytest.raises(TransportError, match="limit of mails"):
+                limits.demand_turn("smtp", limit_)
+
     def test_a_turn_that_a_wrong_clock_took_far_ahead_is_ignored(self, smtp: SmtpIntegration, relay: FakeRelay) -> None:
         limit(rate_limit=10)
         ProviderState.objects.create(name="smtp", next_turn_at=timezone.now() + timedelta(days=1))
@@ -111,6 +144,33 @@ def test_workers_share_the_rate() -> None:
     assert max(taken) - began >= 14 * 0.05
 
 
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_come_at_once_share_the_sessions() -> None:
+    start, refused = threading.Barrier(6), []
+
+    def work() -> None:
+        start.wait()
+        try:
+            Session().take("smtp", TWO_AT_ONCE)
+        except TransportError as error:
+            refused.append(error)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(refused), SessionSlot.objects.exclude(holder=None).count()) == (4, 2)
+
+
+def test_slots_and_probes_outlast_a_mail_and_the_wait_for_its_turn() -> None:
+    settings = SmtpSettings("relay")
+    mail = timedelta(seconds=settings.total_seconds + settings.final_reply_seconds) + limits.PATIENCE
+    assert mail < limits.SLOT
+    assert mail < pauses.PROBE
+
+
 @pytest.mark.django_db
 class TestSessions:
     def test_so_many_and_no_more(self) -> None:
@@ -128,8 +188,25 @@ class TestSessions:
 
     def test_the_slot_of_a_dead_worker_is_free_after_a_while(self) -> None:
         Session().take("smtp", Limits(sessions=1))
-        SessionSlot.objects.update(until=timezone.now() - timedelta(seconds=1))
-        Session().take("smtp", Limits(sessions=1))
+        for until in (timezone.now() - timedelta(seconds=1), timezone.now() + timedelta(days=1)):  # a wrong clock's
+            SessionSlot.objects.update(until=until)
+            Session().take("smtp", Limits(sessions=1))
+
+    def test_a_slot_that_somebody_else_takes_meanwhile_is_not_taken_twice(self) -> None:
+        one, other = Limits(sessions=1), Session()
+        with (
+            before_update("integrations_sessionslot", lambda: other.take("smtp", one)),
+            pytest.raises(TransportError, match="simultaneous sessions"),
+        ):
+            Session().take("smtp", one)
+
+    def test_each_mail_renews_the_slot(self) -> None:
+        session = Session()
+        session.take("smtp", Limits(sessions=1))
+        SessionSlot.objects.update(until=timezone.now() + timedelta(seconds=1))
+        session.take("smtp", Limits(sessions=1))
+        with time_machine.travel(timezone.now() + timedelta(seconds=100)), pytest.raises(TransportError):
+            Session().take("smtp", Limits(sessions=1))
 
     def test_a_lower_limit_counts_at_once(self) -> None:
         held = [Session() for _ in range(2)]

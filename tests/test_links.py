@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 import time_machine
+from celery.exceptions import Retry
 from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
 
-from integrations import links, people
+from integrations import links, pauses, people
 from integrations.links import TOKENS
-from integrations.models import PasswordLink
+from integrations.models import AuditEvent, PasswordLink, SmtpIntegration
 from integrations.people import Role
+from integrations.tasks import mail_password_link
+from integrations.transports.base import Scope, Stage, TransportError
+from tests.fake_relay import FakeRelay
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +50,7 @@ def test_a_newer_link_ends_the_older_one_whoever_made_them(team: dict[str, User]
     zoe = invited()
     ways = [
         lambda: people.hand_out_link(zoe, actor="ada"),
-        lambda: people.ask_for_link("zoe@example.com"),
+        lambda: people.hand_out_link(zoe, actor="ada"),
         lambda: people.hand_out_link(zoe, actor="ada"),
     ]
     other = made(team["Viewer"])
@@ -56,6 +60,16 @@ def test_a_newer_link_ends_the_older_one_whoever_made_them(team: dict[str, User]
         found.append(mailed())
         assert [opens(link) for link in found] == [False] * (len(found) - 1) + [True]
     assert opens(other), "of somebody else"
+
+
+def test_whoever_asks_for_a_link_does_not_end_an_invitation() -> None:
+    """It may be shown to an Admin just now, since mail does not work yet."""
+    zoe = invited()
+    shown = made(zoe)
+    until = PasswordLink.objects.get(person=zoe).good_until
+    people.ask_for_link("zoe@example.com")
+    assert [opens(shown), opens(mailed())] == [True, True]
+    assert PasswordLink.objects.get(person=zoe).good_until == until
 
 
 def test_a_page_that_is_open_already_sets_no_password_once_there_is_a_newer_link() -> None:
@@ -117,6 +131,20 @@ def test_a_late_task_mails_no_dead_link(team: dict[str, User]) -> None:
         links.mail(team["Viewer"].pk)
     links.mail(10**6)
     assert mail.outbox == []
+
+
+@pytest.mark.usefixtures("live_router")
+def test_a_link_waits_for_a_paused_provider(smtp: SmtpIntegration, relay: FakeRelay, team: dict[str, User]) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    links.make(team["Viewer"], seconds=HOUR)
+    with pytest.raises(Retry):
+        mail_password_link(team["Viewer"].pk)
+    assert links.send_if_asked(team["Viewer"].pk), "a worker mails that one later"
+    assert not AuditEvent.objects.filter(action="password link not mailed").exists()
+    pauses.hasten("smtp")
+    assert not links.mail(team["Viewer"].pk)
+    assert (len(relay.ledger), PasswordLink.objects.get().mailed_at is None) == (1, False)
+    assert not links.mail(team["Viewer"].pk), "once"
 
 
 def test_the_table_alone_gives_nobody_a_link(team: dict[str, User], settings: Any) -> None:

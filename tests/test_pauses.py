@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +16,11 @@ from django.utils import timezone
 from integrations import alerts, jobs, pauses, services
 from integrations.models import AuditEvent, ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Scope, Stage, TransportError
+from rootmail.celery import try_default_sender_again
 from tests.damage import lose_key_of
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, refuse
+from tests.meanwhile import before_update
 from tests.test_services import SMTP
 from workflows import heartbeat
 
@@ -96,9 +99,9 @@ def test_a_wrong_password_is_tried_once_until_a_person_says_so(smtp: SmtpIntegra
     assert (len(relay.ledger), state().paused_at, state().failures) == (1, None, 0)
     actions = list(AuditEvent.objects.order_by("pk").values_list("actor", "action"))
     assert actions == [
-        ("rootmail", "smtp paused"),
+        ("rootmail itself", "smtp paused"),
         ("ada", "smtp to be tried now"),
-        ("rootmail", "smtp open again"),
+        ("rootmail itself", "smtp open again"),
     ]
 
 
@@ -106,17 +109,18 @@ def test_a_relay_that_is_down_is_tried_by_one_mail_at_a_time_with_growing_waits(
     smtp: SmtpIntegration, relay: FakeRelay
 ) -> None:
     relay.replies = {"CONNECT": "421 4.3.2 no service"}
-    waits = []
+    waits, since = [], set()
     for _ in range(4):
         before = timezone.now()
         assert not fail().untried
         assert fail().untried, "nobody else tries meanwhile"
         assert state().next_try_at is not None
         waits.append(round((state().next_try_at - before).total_seconds()))  # type: ignore[operator]
+        since.add(state().paused_at)
         let_time_pass()
     for seen, expected in zip(waits, pauses.DELAYS, strict=False):
         assert expected <= seen <= expected * 1.2 + 1
-    assert AuditEvent.objects.count() == 1, "one pause, however often it was tried"
+    assert (AuditEvent.objects.count(), len(since)) == (1, 1), "one pause, however often it was tried"
     relay.replies = {}
     send()
     send("b@example.org")
@@ -135,6 +139,14 @@ def test_while_a_probe_is_under_way_everybody_else_waits(smtp: SmtpIntegration) 
     assert pauses.admit("smtp").probing
 
 
+def test_a_mail_is_no_probe_where_the_settings_change_or_another_one_is_meanwhile(smtp: SmtpIntegration) -> None:
+    for meanwhile in (lambda: pauses.forget("smtp", proven=False), lambda: pauses.admit("smtp")):
+        pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+        let_time_pass()
+        with before_update("integrations_providerstate", meanwhile), pytest.raises(TransportError, match="is paused"):
+            pauses.admit("smtp")
+
+
 def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     error = TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER)
     pauses.begin("smtp", error)
@@ -142,6 +154,23 @@ def test_a_straggler_does_not_lengthen_the_pause(smtp: SmtpIntegration) -> None:
     for _ in range(3):
         pauses.begin("smtp", error)
     assert (state().failures, state().next_try_at) == (1, seen)
+
+
+def test_a_probe_that_took_too_long_lengthens_the_pause_all_the_same(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    pauses.admit("smtp")
+    ProviderState.objects.update(probe_until=timezone.now() - timedelta(seconds=1))
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    assert (state().failures, state().probe_until) == (2, None)
+
+
+def test_a_straggler_whose_credentials_were_refused_ends_the_trying(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    pauses.begin("smtp", fault(535, Stage.AUTH))
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    assert (state().failures, state().next_try_at) == (2, None)
+    assert "535" in state().reason
 
 
 def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIntegration, relay: FakeRelay) -> None:
@@ -153,6 +182,54 @@ def test_a_refusal_of_the_mail_itself_shows_that_the_provider_works(smtp: SmtpIn
     assert state().paused_at is None
 
 
+def test_a_mail_that_never_came_to_the_provider_proves_nothing_and_leaves_the_probe_to_another(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    with pytest.raises(TransportError, match="belongs to this installation") as caught:
+        send_mail("Hello", "World", "x@rootmail.example", ["a@example.org"])
+    assert caught.value.scope == Scope.MESSAGE
+    assert (state().paused_at is None, state().probe_until, relay.transcript) == (False, None, [])
+    assert pauses.admit("smtp").probing
+
+
+def test_a_defect_of_ours_leaves_the_probe_to_another(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    with monkeypatch.context() as patch:
+        patch.setattr("integrations.backends.hand_over", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            send()
+    assert pauses.admit("smtp").probing
+
+
+def test_what_was_accepted_under_old_settings_does_not_prove_the_new_ones(smtp: SmtpIntegration) -> None:
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    let_time_pass()
+    old = pauses.admit("smtp")
+    assert old.probing
+    services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+    pauses.note_success("smtp", old)
+    pauses.note_error(_by_smtp(fault(554, Stage.DATA)), old)
+    assert state().paused_at is not None
+    assert pauses.admit("smtp").probing
+
+
+def test_a_mail_that_waited_for_its_turn_while_the_settings_changed_leaves_with_the_new_ones(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smtp.password = "of yesterday"
+    smtp.save()
+
+    def wait(name: str, _: object) -> None:
+        monkeypatch.undo()
+        services.connect(name, {"password": "right horse"}, actor="ada", check=False)
+
+    monkeypatch.setattr("integrations.limits.take_turn", wait)
+    send()
+    assert (len(relay.ledger), auth_attempts(relay), state().paused_at) == (1, 1, None)
+
+
 def test_a_probe_whose_answer_was_not_heard_has_shown_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     relay.replies = {"CONNECT": "421 busy"}
     fail()
@@ -162,10 +239,13 @@ def test_a_probe_whose_answer_was_not_heard_has_shown_nothing(smtp: SmtpIntegrat
     assert (state().failures, state().paused_at is None) == (2, False)
 
 
-def test_an_unheard_answer_alone_pauses_nothing(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+def test_an_unheard_answer_pauses_too_so_that_the_next_mail_does_not_meet_the_same(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
     relay.drop = ["."]
     assert fail().outcome_unknown
-    assert not ProviderState.objects.exists()
+    assert fail().untried
+    assert len(relay.ledger) == 1
 
 
 def test_other_settings_end_the_pause_and_what_fails_under_the_old_ones_counts_no_more(
@@ -198,6 +278,19 @@ def test_connected_without_a_check_one_mail_alone_tries_it(smtp: SmtpIntegration
     assert fail().code == 535
     assert fail().untried
     assert auth_attempts(relay) == 1
+
+
+def test_a_restart_tries_the_default_sender_again_since_its_settings_may_be_others(
+    relay: FakeRelay, settings: Any, db: None
+) -> None:
+    url = "smtp://user:{}@127.0.0.1:" + f"{relay.port}?starttls=off&allow_clear_text_auth=1"
+    settings.DEFAULT_SENDER_URL = url.format("wrong")
+    assert fail().code == 535
+    settings.DEFAULT_SENDER_URL = url.format("right%20horse")
+    assert fail().untried
+    try_default_sender_again()
+    send()
+    assert (len(relay.ledger), state().paused_at) == (1, None)
 
 
 def test_disconnecting_ends_the_pause_and_mail_leaves_through_the_next(
@@ -275,6 +368,13 @@ def test_a_test_mail_and_a_check_end_the_wait(smtp: SmtpIntegration, relay: Fake
     assert state().paused_at is None
 
 
+def test_a_check_that_fails_ends_no_wait(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.password = "another one"
+    fail()
+    assert not jobs.check({"kind": "smtp", "values": None}, lambda report: None)["ok"]
+    assert state().next_try_at is None
+
+
 class TestPages:
     CATALOGUE, TRY = "/configuration/integrations/", "/configuration/integrations/smtp/try/"
 
@@ -333,6 +433,14 @@ class TestPages:
         row = ProviderState(name="smtp", paused_at=now, next_try_at=now + next_try, failures=1, reason="Down.")
         assert words in pauses.in_words(row)
 
+    def test_long_words_of_a_server_do_not_fill_every_page(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+        self.pause(reason="no " * 500)
+        page = as_admin.get("/").content.decode()
+        banner = re.search(r'class="banner".*?<span>(.*?)</span>', page, re.S)
+        assert banner
+        assert 200 < len(banner[1]) < 400
+        assert "… It is not tried again" in banner[1]
+
     def test_an_old_pause_has_its_date(self) -> None:
         at = datetime(2026, 3, 4, 5, 6, tzinfo=timezone.get_default_timezone())
         row = ProviderState(name="smtp", paused_at=at, failures=1, reason="Down.")
@@ -350,6 +458,30 @@ class TestAlerts:
     def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
         ProviderState.objects.update(paused_at=timezone.now() - ago)
+
+    def test_two_workers_at_once_tell_once(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        self.pause()
+        with before_update("integrations_providerstate", alerts.tell_admins):
+            alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
+
+    def test_connected_without_a_check_is_no_news(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
+        ProviderState.objects.update(paused_at=timezone.now() - timedelta(days=1))
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
+
+    def test_what_is_not_in_force_is_no_news(
+        self, smtp: SmtpIntegration, sendgrid: SendGridIntegration, outbox: Any
+    ) -> None:
+        self.pause()
+        ProviderState.objects.update(name="sendgrid")
+        alerts.tell_admins()
+        assert self.mails(outbox) == []
+        SmtpIntegration.objects.all().delete()
+        lose_key_of(sendgrid, "api_key")
+        alerts.tell_admins()
+        assert len(self.mails(outbox)) == 1
 
     def test_the_admins_are_told_once_through_the_default_sender(self, smtp: SmtpIntegration, outbox: Any) -> None:
         User.objects.create_superuser("gone", "gone@example.com", "x", is_active=False)

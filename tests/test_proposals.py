@@ -35,7 +35,7 @@ def check(chosen: SmtpSettings) -> Diagnosis:
     return diagnose_smtp(chosen, sender="a@x.test")
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     tls=st.sampled_from(["", "starttls", "implicit"]),
     mechanisms=st.sampled_from([("PLAIN", "LOGIN", "CRAM-MD5"), ("LOGIN",), ("CRAM-MD5",), ("XOAUTH2",), ()]),

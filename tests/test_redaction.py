@@ -7,20 +7,25 @@ import pytest
 from integrations.redaction import redact_error, redact_receipt
 from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
 
+P = Scope.PROVIDER
+
 
 @pytest.mark.parametrize(
-    ("text", "stage", "expected"),
+    ("text", "stage", "scope", "expected"),
     [
-        ("smtp.acme.test:587 does not answer.", Stage.CONNECT, "The relay does not answer."),
-        ("The certificate of SMTP.acme.test:465 has expired", Stage.TLS, "The certificate of the relay has expired"),
-        ("535 user ada failed at smtp.acme.test", Stage.AUTH, "535 user the username failed at the relay"),
-        ("550 no such user ada", Stage.RCPT, "550 no such user ada"),
-        ("mx.smtp.acme.test and smtp.acme.test-2", Stage.DATA, "mx.smtp.acme.test and smtp.acme.test-2"),
+        ("smtp.acme.test:587 does not answer.", Stage.CONNECT, P, "The relay does not answer."),
+        ("The certificate of SMTP.acme.test:465 has expired", Stage.TLS, P, "The certificate of the relay has expired"),
+        ("535 user ada failed at smtp.acme.test", Stage.AUTH, P, "535 user the username failed at the relay"),
+        ("530 ada may not send today", Stage.MAIL, P, "530 the username may not send today"),
+        ("550 no such user ada", Stage.RCPT, Scope.RECIPIENT, "550 no such user ada"),
+        ("mx.smtp.acme.test and smtp.acme.test-2", Stage.DATA, P, "mx.smtp.acme.test and smtp.acme.test-2"),
     ],
 )
-def test_an_error_names_neither_relay_nor_at_auth_the_user(text: str, stage: Stage, expected: str) -> None:
+def test_an_error_names_neither_relay_nor_where_it_pauses_the_user(
+    text: str, stage: Stage, scope: Scope, expected: str
+) -> None:
     reply = Reply(535, text)
-    error = TransportError(text, stage=stage, scope=Scope.PROVIDER, reply=reply, refused={"x": reply})
+    error = TransportError(text, stage=stage, scope=scope, reply=reply, refused={"x": reply})
     redact_error(error, host="smtp.acme.test", user_name="ada")
     assert (error.text, str(error), error.reply) == (expected, expected, Reply(535, expected))
     assert "smtp.acme.test " not in error.refused["x"].text + " " or stage == Stage.DATA

@@ -93,3 +93,18 @@ def test_ids_and_moments() -> None:
     assert ids.first_id_at(moment - timedelta(milliseconds=1)) < ids.new_id()
     assert ids.first_id_at(moment + timedelta(seconds=1)) > ids.new_id()
     assert abs(ids.made_at(ids.new_id()) - moment) < timedelta(seconds=1)
+
+
+def test_an_old_run_that_has_not_begun_is_kept_with_its_event() -> None:
+    pk = made(401, state="queued")
+    Delivery.objects.get(pk=pk).delete()
+    Run.objects.update(status="queued")
+    tasks.forget_old()
+    assert (Run.objects.count(), Event.objects.count()) == (1, 1)
+
+
+def test_a_negative_number_of_days_deletes_nothing(settings: Any) -> None:
+    settings.KEEP_BODIES_DAYS = settings.KEEP_DELIVERIES_DAYS = -1
+    made(1)
+    tasks.forget_old()
+    assert (Delivery.objects.get().purged_at, Delivery.objects.count(), Event.objects.count()) == (None, 1, 1)

@@ -132,3 +132,12 @@ def test_more_than_can_be_read_are_not_shown(as_member: Client, monkeypatch: pyt
     documents.load(copies(4))
     assert "The first 3 by name; all of them: manage.py workflow dump" in words(as_member)
     assert "Workflow 003" not in words(as_member)
+
+
+def test_a_deadline_and_holding_are_told(as_member: Client) -> None:
+    documents.load(with_tasks({}))
+    assert "Give up" not in as_member.get(PAGE).content.decode()
+    Workflow.objects.update(give_up_after="2 hours", on_unknown="hold")
+    page = as_member.get(PAGE).content.decode()
+    assert "<b>Give up</b> after 2 hours" in page
+    assert "<b>Hold</b> what may have been accepted, until a person decides" in page

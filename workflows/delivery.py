@@ -59,7 +59,7 @@ def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool
             break
         wait = _send_one(delivery, mailer=mailer)
         if wait is not None:
-            lease.give_back(next_attempt_at=timezone.now() + wait)
+            lease.give_back(next_attempt_at=timezone.now() + wait if wait else None)
             return False
     lease.give_back()
     return True
@@ -70,19 +70,19 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
     if delivery.give_up_at <= timezone.now():
         record_error(delivery, given_up(delivery.reason))
         return None
-    message = StoredMail(delivery, connection=mailer)
     began = time.monotonic()
     try:
+        message = StoredMail(delivery, connection=mailer)
         message.send()
     except TransportError as error:
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
         if not error.untried:
             record_error(delivery, error)
         # Then the provider is paused: whoever claims next is told so before.
-        return timedelta() if error.scope == Scope.PROVIDER and not error.outcome_unknown else None
+        return timedelta() if error.scope == Scope.PROVIDER else None
     except (DatabaseError, InterfaceError):
-        # While the provider was looked up: transports know no database, so nothing was handed over.
-        logger.exception("delivery %s: the provider could not be looked up", delivery.pk)
+        # While content or provider were looked up: transports know no database, so nothing was handed over.
+        logger.exception("delivery %s: the database does not answer", delivery.pk)
         return DATABASE_PAUSE
     except Exception:  # a defect of ours: it must neither stop the other mails nor be taken for a refusal
         logger.exception("delivery %s met a defect", delivery.pk)

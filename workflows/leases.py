@@ -88,11 +88,14 @@ class Lease:
         return ours
 
     def give_back(self, *, but: Delivery | None = None, next_attempt_at: datetime | None = None) -> None:
-        """Put what was not tried back into the state that it was claimed in. It has spent no attempt."""
-        due = next_attempt_at or timezone.now()
+        """Put what was not tried back into the state that it was claimed in. It has spent no attempt.
+
+        It keeps its place in the row unless it is told another time.
+        """
+        due = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
         stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
 
-    def _give_back(self, *, but: Delivery | None, due: datetime) -> None:
+    def _give_back(self, *, but: Delivery | None, due: dict[str, datetime]) -> None:
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
         untried = self.held().exclude(pk=but.pk) if but else self.held()
-        untried.annotate(last=Subquery(last)).update(state=_BEFORE, next_attempt_at=due, **RELEASED)
+        untried.annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)

@@ -139,6 +139,7 @@ class Run(Leased):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),
             models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="run_leased"),
+            models.Index(fields=["finished_at"], name="run_finished"),
         ]
 
     def __str__(self) -> str:

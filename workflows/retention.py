@@ -28,7 +28,7 @@ def forget_old() -> None:
         (_delete_runs, settings.KEEP_DELIVERIES_DAYS),
         (_delete_events, settings.KEEP_DELIVERIES_DAYS),
     ):
-        if days:
+        if days > 0:  # whoever writes -1 means never
             _repeat(erase, before=first_id_at(timezone.now() - timedelta(days=days)), end=end)
 
 

@@ -28,8 +28,10 @@ def sweep() -> None:
     heartbeat.beat()
     runs.free_expired_leases()
     delivery.free_expired_leases()
-    deadlines.end_overdue()
-    work()
+    try:
+        deadlines.end_overdue()
+    finally:  # whatever keeps a mail from ending must not keep the others from leaving
+        work()
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -216,6 +216,7 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("tls", "*", _PROVIDER_WAITS),
     ("auth", "*", _PROVIDER_WAITS),
     ("", "421", _PROVIDER_WAITS),
+    ("rcpt", "4.7.1", _RECIPIENT_WAITS),  # greylisting; also Postfix's 454 for one whom it does not relay to
     ("", "454", _PROVIDER_WAITS),
     ("", "530", _PROVIDER_WAITS),
     ("", "534", _PROVIDER_WAITS),
@@ -228,7 +229,6 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("", "5.1.90", _PROVIDER_WAITS),  # Microsoft's, and its limits for a whole organisation
     ("", "5.7.705", _PROVIDER_WAITS),
     ("", "5.7.708", _PROVIDER_WAITS),
-    ("rcpt", "4.7.1", _RECIPIENT_WAITS),  # greylisting
     ("rcpt", "4.7.*", _PROVIDER_WAITS),  # the relay finds that we send too much
     ("rcpt", "4.*", _RECIPIENT_WAITS),
     ("rcpt", "4*", _RECIPIENT_WAITS),

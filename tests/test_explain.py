@@ -1,0 +1,132 @@
+"""The table from states and replies to plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workflows import causes, explain
+from workflows.explain import Facts
+from workflows.models import Delivery
+
+
+def said(state: str = "failed", **values: Any) -> tuple[str, str]:
+    found = explain.explain(Facts(state, **values))
+    return found.sentence, found.advice
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "enhanced", "words", "sentence"),
+    [
+        ("rcpt", 450, "4.7.1", "try later", "The relay lets unknown senders wait (greylisting)."),
+        ("rcpt", 451, "", "Greylisted for 300 s", "The relay lets unknown senders wait (greylisting)."),
+        ("rcpt", 452, "4.2.2", "over quota", "The recipient's mailbox is full."),
+        ("rcpt", 552, "", "mailbox full", "The recipient's mailbox is full."),
+        ("rcpt", 550, "5.2.1", "disabled", "The recipient's mailbox is switched off."),
+        ("rcpt", 550, "5.1.1", "no such user", "The relay does not know this user."),
+        ("rcpt", 550, "", "no such user", "The relay does not know this user."),
+        ("rcpt", 550, "5.1.2", "", "The recipient's domain does not exist or takes no mail."),
+        ("rcpt", 553, "", "bad", "This is no address that the relay can use."),
+        (
+            "rcpt",
+            554,
+            "5.7.1",
+            "Relay access denied",
+            "The relay does not send to this recipient for us (relaying denied).",
+        ),
+        ("rcpt", 550, "5.7.1", "blocked", "The recipient takes no mail from us."),
+        ("mail", 552, "5.3.4", "too big", "The mail is too large for the relay."),
+        ("data", 552, "", "too big", "The mail is too large for the relay."),
+        ("http", 413, "", "", "The mail is too large for the relay."),
+        ("mail", 553, "5.7.1", "not owned", "The relay does not let us send as this From."),
+        ("data", 550, "5.7.60", "not allowed", "The relay does not let us send as this From."),
+        ("data", 550, "5.7.26", "", "The sender could not be proved to be genuine (SPF, DKIM, DMARC)."),
+        ("data", 554, "5.7.1", "spam", "The relay takes the mail for spam, or its rules forbid it."),
+        ("data", 554, "", "no", "The relay takes the mail for spam, or its rules forbid it."),
+        ("data", 554, "5.6.0", "", "The relay found fault with the mail itself."),
+        ("rcpt", 553, "5.6.7", "", "The relay cannot write letters beyond ASCII in an address (SMTPUTF8)."),
+        ("data", 555, "5.6.0", "", "The relay found fault with the mail itself."),
+        ("auth", 535, "5.7.8", "", "The provider refused the username or password."),
+        ("auth", None, "", "", "The provider refused the username or password."),
+        ("mail", 535, "", "", "The provider refused the username or password."),
+        ("mail", 530, "5.7.0", "", "The relay wants a log-in."),
+        ("http", 401, "", "", "SendGrid refused the API key."),
+        ("http", 403, "", "", "SendGrid does not let us send this."),
+        ("http", 429, "", "", "The provider finds that we send too much."),
+        ("http", 500, "", "", "The relay is overloaded or under repair."),
+        ("data", 550, "5.4.5", "", "The provider's quota is used up."),
+        ("mail", 421, "4.7.0", "", "The relay finds that we send too much."),
+        ("mail", 421, "", "", "The relay is overloaded, full or under repair."),
+        ("connect", 421, "", "", "The relay is overloaded or under repair."),
+        ("data", 452, "4.3.1", "", "The relay is overloaded, full or under repair."),
+        ("rcpt", 452, "4.5.3", "", "The relay takes no more recipients in one mail."),
+        ("resolve", None, "", "", "The provider's name could not be resolved."),
+        ("connect", None, "", "", "The provider could not be reached."),
+        ("tls", None, "", "", "No encrypted connection came about."),
+        ("ehlo", None, "", "", "The relay did not greet us properly."),
+        ("data", 451, "", "local error", "The relay refused for now, and may take it later."),
+        ("rcpt", 599, "", "", "The relay refused it for good."),
+        ("data", None, "", "", "It was not accepted."),
+    ],
+)
+def test_a_reply_in_plain_words(stage: str, code: int | None, enhanced: str, words: str, sentence: str) -> None:
+    assert said(stage=stage, outcome="failed", code=code, enhanced=enhanced, said=words)[0] == sentence
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence", "advice"),
+    [
+        (Facts("queued"), "It waits for a worker.", "where none runs, every page says so"),
+        (Facts("queued", waits=True), "It waits for its provider", "leave by themselves"),
+        (Facts("sending"), "A worker is handing it over right now.", "again in a moment"),
+        (Facts("accepted", recipients=2), "The relay has taken it over for everybody.", "the relay's log"),
+        (Facts("accepted", confirmed=False), "The relay's answer was not heard; a person considers", ""),
+        (
+            Facts("accepted", without=1, recipients=3, stage="data", outcome="accepted", code=550, enhanced="5.1.1"),
+            "but not for 1 of 3 recipients. The relay does not know this user.",
+            "reaches only those who have not got it",
+        ),
+        (Facts("unknown"), "It is sent once more by itself, so a recipient may get it twice.", "consider it delivered"),
+        (Facts("held"), "This workflow leaves what to do to a person.", "where it is not, send it again"),
+        (Facts("accepted", kept=False), "taken it over for everybody", "the relay's log"),
+        (
+            Facts("accepted", kept=False, without=1, stage="rcpt", code=550),
+            "does not know this user.",
+            "cannot be sent",
+        ),
+        (Facts("failed", kept=False, stage="auth", outcome="failed"), "refused the username", "cannot be sent again"),
+        (Facts("cancelled"), "A person cancelled it; nothing more is sent.", "Send it again"),
+        (Facts("failed", rendered=False, reason="to: no address"), "No mail came of its templates.", "nothing to send"),
+        (Facts("failed", stage="data", outcome="unknown"), "Its time was over before that became clear.", "consider"),
+        (
+            Facts("failed", stage="rcpt", outcome="deferred", code=450, enhanced="4.2.2"),
+            "Its time was over before it could be sent. The recipient's mailbox is full.",
+            "Send it again where it is still wanted.",
+        ),
+        (Facts("failed", reason="Given up: late", outcome="failed"), "Its time was over", "Send it again where"),
+        (
+            Facts("deferred", stage="connect", outcome="deferred"),
+            "The provider could not be reached. It is tried again by itself.",
+            "firewall",
+        ),
+        (Facts("failed", stage="auth", outcome="failed", code=535), "refused the username", "Then send it again."),
+        (Facts("failed", stage="data", outcome="failed", code=552), "too large", "this one cannot get smaller."),
+    ],
+)
+def test_a_state_in_plain_words(facts: Facts, sentence: str, advice: str) -> None:
+    found = explain.explain(facts)
+    assert sentence in found.sentence
+    assert advice in found.advice
+
+
+def test_every_state_has_a_sentence() -> None:
+    for state in Delivery.State.values:
+        assert explain.explain(Facts(state)).sentence
+
+
+def test_every_cause_has_whole_sentences() -> None:
+    for one in causes.CAUSES:
+        assert one.codes or one.stages or one.word
+        assert one.sentence.endswith(".")
+        assert one.advice.endswith(".")

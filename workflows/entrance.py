@@ -1,0 +1,31 @@
+"""What the pages begin with that change deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+
+CHANGE = "workflows.change_delivery"
+View = Callable[..., HttpResponseBase]
+
+
+def for_editors(view: View) -> View:
+    """Guard a page: for Editors and Admins, kept by no browser. Whoever has to log in comes back to a page."""
+    guarded = permission_required(CHANGE, raise_exception=True)(view)
+
+    @wraps(view)
+    def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            return guarded(request, *args, **kwargs)
+        page = reverse("delivery", args=[kwargs["pk"]]) if "pk" in kwargs else reverse("home")
+        return redirect_to_login(request.get_full_path() if request.method in ("GET", "HEAD") else page)
+
+    return never_cache(entered)

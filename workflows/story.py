@@ -1,0 +1,91 @@
+"""What the page of one delivery tells: what became of it, whom it reached, and what happened one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from integrations import audit
+
+from . import explain, ids
+from .interventions import VERBS
+from .models import Attempt, Delivery, Recipient
+
+RECIPIENTS = 200
+ATTEMPTS = 100
+DECISIONS = 20
+WITHOUT = set(Recipient.State) - {Recipient.State.ACCEPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened: an attempt, or a person's decision."""
+
+    at: datetime
+    attempt: Attempt | None = None
+    actor: str = ""
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    explanation: explain.Explanation
+    recipients: list[Recipient]  # those without the mail first
+    recipient_count: int
+    steps: list[Step] = field(default_factory=list)  # the newest first
+
+
+def with_counts(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Have each row tell how many recipients it has, and how many of them are without the mail."""
+    everybody = Recipient.objects.filter(delivery=OuterRef("pk")).order_by().values("delivery")
+    total = everybody.annotate(total=Count("pk")).values("total")
+    without = everybody.filter(state__in=WITHOUT).annotate(total=Count("pk")).values("total")
+    return rows.annotate(recipient_count=Coalesce(Subquery(total), 0), without_count=Coalesce(Subquery(without), 0))
+
+
+def of(delivery: Any) -> Story:
+    """Gather what is known of a delivery (see `with_counts`), by few queries, and not without bounds."""
+    rows: Any = delivery.recipients.annotate(has_it=Q(state=Recipient.State.ACCEPTED)).order_by("has_it", "pk")
+    recipients = list(rows[:RECIPIENTS])
+    attempts = list(delivery.attempts.order_by("-pk")[:ATTEMPTS])
+    facts = _facts(delivery, attempts, recipients)
+    steps = [Step(attempt.at, attempt=attempt) for attempt in attempts] + _decisions(delivery)
+    steps.sort(key=lambda step: step.at, reverse=True)
+    return Story(explain.explain(facts), recipients, delivery.recipient_count, steps)
+
+
+def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) -> explain.Facts:
+    last = attempts[0] if attempts else Attempt()
+    # Of a mail that goes on, those who are waited for; of one that has ended, those who have not got it.
+    states = Recipient.OPEN if delivery.state == Delivery.State.DEFERRED else WITHOUT
+    refused = next((row for row in recipients if row.state in states and row.code), None)
+    spoken = refused or last  # where the mail as a whole was refused, every recipient has the same reply
+    return explain.Facts(
+        delivery.state,
+        reason=delivery.reason,
+        rendered=bool(delivery.recipient_count),  # a mail that could not be made has no recipients
+        kept=delivery.purged_at is None,
+        confirmed=delivery.accepted_at is not None,
+        without=delivery.without_count,
+        recipients=delivery.recipient_count,
+        waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > timezone.now()),
+        stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
+        outcome=last.outcome,
+        code=spoken.code,
+        enhanced=spoken.enhanced_code,
+        said=spoken.reply,
+    )
+
+
+def _decisions(delivery: Delivery) -> list[Step]:
+    """What people decided about this mail alone; an action on many has one entry, which names a filter."""
+    since = ids.made_at(delivery.pk).date()
+    entries: QuerySet[Any] = audit.entries(audit.Wanted(since=since)).filter(
+        action__in=[verb.done for verb in VERBS.values()], details__delivery=str(delivery.pk), details__done=1
+    )
+    return [Step(entry.at, actor=entry.actor, action=entry.action) for entry in entries[:DECISIONS]]
