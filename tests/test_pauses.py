@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
@@ -453,7 +454,9 @@ class TestAlerts:
         return live_router
 
     def mails(self, outbox: Any) -> list[str]:
-        return sorted(path.read_text() for path in outbox.glob("*.eml"))
+        """Return each mail's headers and its text, decoded: versions of Django fold and encode differently."""
+        found = [message_from_bytes(path.read_bytes(), policy=policy.default) for path in outbox.glob("*.eml")]
+        return sorted("\n".join([*map(": ".join, one.items()), one.get_content()]) for one in found)
 
     def pause(self, *, ago: timedelta = timedelta(minutes=2), code: int = 421) -> None:
         pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
