@@ -66,27 +66,22 @@ def _problem_of_condition(condition: Any) -> str:
 
 
 def validate_wait(value: str) -> None:
-    if not value:
-        return
-    try:
-        length = schedule.parse_duration(value)
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
-    if not SHORTEST_WAIT <= length <= schedule.LONGEST:
+    if value and not SHORTEST_WAIT <= _length(value) <= schedule.LONGEST:
         raise ValidationError(f"Wait between 10 seconds and one year, for example: {schedule.EXAMPLES}.")
 
 
 def validate_deadline(value: str) -> None:
-    if not value:
-        return
-    try:
-        length = schedule.parse_duration(value)
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
-    if not SHORTEST_DEADLINE <= length <= LONGEST_DEADLINE:
+    if value and not SHORTEST_DEADLINE <= _length(value) <= LONGEST_DEADLINE:
         raise ValidationError(
             "Give up after one minute at the earliest and 30 days at the latest, for example: 24 hours."
         )
+
+
+def _length(value: str) -> timedelta:
+    try:
+        return schedule.parse_duration(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
 
 
 def validate_templates(value: Any) -> None:
