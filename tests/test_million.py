@@ -80,13 +80,21 @@ AND NOT EXISTS (SELECT FROM pg_constraint WHERE conname = indexname)
 """
 
 
-@pytest.fixture(scope="module")
-def million(django_db_blocker: Any) -> Iterator[Any]:
-    """Put a database with a million deliveries in the place of the usual one."""
-    with fresh_postgres() as url, django_db_blocker.unblock(), in_place_of_default(url) as connection:
-        call_command("migrate", verbosity=0)
-        with connection.cursor() as cursor:
-            fill(cursor)
+@pytest.fixture(scope="session")
+def filled(django_db_blocker: Any) -> Iterator[str]:
+    """Fill a database with a million deliveries, once: the tests of this file need not follow one another."""
+    with fresh_postgres() as url:
+        with django_db_blocker.unblock(), in_place_of_default(url) as connection:
+            call_command("migrate", verbosity=0)
+            with connection.cursor() as cursor:
+                fill(cursor)
+        yield url
+
+
+@pytest.fixture
+def million(filled: str, django_db_blocker: Any) -> Iterator[Any]:
+    """Put that database in the place of the usual one."""
+    with django_db_blocker.unblock(), in_place_of_default(filled) as connection:
         yield connection
 
 
