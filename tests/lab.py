@@ -122,10 +122,10 @@ class Lab:
         self._start(name, [*self._python("beat"), "--loglevel=INFO", "--pidfile="])
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: all(map(self._is_ready, self.worker_names)), seconds=60, what="the workers")
+        wait_until(self.all_ready, seconds=60, what="the workers")
 
-    def _is_ready(self, name: str) -> bool:
-        return f"{name}@lab ready" in self.programs[name].output
+    def all_ready(self) -> bool:
+        return all(f"{name}@lab ready" in self.programs[name].output for name in self.worker_names)
 
     def _python(self, role: str) -> list[str]:
         return [sys.executable, "-m", "tests.lab_worker", role]
