@@ -50,6 +50,7 @@ class Chaos:
 
     def __init__(self, lab: Lab, *, seed: str, seconds: float, hold: bool) -> None:
         self.lab, self.random, self.seconds, self.hold = lab, random.Random(seed), seconds, hold
+        self.thawed = time.monotonic()
         self.done: Counter[str] = Counter()
         self.deeds: list[tuple[int, Callable[[], None]]] = [
             (8, self.arm), (2, self.change_mood), (1, self.hang_up), (1, self.drop_answers),
@@ -67,11 +68,18 @@ class Chaos:
             weights, deeds = zip(*self.deeds, strict=True)
             self.random.choices(deeds, weights)[0]()
             self.lab.relay.drop = ()
+            self.thaw_now_and_then()
             time.sleep(self.random.uniform(0.0, 0.5))
         self.lab.recover()
         with suppress(AssertionError):  # the first invariant tells what has not ended
             self.lab.wait_for_the_end(seconds=60)
         return self.lab.story()
+
+    def thaw_now_and_then(self) -> None:
+        """Let those go on that a fault froze: for longer than a lease, but not for good."""
+        if time.monotonic() > self.thawed + 2.0 * self.lab.scale:
+            self.thawed = time.monotonic()
+            self.lab.thaw()
 
     def arm(self) -> None:
         # A frozen process of SQLite holds the lock of the whole file: it may hang, and is not frozen here.
