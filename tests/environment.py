@@ -48,12 +48,6 @@ if "TEST_DATABASE_URL" in os.environ:
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run twice as many tests at once as there are cores: most of them wait for servers and for time to pass."""
-    return 2 * (os.cpu_count() or 1)
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let `--dist loadgroup` see its groups: xdist 3.8 notes them in `_nodeid`, which pytest 9.2 reads no more."""
