@@ -6,6 +6,7 @@ python -m tests.chaos --seed 7 --minutes 3 --database both
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -191,6 +192,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3.0, help="for each database")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     wanted = parser.parse_args()
+    if wanted.database != "sqlite" and not os.environ.get("TEST_POSTGRES_URL"):
+        parser.error("set TEST_POSTGRES_URL, or choose --database sqlite")
     again = f"make chaos ARGS='--seed {wanted.seed} --minutes {wanted.minutes} --database {wanted.database}'"
     _say(f"Again: {again}")
     wrong: list[str] = []
