@@ -10,9 +10,8 @@ from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.db.models import F, Q
 from django.urls import reverse
-from django.utils import timezone
 
-from . import audit, backends, pauses, providers
+from . import audit, backends, clock, pauses, providers
 from .models import ProviderState
 from .transports.base import TransportError
 
@@ -29,7 +28,7 @@ def tell_admins() -> None:
     way_out = providers.PROVIDERS[-1]
     for state in ProviderState.objects.filter(_news(), pk=_in_force()).exclude(pk=way_out.name):
         mine = ProviderState.objects.filter(_news(), pk=state.pk, told_at=state.told_at)
-        if mine.update(told_at=timezone.now()) and not _tell(state, way_out=way_out):
+        if mine.update(told_at=clock.now()) and not _tell(state, way_out=way_out):
             ProviderState.objects.filter(pk=state.pk).update(told_at=state.told_at)  # in a minute again
 
 
@@ -43,7 +42,7 @@ def _in_force() -> str:
 
 def _news() -> Q:
     """A pause that lasts, or that only people can end; one mail for each, at most one an hour, and one a day."""
-    now = timezone.now()
+    now = clock.now()
     matters = Q(paused_at__lte=now - PATIENCE) | Q(next_try_at=None)
     another = Q(told_at__lte=now - AT_MOST_EVERY, told_at__lt=F("paused_at"))
     news = Q(told_at=None) | another | Q(told_at__lte=now - REMIND_EVERY)

@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery import current_app
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from . import tasks
+from . import clock, tasks
 from .fields import Undecryptable
 from .models import Errand
 
@@ -79,7 +78,7 @@ def withdraw(errand: Errand) -> bool:
 def leave(job: str, request: dict[str, Any], *, actor: str) -> Errand:
     """Write down what is wanted."""
     return Errand.objects.create(
-        job=job, request=json.dumps(request), seal=seal(request), asked_by=actor[:150], asked_at=timezone.now()
+        job=job, request=json.dumps(request), seal=seal(request), asked_by=actor[:150], asked_at=clock.now()
     )
 
 
@@ -90,7 +89,7 @@ def seal(request: dict[str, Any]) -> str:
 
 def finished(pk: uuid.UUID, request: dict[str, Any], *, actor: str) -> dict[str, Any] | None:
     """Return the fresh report of somebody's own errand, if it was just this request; else None."""
-    since = timezone.now() - GOOD_FOR
+    since = clock.now() - GOOD_FOR
     errand = Errand.objects.filter(pk=pk, asked_by=actor, finished_at__gt=since, seal=seal(request)).first()
     report = json.loads(errand.report) if errand and errand.report else {"defect": True}
     return None if "defect" in report else report
@@ -170,4 +169,4 @@ def _workers_answer() -> bool:
 
 def _age(errand: Errand) -> float:
     """Return for how many seconds somebody has waited, by the clock that wrote the row: a worker's may differ."""
-    return (timezone.now() - errand.asked_at).total_seconds()
+    return (clock.now() - errand.asked_at).total_seconds()

@@ -11,9 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.message import make_msgid
-from django.utils import timezone
 
-from . import backends, detection, diagnosis, pauses, providers, senders
+from . import backends, clock, detection, diagnosis, pauses, providers, senders
 from .diagnosis import Diagnosis, Step
 from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
 from .transports.base import Receipt, TransportError
@@ -26,8 +25,8 @@ Tell = Callable[[dict[str, Any]], None]
 
 def carry_out(pk: str) -> None:
     """Do an errand that nobody else has taken, once. Without a report at the end, it could not be read."""
-    fresh = Errand.objects.filter(pk=pk, taken_at=None, asked_at__gt=timezone.now() - FRESH)
-    if not fresh.update(taken_at=timezone.now()):
+    fresh = Errand.objects.filter(pk=pk, taken_at=None, asked_at__gt=clock.now() - FRESH)
+    if not fresh.update(taken_at=clock.now()):
         return
     mine = Errand.objects.filter(pk=pk)
     report: str | None = None
@@ -40,12 +39,12 @@ def carry_out(pk: str) -> None:
         report = json.dumps({"defect": True})  # unless it is done
         report = json.dumps(JOBS[errand.job](json.loads(errand.request), tell))
     finally:
-        mine.update(finished_at=timezone.now(), request=None, report=report)
+        mine.update(finished_at=clock.now(), request=None, report=report)
 
 
 def forget_old() -> None:
     """Delete what is read and counted no more; take the credentials out of what nobody will do any more."""
-    now = timezone.now()
+    now = clock.now()
     Errand.objects.filter(asked_at__lt=now - KEPT).delete()
     Errand.objects.filter(asked_at__lt=now - FRESH, request__isnull=False).update(request=None)
 
@@ -110,7 +109,7 @@ def send_test_mail(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
 
 
 def _test_mail(request: dict[str, Any], *, label: str) -> EmailMessage:
-    at = timezone.now().strftime("%Y-%m-%d %H:%M:%S UTC")
+    at = clock.now().strftime("%Y-%m-%d %H:%M:%S UTC")
     body = (
         f"This is a test e-mail. Nothing has happened, and there is nothing to do.\n\n"
         f"{request['actor']} asked for it at {at}, to see whether mail leaves through {label}.\n"

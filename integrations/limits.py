@@ -11,8 +11,8 @@ from typing import Any
 
 from django.db import Error as DatabaseTrouble
 from django.db.models import Q
-from django.utils import timezone
 
+from . import clock
 from .models import ProviderState, SessionSlot
 from .transports.base import Scope, Stage, TransportError
 
@@ -44,7 +44,7 @@ class Limits:
 def demand_turn(name: str, limits: Limits) -> None:
     """Raise TransportError (untried) where the next mail's turn is not near."""
     if limits.interval:
-        now = timezone.now()
+        now = clock.now()
         _refuse_if_far(_turn(_next_turn_at(name), now=now, interval=limits.interval), now=now)
 
 
@@ -55,7 +55,7 @@ def take_turn(name: str, limits: Limits) -> None:
     for the next one has the turn.
     """
     while limits.interval:
-        now, found = timezone.now(), _next_turn_at(name)
+        now, found = clock.now(), _next_turn_at(name)
         turn = _turn(found, now=now, interval=limits.interval)
         _refuse_if_far(turn, now=now)
         mine = ProviderState.objects.filter(pk=name, next_turn_at=found)
@@ -108,14 +108,14 @@ class Session:
     def _renew(self, name: str) -> int:
         if self.provider != name:
             return 0
-        return SessionSlot.objects.filter(provider=name, holder=self._holder).update(until=timezone.now() + SLOT)
+        return SessionSlot.objects.filter(provider=name, holder=self._holder).update(until=clock.now() + SLOT)
 
     def _take_free(self, name: str, limit: int) -> bool:
         slots = SessionSlot.objects.filter(provider=name, number__lt=limit)
         if slots.count() < limit:
             rows = [SessionSlot(provider=name, number=number) for number in range(limit)]
             SessionSlot.objects.bulk_create(rows, ignore_conflicts=True)
-        now = timezone.now()
+        now = clock.now()
         free = Q(until=None) | Q(until__lte=now) | Q(until__gt=now + SLOT + SLOT)
         for pk in slots.filter(free).values_list("pk", flat=True):
             if SessionSlot.objects.filter(free, pk=pk).update(holder=self._holder, until=now + SLOT):

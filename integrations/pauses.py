@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import Truncator
 
-from . import audit
+from . import audit, clock
 from .models import ProviderState
 from .transports.base import Scope, Stage, TransportError
 
@@ -69,7 +69,7 @@ def admit(name: str) -> Admission:
         return Admission()
     if state.paused_at is None:
         return Admission(version=state.version)
-    now = timezone.now()
+    now = clock.now()
     mine = ProviderState.objects.filter(_due(now), pk=name, version=state.version)
     if mine.update(probe_until=now + PROBE):
         return Admission(probing=True, version=state.version)
@@ -119,7 +119,7 @@ def _is_answered(error: TransportError) -> bool:
 def demand_open(name: str) -> None:
     """Raise TransportError (untried) where no mail may pass now."""
     state = paused(name)
-    if state and not ProviderState.objects.filter(_due(timezone.now()), pk=name).exists():
+    if state and not ProviderState.objects.filter(_due(clock.now()), pk=name).exists():
         raise waiting(state)
 
 
@@ -133,7 +133,7 @@ def _due(now: datetime) -> Q:
 def waiting(state: ProviderState) -> TransportError:
     """Return what a mail meets that has to wait."""
     text = f"{state.name} is paused: {state.reason}"
-    seconds = (state.next_try_at - timezone.now()).total_seconds() if state.next_try_at else None
+    seconds = (state.next_try_at - clock.now()).total_seconds() if state.next_try_at else None
     retry_after = None if seconds is None else max(round(seconds), 1)
     error = TransportError(text, stage=Stage.CONNECT, scope=Scope.PROVIDER, retry_after=retry_after, untried=True)
     error.provider = state.name
@@ -161,7 +161,7 @@ def begin(name: str, error: TransportError, *, version: int | None = None) -> No
     refused: to try these again would be one AUTH too many. What happened under settings of an older version counts
     for nothing.
     """
-    now = timezone.now()
+    now = clock.now()
     state, _ = ProviderState.objects.get_or_create(pk=name)
     delay = next_delay(error, failures=state.failures, scatter=secrets.randbelow(1000) / 1000)
     news = Q(paused_at=None) | Q(next_try_at__lte=now) | Q(probe_until__gt=now)
@@ -200,14 +200,14 @@ def version_of(name: str) -> int:
 def forget(name: str, *, proven: bool) -> None:
     """Begin anew with other settings. Where no check has proved them, one mail alone tries them first."""
     ProviderState.objects.get_or_create(pk=name)
-    now = None if proven else timezone.now()
+    now = None if proven else clock.now()
     values = OPEN | {"paused_at": now, "next_try_at": now, "reason": "" if proven else NOT_SHOWN_YET}
     ProviderState.objects.filter(pk=name).update(version=F("version") + 1, **values)
 
 
 def hasten(name: str) -> bool:
     """Let the next mail be the probe. Returns whether the provider was paused."""
-    return bool(ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(next_try_at=timezone.now()))
+    return bool(ProviderState.objects.filter(pk=name, paused_at__isnull=False).update(next_try_at=clock.now()))
 
 
 def try_now(name: str, *, actor: str) -> bool:
@@ -224,7 +224,7 @@ def in_words(state: ProviderState, *, at_most: int = 1000) -> str:
         return state.reason
     why = Truncator(state.reason).chars(at_most)
     stop = "" if why.endswith((".", "…", "!", "?")) else "."
-    return f"Paused since {_clock(state.paused_at)}. {why}{stop} {_how_it_ends(state)}"
+    return f"Paused since {_hour(state.paused_at)}. {why}{stop} {_how_it_ends(state)}"
 
 
 def _how_it_ends(state: ProviderState) -> str:
@@ -232,12 +232,12 @@ def _how_it_ends(state: ProviderState) -> str:
         return (
             "It is not tried again before its settings are changed, or an Admin presses 'Try now' under Integrations."
         )
-    if state.next_try_at <= timezone.now():
+    if state.next_try_at <= clock.now():
         return "The next mail tries it again."
-    return f"The next try is at {_clock(state.next_try_at)}."
+    return f"The next try is at {_hour(state.next_try_at)}."
 
 
-def _clock(at: datetime | None) -> str:
+def _hour(at: datetime | None) -> str:
     """Return a time of today by its hour, another one with its date."""
     local = timezone.localtime(at)
     return date_format(local, "H:i:s" if local.date() == timezone.localdate() else "j F, H:i")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from django.db.models import Count
 
 from integrations import pauses, services
 from integrations.models import AuditEvent, ProviderState
-from workflows import documents, events
+from workflows import documents, events, interventions
 from workflows.models import Delivery, Run
 from workflows.services import trigger
 
@@ -52,6 +53,13 @@ def disconnect() -> None:
 
 def try_now() -> bool:
     return pauses.try_now("smtp", actor=ACTOR)
+
+
+def cancel(since: str) -> float:
+    """Cancel everything that waits, and return when that was done."""
+    waiting = Delivery.objects.filter(run__gt=since, state__in=Delivery.WAITING)
+    interventions.cancel(list(waiting.values_list("pk", flat=True)), actor=ACTOR)
+    return time.time()
 
 
 def last_run() -> str:
@@ -120,7 +128,7 @@ def audit_log() -> list[str]:
 WISHES: dict[str, Callable[..., Any]] = {
     one.__name__: one
     for one in (
-        migrate, load, trigger_event, trigger_many, connect, disconnect, try_now, last_run, states, deliveries,
+        migrate, load, trigger_event, trigger_many, connect, disconnect, try_now, cancel, last_run, states, deliveries,
         envelopes, runs, provider, audit_log,
     )
 }  # fmt: skip

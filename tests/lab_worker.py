@@ -9,6 +9,7 @@ renewed, one mail, and the pauses in which its outcome is written; a probe outla
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -70,6 +71,25 @@ def shift_clock(seconds: float) -> None:
     time.time_ns = lambda: nanoseconds() + int(seconds * 1e9)
 
 
+def rebind(name: str) -> None:
+    """Let a name be a public address when it is first asked for, and loopback ever after. Nobody is let out."""
+    look_up, connect, asked = socket.getaddrinfo, socket.socket.connect, []
+
+    def getaddrinfo(host: Any, *rest: Any, **options: Any) -> Any:
+        if host != name:
+            return look_up(host, *rest, **options)
+        asked.append(host)
+        return look_up("192.88.98.7" if len(asked) == 1 else "127.0.0.1", *rest, **options)
+
+    def connect_within(self: socket.socket, address: Any) -> None:
+        if self.family == socket.AF_INET and not address[0].startswith("127."):
+            raise ConnectionRefusedError(111, "the lab: nobody is let out")
+        connect(self, address)
+
+    socket.getaddrinfo = getaddrinfo
+    socket.socket.connect = connect_within  # type: ignore[method-assign]
+
+
 def main(role: str, *arguments: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
     django.setup()
@@ -85,6 +105,8 @@ def main(role: str, *arguments: str) -> None:
     app.conf.worker_lost_wait = 0.2
     if "LAB_CLOCK" in os.environ:
         shift_clock(float(os.environ["LAB_CLOCK"]))
+    if "LAB_REBINDS" in os.environ:
+        rebind(os.environ["LAB_REBINDS"])
     if role == "worker":
         return app.worker_main(["worker", *arguments])
     return app.start(["beat", *arguments])

@@ -167,20 +167,44 @@ def test_a_worker_that_was_frozen_beyond_its_lease_changes_nothing_afterwards(la
     assert lab.assert_invariants().deliveries == before
 
 
-@every_lab
-@pytest.mark.parametrize("days", [1, -1])
-def test_a_worker_whose_clock_is_wrong_by_a_day_loses_nothing_and_doubles_nothing(lab: Lab, days: int) -> None:
+@postgresql
+def test_workers_whose_clocks_are_wrong_by_a_day_end_no_mail_and_take_no_lease(lab: Lab) -> None:
+    """They go by the database's clock. On SQLite all of them have the same one."""
     lab.load()
-    lab.programs["worker2"].stop()
-    lab.start_worker("worker2", LAB_CLOCK=str(days * 86_400))
+    for name, days in zip(lab.worker_names, (1, -1), strict=True):
+        lab.programs[name].stop()
+        lab.start_worker(name, LAB_CLOCK=str(days * 86_400))
     lab.wait_until_ready()
     lab.relay.slow = {".": 0.02}
+    lab.relay.replies = {"RCPT person2": ["450 4.2.1 later"] * 5}
     lab.trigger(10)
     lab.wait_for_the_end()
     story = lab.story()
-    lab.programs["worker2"].stop()
-    lab.start_worker("worker2")
+    lab.replace_workers()
     assert broken(story) == []
+    assert {one["state"] for one in story.deliveries} == {"accepted"}
+    assert story.unknown == 0
+
+
+@embedded
+def test_no_worker_connects_to_a_refused_address_also_when_the_name_changes_meanwhile(lab: Lab) -> None:
+    """(8) No connection to a refused address, also when DNS changes between check and use."""
+    lab.load()
+    named = {"LAB_REBINDS": "relay.lab"}
+    lab.replace_workers(SMTP_ALLOW_PRIVATE_NETWORKS="off", **named)
+    lab.connect(address="relay.lab", openssl_verify_mode="none")
+    before = lab.relay.connections
+    lab.trigger(2)
+    refused = "loopback and private addresses are switched off"
+    wait_until(lambda: refused in lab.ask("provider").get("reason", ""), what="the refusal")
+    time.sleep(1.0)  # several probes
+    assert lab.relay.connections == before
+    lab.replace_workers(**named)  # the same name leads there where it may
+    lab.ask("try_now")
+    lab.wait_for_the_end()
+    assert lab.relay.connections > before
+    lab.connect()
+    assert {one["state"] for one in lab.assert_invariants().deliveries} == {"accepted"}
 
 
 @embedded
@@ -264,6 +288,22 @@ def test_what_is_overdue_while_the_provider_is_down_fails_and_is_never_sent(lab:
     story = lab.assert_invariants()
     assert {one["state"] for one in story.deliveries} == {"failed"}
     assert story.ledger == []
+
+
+@every_lab
+def test_what_is_cancelled_is_never_handed_over_afterwards(lab: Lab) -> None:
+    """(3) Nothing after cancel or expiry."""
+    lab.load(actions=4)
+    lab.relay.replies = {"RCPT person2": ["450 4.2.1 later"] * 40}
+    lab.faults.arm("claimed", KILL)
+    lab.trigger(8)
+    wait_until(lambda: lab.ask("states", since=lab.since).get("deferred", 0) > 10, what="mails that wait")
+    cancelled_at = lab.ask("cancel", since=lab.since)
+    lab.wait_for_the_end()
+    story = lab.assert_invariants()
+    ended = [one["message_id"] for one in story.deliveries if one["state"] == "cancelled"]
+    assert len(ended) >= 5
+    assert [mail for number in ended for mail in story.by_id.get(number, []) if mail.began > cancelled_at] == []
 
 
 @every_lab

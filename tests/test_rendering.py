@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workflows import mime
@@ -243,6 +243,7 @@ def test_hostile_values_add_no_tag_and_no_attribute(value: str) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(HOSTILE)
+@example(" https://a.b")
 def test_hostile_values_make_no_script_and_no_bad_link(value: str) -> None:
     links = "[x]({{ v }} '{{ v }}') ![x]({{ v }}) <{{ v }}> </{{ v }} <a href='{{ v }}'>x</a>"
     body = f"{{{{ v }}}}\n\n{links} `{{{{ v }}}}`\n\n```\n{{{{ v }}}}\n```"

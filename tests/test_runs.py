@@ -12,8 +12,8 @@ import pytest
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.db import DataError, InterfaceError, OperationalError
-from django.utils import timezone
 
+from integrations import clock
 from tests.test_documents import EXAMPLE, SMALL, changed
 from workflows import documents, runs, services
 from workflows.events import Incoming
@@ -137,7 +137,7 @@ def test_a_run_that_waits_is_left_alone_until_its_time() -> None:
     runs.execute_due()
     run.refresh_from_db()
     assert run.status == "queued"
-    Run.objects.update(due_at=timezone.now())
+    Run.objects.update(due_at=clock.now())
     runs.execute_due()
     run.refresh_from_db()
     assert run.status == "started"
@@ -162,14 +162,14 @@ def test_the_workflow_is_looked_at_again_after_the_wait(change: dict[str, Any], 
 def test_a_worker_that_lost_its_lease_stores_nothing() -> None:
     run = queued(changed("wait", None))
     run.lease = new_id()
-    Run.objects.update(status="started", lease=new_id(), lease_expires_at=timezone.now() + timedelta(minutes=1))
+    Run.objects.update(status="started", lease=new_id(), lease_expires_at=clock.now() + timedelta(minutes=1))
     runs.execute(run)
     assert not Delivery.objects.exists()
 
 
 def test_the_run_of_a_dead_worker_is_queued_again_and_made_once() -> None:
     queued(changed("wait", None))
-    Run.objects.update(status="started", lease=new_id(), lease_expires_at=timezone.now() - timedelta(seconds=1))
+    Run.objects.update(status="started", lease=new_id(), lease_expires_at=clock.now() - timedelta(seconds=1))
     assert (runs.free_expired_leases(), runs.free_expired_leases()) == (1, 0)
     runs.execute_due()
     runs.execute_due()
@@ -203,12 +203,12 @@ def test_a_database_that_is_away_loses_no_run_however_often(
     with monkeypatch.context() as patch:
         patch.setattr(runs, "execute", stumble)
         for _ in range(2 * runs.MAX_TRIES):
-            Run.objects.update(due_at=timezone.now())
+            Run.objects.update(due_at=clock.now())
             runs.execute_due()
             run.refresh_from_db()
             assert (run.status, run.lease) == ("queued", None)
-            assert run.due_at > timezone.now()
-    Run.objects.update(due_at=timezone.now())
+            assert run.due_at > clock.now()
+    Run.objects.update(due_at=clock.now())
     runs.execute_due()
     assert Delivery.objects.count() == 1
 
@@ -240,7 +240,7 @@ def test_a_run_that_cannot_be_carried_out_is_tried_a_few_times(
 
     monkeypatch.setattr(runs, "execute", refuse)
     for _ in range(runs.MAX_TRIES + 1):
-        Run.objects.update(due_at=timezone.now())
+        Run.objects.update(due_at=clock.now())
         runs.execute_due()
     run.refresh_from_db()
     assert (run.status, run.status_message) == ("failed", runs.TRIED_TOO_OFTEN)

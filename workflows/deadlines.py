@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.core.mail import get_connection
 from django.db import transaction
-from django.utils import timezone
+
+from integrations import clock
 
 from . import runs
 from .delivery import why_waiting
@@ -23,7 +24,7 @@ def end_overdue() -> None:
 
 
 def _overdue() -> list[Delivery]:
-    rows = Delivery.objects.filter(state__in=Delivery.WAITING, give_up_at__lte=timezone.now()).order_by("give_up_at")
+    rows = Delivery.objects.filter(state__in=Delivery.WAITING, give_up_at__lte=clock.now()).order_by("give_up_at")
     return list(rows.defer("content").prefetch_related("recipients")[:BATCH])
 
 

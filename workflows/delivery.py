@@ -15,9 +15,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.mail import EmailMessage, get_connection
-from django.db import DatabaseError, InterfaceError
-from django.utils import timezone
+from django.db import Error as DatabaseTrouble
 
+from integrations import clock
 from integrations.transports.base import Receipt, Scope, TransportError
 
 from .leases import BATCH, Lease
@@ -59,7 +59,7 @@ def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool
             break
         wait = _send_one(delivery, mailer=mailer)
         if wait is not None:
-            lease.give_back(next_attempt_at=timezone.now() + wait if wait else None)
+            lease.give_back(next_attempt_at=clock.now() + wait if wait else None)
             return False
     lease.give_back()
     return True
@@ -67,7 +67,7 @@ def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool
 
 def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
     """Try one mail and record the outcome. Returns how long the others have to wait, None where they need not."""
-    if delivery.give_up_at <= timezone.now():
+    if delivery.give_up_at <= clock.now():
         record_error(delivery, given_up(delivery.reason))
         return None
     began = time.monotonic()
@@ -80,7 +80,7 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
             record_error(delivery, error)
         # Then the provider is paused: whoever claims next is told so before.
         return timedelta() if error.scope == Scope.PROVIDER else None
-    except (DatabaseError, InterfaceError):
+    except DatabaseTrouble:
         # While content or provider were looked up: transports know no database, so nothing was handed over.
         logger.exception("delivery %s: the database does not answer", delivery.pk)
         return DATABASE_PAUSE
@@ -124,7 +124,7 @@ def free_expired_leases() -> None:
     are not taken for mails in flight in their turn. Harmless when several sweepers run: each dead lease is first
     exchanged for one of our own, and one UPDATE decides who gets it.
     """
-    expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=timezone.now())
+    expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=clock.now())
     for dead in expired.values_list("lease", flat=True).distinct():
         lease = Lease()
         if dead and lease.take_over(dead):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.utils import timezone
+from integrations import clock
 
 from .models import Heartbeat
 
@@ -13,7 +13,7 @@ SILENT_AFTER = timedelta(minutes=4)  # a sweep comes every few seconds, but one 
 
 def beat() -> None:
     """Note that a worker is alive."""
-    Heartbeat.objects.update_or_create(pk=Heartbeat.ONLY, defaults={"at": timezone.now()})
+    Heartbeat.objects.update_or_create(pk=Heartbeat.ONLY, defaults={"at": clock.now()})
 
 
 def silence() -> timedelta | None:
@@ -21,5 +21,5 @@ def silence() -> timedelta | None:
     last = Heartbeat.objects.filter(pk=Heartbeat.ONLY).values_list("at", flat=True).first()
     if last is None:
         return timedelta.max
-    quiet = timezone.now() - last
+    quiet = clock.now() - last
     return quiet if quiet > SILENT_AFTER else None

@@ -15,9 +15,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.utils import timezone
 
-from integrations import audit
+from integrations import audit, clock
 
 from . import ids, retry, runs, services
 from .models import Attempt, Delivery, Recipient, Run, Workflow
@@ -192,7 +191,7 @@ def _details(chosen: Chosen, outcome: Outcome) -> dict[str, Any]:
 
 
 def _queue_again(keys: list[uuid.UUID], actor: str) -> int:
-    now, done = timezone.now(), 0
+    now, done = clock.now(), 0
     free = Delivery.objects.filter(pk__in=keys, state__in=AGAIN, lease__isnull=True)
     for workflow in Workflow.objects.filter(pk__in=free.values("workflow")):
         end = now + retry.deadline(workflow.give_up_after)

@@ -10,7 +10,8 @@ from functools import partial
 
 from django.db import transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
-from django.utils import timezone
+
+from integrations import clock
 
 from . import heartbeat, stopping
 from .ids import new_id
@@ -50,7 +51,7 @@ class Lease:
             raise
 
     def _take_due(self) -> int:
-        now = timezone.now()
+        now = clock.now()
         with transaction.atomic():
             due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
             return Delivery.objects.filter(
@@ -59,7 +60,7 @@ class Lease:
 
     def take_over(self, dead: uuid.UUID) -> int:
         """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
-        now = timezone.now()
+        now = clock.now()
         return Delivery.objects.filter(lease=dead, lease_expires_at__lt=now).update(
             lease=self.id, lease_expires_at=now + LEASE
         )
@@ -79,7 +80,7 @@ class Lease:
         if now - self.began > BATCH_SECONDS or stopping.requested():
             return False
         if now - self._renewed > RENEW_AFTER:
-            self.held().update(lease_expires_at=timezone.now() + LEASE)
+            self.held().update(lease_expires_at=clock.now() + LEASE)
             heartbeat.beat()  # all workers may be busy with slow relays, and nobody free for a sweep
             self._renewed = now
         ours = self.held().filter(pk=delivery.pk).exists()

@@ -46,6 +46,14 @@ ATTRIBUTES = {
     "ol": {"start", "type"},
 }
 CLASSES = {"a": {"button-link", "button-inline"}, "table": {"data", "buttons"}, "td": {"button"}}
+BLANK = "".join(map(chr, range(33)))  # what the URL standard (section 4.4) drops at both ends of an address
+
+
+def _without_blanks(tag: str, attribute: str, value: str) -> str:
+    """Browsers overlook a blank before an address, some mail programs then show no link."""
+    return value.strip(BLANK) if attribute in ("href", "src") else value
+
+
 CLEANER = nh3.Cleaner(
     tags=set(TAGS.split()),
     attributes=ATTRIBUTES,
@@ -53,6 +61,7 @@ CLEANER = nh3.Cleaner(
     filter_style_properties=set(STYLES.split()),
     url_schemes=set(SCHEMES),
     url_relative="deny",
+    attribute_filter=_without_blanks,
     link_rel=None,
 )
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
+from integrations import clock
 from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
 
 from . import retry, runs
@@ -93,7 +93,7 @@ class Outcome:
 
     def attempt(self, reply: Reply, *, told_by: Receipt | TransportError) -> Attempt:
         return Attempt(
-            at=timezone.now(),
+            at=clock.now(),
             provider=told_by.provider,
             stage=self.stage,
             outcome=self.name,
@@ -150,7 +150,7 @@ def _write_recipients(recipients: list[Recipient]) -> None:
 def _next_attempt(delivery: Delivery, outcome: Outcome) -> datetime | None:
     if outcome.delay is None:
         return None
-    due = timezone.now() + timedelta(seconds=outcome.delay)
+    due = clock.now() + timedelta(seconds=outcome.delay)
     return due if due <= delivery.give_up_at else None
 
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+
+from integrations import clock
 
 from .ids import first_id_at
 from .models import Attempt, Delivery, Event, Recipient, Run
@@ -29,7 +30,7 @@ def forget_old() -> None:
         (_delete_events, settings.KEEP_DELIVERIES_DAYS),
     ):
         if days > 0:  # whoever writes -1 means never
-            _repeat(erase, before=first_id_at(timezone.now() - timedelta(days=days)), end=end)
+            _repeat(erase, before=first_id_at(clock.now() - timedelta(days=days)), end=end)
 
 
 def _repeat(erase: Callable[[uuid.UUID], int], *, before: uuid.UUID, end: float) -> None:
@@ -44,7 +45,7 @@ def _erase_bodies(before: uuid.UUID) -> int:
     with transaction.atomic():
         old = list(kept.order_by("pk").values_list("pk", flat=True)[:BATCH])
         Attempt.objects.filter(delivery__in=old).exclude(transcript="").update(transcript="")
-        return kept.filter(pk__in=old).update(content=b"", purged_at=timezone.now())
+        return kept.filter(pk__in=old).update(content=b"", purged_at=clock.now())
 
 
 def _delete_deliveries(before: uuid.UUID) -> int:

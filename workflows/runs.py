@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
-from django.utils import timezone
 
-from integrations import senders
+from integrations import clock, senders
 
 from . import conditions, mime, rendering, retry
 from .ids import new_id
@@ -58,7 +57,7 @@ def _give_back(lease: uuid.UUID) -> None:
 def _renew(run: Run) -> bool:
     """Say whether the run is still ours, and renew the lease of the batch."""
     held = Run.objects.filter(lease=run.lease)
-    held.update(lease_expires_at=timezone.now() + LEASE)
+    held.update(lease_expires_at=clock.now() + LEASE)
     return held.filter(pk=run.pk).exists()
 
 
@@ -81,7 +80,7 @@ def _execute_or_release(run: Run) -> None:
 
 
 def _release(run: Run, *, tries: int) -> None:
-    due = timezone.now() + TRY_AGAIN_AFTER
+    due = clock.now() + TRY_AGAIN_AFTER
     held = Run.objects.filter(pk=run.pk, lease=run.lease)
     values = {"status": Run.Status.QUEUED, "due_at": due, "tries": tries, **RELEASED}
     stubbornly(lambda: held.update(**values), what=f"run {run.pk}")
@@ -89,21 +88,21 @@ def _release(run: Run, *, tries: int) -> None:
 
 def _fail(run: Run, message: str) -> None:
     Run.objects.filter(pk=run.pk, lease=run.lease).update(
-        status=Run.Status.FAILED, status_message=message, finished_at=timezone.now(), **RELEASED
+        status=Run.Status.FAILED, status_message=message, finished_at=clock.now(), **RELEASED
     )
 
 
 def _claim(lease: uuid.UUID) -> int:
     with transaction.atomic():
-        due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=timezone.now()).order_by("due_at")
+        due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=clock.now()).order_by("due_at")
         return Run.objects.filter(
             pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], status=Run.Status.QUEUED
-        ).update(status=Run.Status.STARTED, lease=lease, lease_expires_at=timezone.now() + LEASE, tries=F("tries") + 1)
+        ).update(status=Run.Status.STARTED, lease=lease, lease_expires_at=clock.now() + LEASE, tries=F("tries") + 1)
 
 
 def free_expired_leases() -> int:
     """Queue the runs of dead workers again: until its deliveries are stored, a run has done nothing."""
-    expired = Run.objects.filter(lease__isnull=False, lease_expires_at__lt=timezone.now())
+    expired = Run.objects.filter(lease__isnull=False, lease_expires_at__lt=clock.now())
     return expired.update(status=Run.Status.QUEUED, **RELEASED)
 
 
@@ -138,7 +137,7 @@ def _why_cancelled(run: Run) -> str:
 
 
 def _start(run: Run, *, cancelled: str) -> bool:
-    now = timezone.now()
+    now = clock.now()
     values: dict[str, object] = {**RELEASED, "started_at": now}
     if cancelled:
         values |= {"status": Run.Status.CANCELED, "status_message": cancelled, "finished_at": now}
@@ -175,7 +174,7 @@ def images() -> dict[str, str]:
 
 
 def _delivery(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:
-    now = timezone.now()
+    now = clock.now()
     delivery = Delivery(
         run=run,
         workflow=run.workflow,
@@ -240,5 +239,5 @@ def settle(run_id: uuid.UUID) -> None:
         status = Run.Status.FAILED
     message = "; ".join(f"{name}: {reason}" for name, reason, _ in failed + refused)
     Run.objects.filter(pk=run_id, status=Run.Status.STARTED).update(
-        status=status, status_message=message, finished_at=timezone.now()
+        status=status, status_message=message, finished_at=clock.now()
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+
+from integrations import clock
 
 from . import conditions, events, schedule, tasks
 from .events import Incoming
@@ -64,7 +65,7 @@ def _known(incoming: Incoming) -> Triggered | None:
 
 
 def _store(incoming: Incoming, *, triggered_by: str) -> Triggered:
-    now = timezone.now()
+    now = clock.now()
     event = Event(name=incoming.name, key=incoming.key, data=incoming.data, received_at=now)
     event.save(force_insert=True)
     runs, skipped = [], []

@@ -8,9 +8,8 @@ from typing import Any
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
-from integrations import audit
+from integrations import audit, clock
 
 from . import explain, ids
 from .interventions import VERBS
@@ -73,7 +72,7 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) 
         confirmed=delivery.accepted_at is not None,
         without=delivery.without_count,
         recipients=delivery.recipient_count,
-        waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > timezone.now()),
+        waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
         stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
         outcome=last.outcome,
         code=spoken.code,

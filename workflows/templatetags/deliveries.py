@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 
+from integrations import clock
 from workflows import history, ids
 from workflows.history import History
 from workflows.models import Delivery
@@ -36,7 +37,7 @@ def of(histories: Mapping[str, History], name: str) -> History:
 @register.simple_tag
 def moment(at: datetime) -> str:
     """Return a time for people and machines: absolute, and how far it lies away where that is near."""
-    near = _distance(at - timezone.now())
+    near = _distance(at - clock.now())
     return format_html(
         '<time datetime="{}">{}{}</time>',
         at.isoformat(timespec="seconds"),
