@@ -63,7 +63,7 @@ def rendered(**values: Any) -> Delivery:
 
 def with_html(html: str, **values: Any) -> Delivery:
     """Store a delivery whose HTML came past the sanitiser."""
-    mail = RenderedMail(("a@example.org",), (), (), "", "Hello", "As text.", html, ())
+    mail = RenderedMail(("a@example.org",), (), (), "", (), "Hello", "As text.", html, ())
     content = mime.build(mail, message_id="<x@y>", date=timezone.now(), delivery_id="x")
     return made("Hello", content=content, **values)
 

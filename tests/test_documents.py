@@ -48,6 +48,7 @@ SMALL: dict[str, Any] = {
                         "subject": "Hello",
                         "preheader": None,
                         "body": "World",
+                        "reply_to": None,
                         "custom_logo_url": None,
                         "include_header": True,
                         "include_footer": True,

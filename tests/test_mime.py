@@ -25,11 +25,14 @@ def a_mail(
     to: tuple[str, ...] = ("a@example.org",),
     cc: tuple[str, ...] = (),
     bcc: tuple[str, ...] = (),
+    reply_to: tuple[str, ...] = (),
     subject: str = "Checkout fails",
     text: str = "Hello\n",
     html: str = "<p>Hello</p>\n",
 ) -> RenderedMail:
-    return RenderedMail(to=to, cc=cc, bcc=bcc, sender="", subject=subject, text=text, html=html, warnings=())
+    return RenderedMail(
+        to=to, cc=cc, bcc=bcc, sender="", reply_to=reply_to, subject=subject, text=text, html=html, warnings=()
+    )
 
 
 def built(mail: RenderedMail) -> bytes:
@@ -92,6 +95,12 @@ def test_names_nobody_when_all_recipients_are_hidden() -> None:
     assert message.startswith(b"To: undisclosed-recipients:;\r\n")
     assert b"hidden" not in message
     parsed(message)
+
+
+def test_answers_go_where_the_action_says() -> None:
+    message = parsed(built(a_mail(reply_to=("Lagezentrum Süd <lage@example.org>", "b@example.org"))))
+    assert str(message["Reply-To"]) == "Lagezentrum Süd <lage@example.org>, b@example.org"
+    assert b"Reply-To" not in built(a_mail())
 
 
 def test_keeps_the_offset_of_the_date() -> None:

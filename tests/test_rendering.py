@@ -27,6 +27,7 @@ def rendered(
     cc: tuple[str, ...] = (),
     bcc: tuple[str, ...] = (),
     sender: str = "",
+    reply_to: str = "",
     subject: str = "",
     preheader: str = "",
     body: str = "",
@@ -40,6 +41,7 @@ def rendered(
         cc=cc,
         bcc=bcc,
         sender=sender,
+        reply_to=reply_to,
         subject=subject,
         preheader=preheader,
         body=body,
@@ -231,6 +233,13 @@ PLACES = """<div title="{{ v }}" align="left">{{ v }}</div>
 """
 
 
+def test_answers_go_to_every_address_that_is_one() -> None:
+    mail = rendered(reply_to="{{ v }}, Desk <desk@example.org>, desk@EXAMPLE.org", v="nobody")
+    assert mail.reply_to == ("Desk <desk@example.org>",)
+    assert [text for text in mail.warnings if text.startswith("reply_to: ")] != []
+    assert rendered().reply_to == ()
+
+
 @settings(max_examples=80, deadline=None)
 @given(HOSTILE)
 def test_hostile_values_add_no_tag_and_no_attribute(value: str) -> None:
@@ -260,6 +269,7 @@ def test_hostile_values_reach_no_header(value: str, name: str) -> None:
     mail = rendered(
         to=("a@example.org", "{{ n }} <b@example.org>"),
         sender="",
+        reply_to="b@example.org, {{ n }} <c@example.org>",
         subject="{{ v }}",
         preheader="{{ v }}",
         body="{{ v }}",
@@ -270,6 +280,7 @@ def test_hostile_values_reach_no_header(value: str, name: str) -> None:
     parsed = BytesParser(policy=policy.default).parsebytes(message)
     assert [key for key in parsed if key != "Content-Type"] == [
         "To",
+        "Reply-To",
         "Subject",
         "Date",
         "Message-ID",

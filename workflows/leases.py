@@ -43,12 +43,16 @@ class Lease:
     def claim(self) -> list[Delivery]:
         """Take up to BATCH due deliveries, in the order in which they will be sent."""
         try:
-            if not self._take_due():
+            taken = self._take_due()
+            if not taken:
                 return []
-            return list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
+            batch = list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
         except AWAY:  # they may be ours all the same, and would wait for the end of the lease, the first as unknown
             self.give_back()
             raise
+        if len(batch) < taken:
+            logger.warning("%d deliveries: the lease was lost as soon as it was taken", taken - len(batch))
+        return batch
 
     def _take_due(self) -> int:
         now = clock.now()

@@ -25,7 +25,7 @@ ONE_TOKEN = re.compile(r"[!-~]{1,900}")
 
 
 def build(mail: RenderedMail, *, message_id: str, date: datetime, delivery_id: str) -> bytes:
-    """Return the message; the router puts From and Reply-To in front of it when it is sent."""
+    """Return the message; the router puts From in front of it when it is sent, and Reply-To where there is none."""
     boundary = _boundary(mail, seed=message_id)
     headers = [*_headers(mail, message_id=message_id, date=date, delivery_id=delivery_id)]
     headers.append(f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"')
@@ -46,6 +46,8 @@ def _headers(mail: RenderedMail, *, message_id: str, date: datetime, delivery_id
         yield _address_header("Cc", mail.cc)
     if not mail.to and not mail.cc:
         yield "To: undisclosed-recipients:;"
+    if mail.reply_to:
+        yield _address_header("Reply-To", mail.reply_to)
     yield _text_header("Subject", mail.subject)
     yield f"Date: {format_datetime(date)}"
     yield f"Message-ID: {_token(message_id)}"

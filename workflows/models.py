@@ -67,6 +67,7 @@ class Action(models.Model):
     cc = models.JSONField(default=list, blank=True, validators=[validate_templates])
     bcc = models.JSONField(default=list, blank=True, validators=[validate_templates])
     sender = models.CharField(max_length=500, blank=True, validators=[validate_visible_sender])
+    reply_to = models.CharField(max_length=500, blank=True, validators=[validate_template])
     subject = models.TextField(validators=[validate_template])
     preheader = models.TextField(blank=True, validators=[validate_template])
     body = models.TextField(validators=[validate_body])

@@ -26,6 +26,7 @@ class MailTemplate:
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
     sender: str = ""  # 'from'; blank: the default From of whatever provider is active
+    reply_to: str = ""
     subject: str = ""
     preheader: str = ""
     body: str = ""
@@ -40,6 +41,7 @@ class RenderedMail:
     cc: tuple[str, ...]
     bcc: tuple[str, ...]
     sender: str
+    reply_to: tuple[str, ...]
     subject: str
     text: str
     html: str
@@ -69,6 +71,7 @@ def render(template: MailTemplate, variables: Mapping[str, object], *, now: date
     filler = _Filler(variables, now=now)
     addressed = _recipients(template, filler)
     sender = _sender(template.sender, filler)
+    reply_to = _reply_to(template.reply_to, filler)
     subject = _one_line(filler.fill("subject", template.subject))
     preheader = _one_line(filler.fill("preheader", template.preheader))
     html, text = markdown.render(filler.fill("body", template.body, kind=Kind.BODY))
@@ -78,6 +81,7 @@ def render(template: MailTemplate, variables: Mapping[str, object], *, now: date
     return RenderedMail(
         **addressed,
         sender=sender,
+        reply_to=reply_to,
         subject=subject,
         text=_clean(layout.text(text, dressing=dressing)),
         html=layout.html(html, dressing=dressing),
@@ -155,6 +159,14 @@ def _sender(source: str, filler: _Filler) -> str:
         return str(recipients.parse(elements[0])) if elements else ""
     except ValueError as error:
         raise RenderingError("from", str(error)) from error
+
+
+def _reply_to(source: str, filler: _Filler) -> tuple[str, ...]:
+    """Return where answers go. What is no address is left out: it must not keep a mail from leaving."""
+    refused: dict[str, str] = {}
+    mailboxes = recipients.without_duplicates(_mailboxes("reply_to", source, filler, refused), seen=set())
+    filler.warn("reply_to", [f"{text} and was left out" for text in refused])
+    return tuple(map(str, mailboxes))
 
 
 def _dressing(

@@ -204,6 +204,7 @@ def template_of(action: Action) -> MailTemplate:
         cc=tuple(action.cc),
         bcc=tuple(action.bcc),
         sender=action.sender,
+        reply_to=action.reply_to,
         subject=action.subject,
         preheader=action.preheader,
         body=action.body,

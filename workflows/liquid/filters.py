@@ -2,19 +2,24 @@
 
 import html
 import json
+import random
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import inflection
 from liquid.builtin.filters.string import slice_ as standard_slice
 from liquid.filter import with_context
 from liquid.undefined import Undefined
+from markdownify import MarkdownConverter
 
 from . import dates, patterns, tables
 from .shielding import TrustedText, shield
 from .values import as_list, dig, present, to_text
 
 Filter = Callable[..., object]
+LONGEST_WORD = 100
+LONGEST_HTML = 20_000  # the parser takes a quarter of a second for the worst of them
 
 
 def find(value: object, path: object, wanted: object = None) -> object:
@@ -159,6 +164,50 @@ def humanize(value: object) -> str:
     return words[:1].upper() + words[1:]
 
 
+def pluralize(value: object) -> str:
+    """Return the plural of an English word."""
+    return inflection.pluralize(_word(value))
+
+
+def singularize(value: object) -> str:
+    """Return the singular of an English word."""
+    return inflection.singularize(_word(value))
+
+
+def _word(value: object) -> str:
+    word = to_text(value)
+    if len(word) > LONGEST_WORD:
+        raise ValueError(f"this is no word: it has {len(word)} characters")
+    return word
+
+
+def shuffle(value: object) -> list[object]:
+    return random.sample(as_list(value), k=len(as_list(value)))
+
+
+class _Html(MarkdownConverter):
+    """Leaves out what is no text."""
+
+    def convert_script(self, *_: Any, **__: Any) -> str:
+        return ""
+
+    convert_style = convert_script
+
+
+_HTML = _Html(heading_style="ATX", bullets="-")
+
+
+def html_to_markdown(value: object) -> str:
+    """Return the Markdown of an HTML text, as other systems send it; its scripts and styles are left out."""
+    text = to_text(value)
+    if len(text) > LONGEST_HTML:
+        raise ValueError(f"more than {LONGEST_HTML} characters of HTML")
+    try:
+        return _HTML.convert(text).strip()
+    except RecursionError as error:
+        raise ValueError("the HTML is nested too deeply") from error
+
+
 FILTERS: dict[str, Filter] = {
     "find": find,
     "where": where,
@@ -186,6 +235,10 @@ FILTERS: dict[str, Filter] = {
     "camelize": camelize,
     "titleize": titleize,
     "humanize": humanize,
+    "pluralize": pluralize,
+    "singularize": singularize,
+    "shuffle": shuffle,
+    "html_to_markdown": html_to_markdown,
     **dates.FILTERS,
     **patterns.FILTERS,
     **tables.FILTERS,
