@@ -50,6 +50,14 @@ class EmailBackend(BaseEmailBackend):
             POOL.close()  # somebody else may open one now
             self._session.free()
 
+    def sender_of(self, requested: str) -> tuple[str, Sender]:
+        """Return the label of the provider in force, and whom a mail with this From would come from.
+
+        Raises TransportError where nobody can say, with the text that a mail would fail with.
+        """
+        route = providers.active_route()
+        return route.provider.label, _sender(route, requested)
+
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         try:
             return sum(self._send_one(message) for message in email_messages if message.recipients())
@@ -109,7 +117,7 @@ def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:
     """Send one message by this route; raises TransportError. What servers said is redacted in both."""
     host, user_name = getattr(route.settings, "host", ""), getattr(route.settings, "username", "")
     try:
-        sender = _sender(route, message)
+        sender = _sender(route, message.from_email or "")
         submission = _submission(message, sender)
         with POOL.lend(route.settings) as transport:
             receipt = transport.send(submission)
@@ -121,9 +129,9 @@ def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:
     return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
 
 
-def _sender(route: providers.Route, message: EmailMessage) -> Sender:
+def _sender(route: providers.Route, requested: str) -> Sender:
     try:
-        return route.sender(message.from_email or "")
+        return route.sender(requested)
     except SenderError as error:
         raise TransportError(str(error), stage=Stage.MAIL, scope=Scope.MESSAGE, permanent=True) from error
 

@@ -203,7 +203,7 @@ class Lab:
             key = secrets.token_hex(8)  # asked twice, it is one event all the same
             self.ask("trigger_event", data={"incident": {"title": f"Incident {key}"}}, key=key)
 
-    def trigger_until_all_struck(self, *, at_least: int, again: Callable[[Lab], object], seconds: float = 30.0) -> None:
+    def trigger_until_all_struck(self, *, at_least: int, again: Callable[[Lab], object], seconds: float = 60.0) -> None:
         """Let events happen until every fault that is armed now has struck; `again` brings about what it takes."""
         wanted = self.faults.armed()
         again(self)
@@ -290,9 +290,17 @@ class Lab:
             raise AssertionError(f"not over: {self.ask('states', since=self.since)}, {self.ask('provider')}") from error
 
     def _is_over(self) -> bool:
+        self._restart_the_dead()
         found = self.ask("states", since=self.since)
         runs = found.pop("open runs")
         return set(found) <= {*lab_invariants.FINAL, "held"} and (not runs or "held" in found)
+
+    def _restart_the_dead(self) -> None:
+        """Do what a supervisor does: Celery ends a worker by itself, now and then, when its broker goes away."""
+        for name in self.worker_names:
+            if not self.programs[name].alive:
+                self.killed += 3  # its pool
+                self.start_worker(name)
 
     # What is believed
 

@@ -247,6 +247,27 @@ def _make_token(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def _create_a_wrong_workflow(page: Page) -> None:
+    page.get_by_label("Slug").fill("x" * 90 + " " + ARABIC)
+    page.get_by_role("button", name="Create").click()
+    page.wait_for_load_state()
+
+
+def _open_action(page: Page) -> None:
+    page.locator("ol a").first.click()
+    page.wait_for_load_state()
+    _open_all(page)
+
+
+def _write_a_wrong_action(page: Page) -> None:
+    _open_action(page)
+    page.get_by_label("Subject").fill("{{ incident.titel }} " + "x" * 200)
+    page.locator("#id_to").fill("nobody, " + LONG_HOST)
+    page.get_by_label("Body").fill("Well\n\n{% if x %}" + LONG_HOST)
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_load_state()
+
+
 def _open_menu(page: Page) -> None:
     button = page.get_by_role("button", name="Open the menu")
     if button.is_visible():
@@ -302,6 +323,12 @@ SCENES = [
     Scene("confirm", "/deliveries/all/send-again/?state=failed&state=accepted"),
     Scene("confirm-nothing", "/deliveries/all/cancel/?state=failed"),
     Scene("workflows", "/workflows/", prepare=_workflows, act=_open_all),
+    Scene("workflow-new", "/workflows/_new/"),
+    Scene("workflow-wrong", "/workflows/_new/", act=_create_a_wrong_workflow),
+    Scene("workflow", "/workflows/tell/", act=_open_all),
+    Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
+    Scene("action", "/workflows/tell/", act=_open_action),
+    Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),
     Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
     Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),

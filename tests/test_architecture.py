@@ -26,6 +26,8 @@ PURE = (
     "causes",
     "liquid",
     "words",
+    "variables",
+    "filter_sheet",
 )
 OUTSIDE = ("django.db", "django.conf", "django.utils.timezone", "httpx", "smtplib", "socket", "celery")
 CLOCKS = ("time.time(", "datetime.now(", "timezone.now(", "utcnow(")  # `time.monotonic` only measures a limit

@@ -159,6 +159,52 @@ def test_the_mode_is_told_while_the_switches_are_turned(page: Page, request: Any
     expect(mode).to_contain_text("STARTTLS required")
 
 
+def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
+    page: Page, request: Any, installation: Installation
+) -> None:
+    scripts = "with JavaScript" in request.node.name
+    subject = f"Board {'with' if scripts else 'without'}"
+    page.goto("/workflows/_new/")
+    page.get_by_label("Name").fill(subject)
+    page.locator(".of-alert").wait_for(state="hidden")
+    page.get_by_label("incident created").check()
+    page.get_by_role("button", name="Create, and add an action").click()
+
+    mail, envelope = page.frame_locator("iframe.look"), page.locator("#envelope")
+    page.locator("#id_to").fill("{{ incident.notify_emails }}")
+    page.get_by_label("Subject").fill(f"{subject}: {{{{ incident.titel }}}}")
+    page.get_by_label("Body").fill("One\n\n{% if incident.zoom %}")
+    if not scripts:
+        page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#note-body")).to_have_text("Line 3: endif is missing")
+    expect(envelope).to_contain_text("There is no mail yet.")
+
+    page.get_by_label("Body").fill("Look: ")
+    if scripts:
+        page.get_by_text("Variables and filters").click()
+        page.get_by_text("Variables of this event").click()
+        page.get_by_label("Body").press("End")
+        page.get_by_role("button", name="{{ incident.slug }}").click()
+        expect(mail.locator("body")).to_contain_text("Look: checkout-fails-for-card-payments")
+        assert page.locator("iframe.look").evaluate("frame => frame.clientHeight > 100")
+    else:
+        page.get_by_role("button", name="Preview").click()
+        expect(mail.locator("body")).to_contain_text("Look:")
+    expect(envelope).to_contain_text("incident-leads@example.com, support-desk@example.org")
+    expect(page.locator("#note-subject")).to_contain_text("incident.titel is not in this event")
+
+    page.get_by_role("button", name="Send this to me").click()
+    expect(page.get_by_role("status").first).to_contain_text("Queued for admin@example.com alone")
+    sent = wait_until(
+        lambda: [one for one in map(Path.read_text, installation.outbox.glob("*.eml")) if f"Subject: {subject}" in one],
+        what="the mail",
+    )
+    assert "To: admin@example.com" in sent[0]
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status").first).to_contain_text("'Send an Email' is saved.")
+    expect(page.locator("ol")).to_contain_text("{{ incident.notify_emails }}")
+
+
 @pytest.mark.parametrize("page", ["without JavaScript"], indirect=True)
 def test_a_worker_mails_the_link_for_a_forgotten_password(page: Page, installation: Installation) -> None:
     page.goto("/password/forgotten/")

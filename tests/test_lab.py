@@ -117,7 +117,7 @@ def test_with_hold_no_fault_in_flight_makes_a_second_copy(lab: Lab) -> None:
     lab.trigger_until_all_struck(at_least=8, again=nothing)
     lab.wait_for_the_end()
     story = lab.assert_invariants()
-    assert sum(one["state"] == "held" for one in story.deliveries) >= 5
+    assert sum(one["state"] == "held" for one in story.deliveries) >= 3, "several of the faults may strike one mail"
 
 
 @embedded

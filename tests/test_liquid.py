@@ -153,6 +153,7 @@ def test_takes_what_is_missing_for_blank() -> None:
         (r"{{ 'SEV1: x  y' | regex_replace: '\s+', ' ' | regex_match: 'SEV\d' }}", "SEV1"),
         (r"{{ 'a1b2' | regex_replace: '([a-z])(\d)', '\2\1' }}", "1a2b"),
         ("{{ 'abc' | replace: '', 'x' }}", "abc"),
+        ("{{ 'a &amp; <b>' | escape_once }} {{ 'a &amp; <b>' | escape }}", "a &amp; &lt;b&gt; a &amp;amp; &lt;b&gt;"),
     ],
 )
 def test_filters(source: str, text: str) -> None:
@@ -197,6 +198,8 @@ def test_dates(source: str, text: str) -> None:
         ("{{ x | safe }}", 'unknown filter "safe"', 1),
         ("{{ 'now' | in_time_zone: 'Mars/Base' }}", 'unknown time zone "Mars/Base"', 1),
         ("\n{{ 'now' | date_add: 1, 'moon' }}", 'unknown unit "moon"', 2),
+        ("a\n{% if x %}b\n{% if y %}{% endif %}", "endif is missing", 2),
+        ("a\n\n{%- for a in b %}\n", "endfor is missing", 3),
         ("{{ (1..100000000) | join: 'x' }}", "a range may have 10000 numbers", 1),
         ("{% for i in (1..100000000) reversed %}{% endfor %}", "a range may have 10000 numbers", 1),
         ("{% assign r = (1..99999999999999999999999) %}", "a range may have 10000 numbers", 1),

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
-CHANGE = "workflows.change_delivery"
+CHANGE = "workflows.change_delivery"  # an Editor's: workflows and actions go with it
 View = Callable[..., HttpResponseBase]
 
 

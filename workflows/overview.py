@@ -9,7 +9,7 @@ from functools import cached_property
 from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
 from django.utils import timezone
 
-from . import words
+from . import samples, words
 from .models import Action, Run, Workflow
 
 SHOWN = 200
@@ -55,7 +55,8 @@ def of_workflows() -> list[Overview]:
     """Return the first workflows by name, with as many queries for hundreds as for one."""
     actions = Prefetch("actions", queryset=Action.objects.defer("body", "preheader"))
     # Events sort by time, and an index holds workflow and event.
-    newest = Run.objects.filter(workflow=OuterRef("pk")).order_by("-event_id").values("pk")[:1]
+    runs_of_it = Run.objects.filter(workflow=OuterRef("pk")).exclude(event__name=samples.PREVIEW)
+    newest = runs_of_it.order_by("-event_id").values("pk")[:1]
     rows = Workflow.objects.annotate(newest=Subquery(newest)).prefetch_related(actions).order_by("name", "slug")
     workflows = list(rows[:SHOWN])
     runs = Run.objects.defer("status_message").in_bulk([one.newest for one in workflows if one.newest])
@@ -65,7 +66,8 @@ def of_workflows() -> list[Overview]:
 
 def _counts() -> dict[int, tuple[int, int]]:
     """Return how many runs of each workflow were completed, and how many ended, within the last days."""
-    ended = Run.objects.filter(finished_at__gt=timezone.now() - timedelta(days=DAYS)).order_by()
+    lately = Run.objects.filter(finished_at__gt=timezone.now() - timedelta(days=DAYS))
+    ended = lately.exclude(event__name=samples.PREVIEW).order_by()
     rows = ended.values("workflow").annotate(
         completed=Count("pk", filter=Q(status=Run.Status.COMPLETED)), ended=Count("pk")
     )

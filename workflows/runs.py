@@ -148,14 +148,14 @@ def _deliveries(run: Run) -> Iterator[tuple[Delivery, list[Recipient]]]:
     """Yield a delivery for each action, from the top; a failed one ends the run unless it may be skipped."""
     variables = variables_of(run)
     for action in run.workflow.actions.filter(enabled=True).order_by("position"):
-        delivery, recipients = _delivery(run, action, variables)
+        delivery, recipients = delivery_of(run, action, variables)
         yield delivery, recipients
         if delivery.state == Delivery.State.FAILED and not action.skip_on_failure:
             return
 
 
 def variables_of(run: Run) -> dict[str, object]:
-    """Return what the templates of a run may use: the event's objects, and what we add."""
+    """Return what the templates of a run may use: the event's objects, and what we add. The run may be unsaved."""
     return {
         **run.event.data,
         "event": {"id": str(run.event_id), "name": run.event.name},
@@ -173,12 +173,13 @@ def images() -> dict[str, str]:
     return {f"{app}_url_16": f"{settings.SITE_URL}/static/icons/{app}_16.png" for app in ICONS}
 
 
-def _delivery(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:
+def delivery_of(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:
+    """Render an action into a delivery and its recipients, not saved yet; a failed one says why and has nobody."""
     now = clock.now()
     delivery = Delivery(
         run=run,
         workflow=run.workflow,
-        action=action,
+        action=action if action.pk else None,
         action_name=action.name,
         position=action.position,
         optional=action.skip_on_failure,

@@ -26,7 +26,13 @@ LIST_LIMIT = 10_000
 SECONDS = 2.0
 FORBIDDEN_TAGS = ("include", "render", "tablerow")
 FORBIDDEN_FILTERS = ("safe",)
-PLAIN_WORDS = ((re.compile("unexpected tag"), "unknown tag"), (re.compile("'"), '"'))
+PLAIN_WORDS = (
+    (re.compile("unexpected tag 'end of expression'"), "a closing tag is missing"),
+    (re.compile("unexpected tag"), "unknown tag"),
+    (re.compile(r"expected tag (\w+), found end of (?:expression|file|input)"), r"\1 is missing"),
+    (re.compile("'"), '"'),
+)
+MISSING = re.compile(r"end(\w+) is missing")
 
 
 class TemplateError(Exception):
@@ -128,7 +134,7 @@ def compiled(source: str, kind: Kind) -> BoundTemplate:
     """Return the parsed template; the cache spares half a millisecond a body."""
     if len(source) > SOURCE_LIMIT:
         raise TemplateError(f"is longer than {SOURCE_LIMIT} characters")
-    with _errors_for_people():
+    with _errors_for_people(source):
         template = SANDBOXES[kind].from_string(source)
     nodes.harden(template)
     return template
@@ -139,11 +145,12 @@ def new_buffer(environment: Environment, *, limit: int) -> Buffer:
 
 
 @contextmanager
-def _errors_for_people() -> Iterator[None]:
+def _errors_for_people(source: str = "") -> Iterator[None]:
     try:
         yield
     except LiquidError as error:
-        raise TemplateError(_in_plain_words(error), line=_line(error.token)) from error
+        text = _in_plain_words(error)
+        raise TemplateError(text, line=_line(error.token) or _line_of_unclosed(text, source)) from error
     except (RecursionError, MemoryError) as error:
         raise TemplateError("is nested too deeply") from error
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
@@ -164,6 +171,20 @@ def _line(token: Token | None) -> int | None:
     if token is None or token.start_index < 0:
         return None
     return token.source.count("\n", 0, token.start_index) + 1
+
+
+def _line_of_unclosed(text: str, source: str) -> int | None:
+    """Return the line of the tag that nothing closes: what a parser misses, it misses at the end."""
+    missing = MISSING.search(text)
+    if missing is None:
+        return None
+    open_at: list[int] = []
+    for found in re.finditer(rf"{{%-?\s*(end)?{missing[1]}\b", source):
+        if not found[1]:
+            open_at.append(found.start())
+        elif open_at:
+            open_at.pop()
+    return source.count("\n", 0, open_at[-1]) + 1 if open_at else None
 
 
 def _guarded(function: Callable[..., object], *arguments: object, **options: object) -> object:

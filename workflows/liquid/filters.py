@@ -122,6 +122,12 @@ def escape(value: object, *, context: Any) -> str:
     return str(to_text(value)) if context.env.shielding else html.escape(to_text(value))
 
 
+@with_context
+def escape_once(value: object, *, context: Any) -> str:
+    """Escape, but not what is escaped already."""
+    return str(escape(html.unescape(to_text(value)), context=context))
+
+
 def remove(value: object, old: object) -> str:
     return _replaced(to_text(value), to_text(old), "", count=-1)
 
@@ -228,7 +234,7 @@ FILTERS: dict[str, Filter] = {
     "append": append,
     "prepend": prepend,
     "escape": escape,
-    "escape_once": escape,
+    "escape_once": escape_once,
     "newline_to_br": newline_to_br,
     "dasherize": dasherize,
     "parameterize": parameterize,

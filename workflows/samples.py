@@ -1,0 +1,70 @@
+"""Events to try a template against: a built-in one for each kind, and the last real ones of a workflow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from . import ids
+from .models import Run, Workflow
+
+EXAMPLES = Path(__file__).parent / "examples"
+REAL = 10  # of the last real events
+PREVIEW = "preview"  # the name of the event that a test mail is made for; no workflow hears it
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An event that happened, or might have. `key` tells it from the others of its workflow."""
+
+    key: str
+    label: str
+    event: str
+    data: dict[str, Any]
+
+
+def of(workflow: Workflow) -> list[Sample]:
+    """Return a built-in event for each trigger of the workflow, and before them its last real ones."""
+    return [*_real(workflow), *(_built_in(name, kind=workflow.trigger_type) for name in workflow.triggers)]
+
+
+def chosen(samples: list[Sample], key: str) -> Sample:
+    """Return the sample with this key; where there is none, the first built-in one."""
+    built_in = next(sample for sample in samples if not _is_id(sample.key))
+    return next((sample for sample in samples if sample.key == key), built_in)
+
+
+def _built_in(name: str, *, kind: str) -> Sample:
+    return Sample(name, f"Built-in: {name.replace('_', ' ')}", name, _data(kind))
+
+
+@cache
+def _data(kind: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((EXAMPLES / f"{kind}.json").read_text(encoding="utf-8"))
+    return data
+
+
+def _real(workflow: Workflow) -> list[Sample]:
+    runs = Run.objects.filter(workflow=workflow).exclude(event__name=PREVIEW)
+    newest = runs.order_by("-event_id").select_related("event")[:REAL]
+    return [
+        Sample(
+            str(run.event_id),
+            f"{run.event.name.replace('_', ' ')}, {ids.made_at(run.event_id):%Y-%m-%d %H:%M} UTC",
+            run.event.name,
+            run.event.data,
+        )
+        for run in newest
+    ]
+
+
+def _is_id(key: str) -> bool:
+    try:
+        UUID(key)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""What a template may say about an event: each value with the Liquid that prints it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+MOST = 300
+LONGEST = 60  # characters of a value that are shown
+DEEPEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`liquid` prints it; `value` is what comes out with the sample, cut short."""
+
+    liquid: str
+    value: str
+
+
+def of(data: Mapping[str, object]) -> list[Variable]:
+    """Return the variables of some data, in its own order; of a list, the way to print all of it."""
+    found: list[Variable] = []
+    for variable in _walk("", data, depth=0):
+        if len(found) == MOST:
+            break
+        found.append(variable)
+    return found
+
+
+def _walk(path: str, value: object, *, depth: int) -> Iterator[Variable]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items() if depth < DEEPEST else ():
+            if str(key).isidentifier():  # others need brackets, which nobody clicks for
+                yield from _walk(f"{path}.{key}" if path else str(key), inner, depth=depth + 1)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield from _of_list(path, value)
+    elif path:
+        yield Variable(f"{{{{ {path} }}}}", _shown(value))
+
+
+def _of_list(path: str, items: Sequence[object]) -> Iterator[Variable]:
+    objects = [item for item in items if isinstance(item, Mapping)]
+    if not objects:
+        yield Variable(f"{{{{ {path} | join: ', ' }}}}", _shown(", ".join(map(str, items))))
+        return
+    for key, value in objects[0].items():
+        if isinstance(value, list):
+            yield Variable(f"{{{{ {path} | map: '{key}' | flatten | join: ', ' }}}}", "")
+        elif not isinstance(value, Mapping) and str(key).isidentifier():
+            shown = ", ".join(_shown(item.get(key)) for item in objects)
+            yield Variable(f"{{{{ {path} | map: '{key}' | join: ', ' }}}}", _shown(shown))
+
+
+def _shown(value: object) -> str:
+    text = "" if value is None else " ".join(str(value).split())
+    text = text.lower() if isinstance(value, bool) else text
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
