@@ -165,6 +165,19 @@ def test_what_is_written_from_right_to_left_is_shown_so(source: str, expected: s
     assert html(source) == expected
 
 
+def test_words_that_were_read_before_are_read_anew_where_the_body_gives_them_a_link() -> None:
+    linked = "[known before]\n\n[known before]: https://example.org"
+    assert html("[known before]") == "<p>[known before]</p>"
+    assert html(linked) == '<p><a href="https://example.org">known before</a></p>'
+    assert html("[known before]") == "<p>[known before]</p>"
+
+
+def test_what_was_read_before_gives_the_same_again() -> None:
+    source = "a [Go](https://example.org 'btn') ![*b*](https://example.org/i.png) https://example.org \\* &lt;"
+    first = render(f"{source}\n\n- {source}\n\n[Go](https://example.org 'btn')")
+    assert render(f"{source}\n\n- {source}\n\n[Go](https://example.org 'btn')") == first
+
+
 def test_only_a_cell_with_a_long_word_may_break_it() -> None:
     drawn = html(f"| a |\n|---|\n| {'x' * 25} |\n| {'y' * 24} |")
     assert f'<td class="long">{"x" * 25}</td>' in drawn

@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_core import StateCore
+from markdown_it.rules_core import StateCore, inline, text_join
 from markdown_it.token import Token
 
 from . import plaintext, sanitiser
@@ -18,7 +20,9 @@ TRAILING = ".,;:!?'*_~"
 BUTTON_TITLE = "btn"
 BUTTON_COLOUR = "#1d4ed8"
 BETWEEN_BUTTONS = {"text", "softbreak", "hardbreak", "em_open", "em_close", "strong_open", "strong_close"}
+LONGEST_KNOWN = 300  # of what is worth remembering
 LONG_WORD = re.compile(r"\S{25}")  # nothing on a phone is wide enough for it
+NOTEWORTHY = re.compile(rf"{LONG_WORD.pattern}|[^\0-\x7f]|&#")  # what may hold such a word, or another script
 
 
 class _Renderer(RendererHTML):
@@ -51,13 +55,33 @@ def render(source: str) -> tuple[str, str]:
     return sanitiser.clean(html), plaintext.render(tokens)
 
 
+def _fill_lines(state: StateCore) -> None:
+    """Read the words within each block. Most lines of a body are the same in every mail: they are read once."""
+    for token in state.tokens:
+        if token.type == "inline":
+            known = len(token.content) <= LONGEST_KNOWN and not state.env.get("references")
+            # Nobody changes these tokens any more.
+            token.children = _known_words(token.content) if known else _words_of(token.content, state.env)
+
+
+@lru_cache(maxsize=1024)
+def _known_words(content: str) -> list[Token]:
+    return _words_of(content, {})
+
+
+def _words_of(content: str, environment: MutableMapping[str, Any]) -> list[Token]:
+    state = StateCore(content, MARKDOWN, environment, [Token("inline", "", 0, content=content)])
+    inline(state)
+    text_join(state)
+    return _mark_buttons(_without_dead_links(_with_bare_links(state.tokens[0].children or [])))
+
+
 def _finish(state: StateCore) -> None:
-    """Settle links, buttons, tables and directions once the whole text is parsed."""
+    """Settle buttons, tables and directions once the whole text is parsed."""
     for position, token in enumerate(state.tokens):
         if token.type == "table_open":
             token.attrSet("class", "data")
-        if token.type == "inline":
-            token.children = _mark_buttons(_without_dead_links(_with_bare_links(token.children or [])))
+        if token.type == "inline" and NOTEWORTHY.search(token.content):
             _mark_surroundings(state.tokens[max(position - 3, 0) : position], _words(token))
     state.tokens = list(_with_button_rows(state.tokens))
 
@@ -189,7 +213,8 @@ def _escaped(text: str) -> str:
 def _parser() -> MarkdownIt:
     # Four spaces are how people indent nested Liquid; fences remain for code.
     parser = _Markdown("commonmark", renderer_cls=_Renderer).enable(["table", "strikethrough"]).disable("code")
-    parser.core.ruler.push("finish", _finish)
+    parser.core.ruler.at("inline", _fill_lines)
+    parser.core.ruler.at("text_join", _finish)
     return parser
 
 
