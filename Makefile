@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo run test chaos lint vendor screenshots
+.PHONY: demo run test chaos lint vendor screenshots bench-rendering
 
 demo: .venv/installed
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
@@ -17,6 +17,10 @@ test: .venv/installed-dev
 # Random faults for minutes; PostgreSQL where TEST_POSTGRES_URL names one. ARGS='--seed 7 --minutes 3 --database sqlite'
 chaos: .venv/installed-dev
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+# What rendering a mail and writing its MIME cost, in microseconds.
+bench-rendering: .venv/installed-dev
+	@$(BIN)/python -m bench.rendering
 
 lint: .venv/installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -21,6 +21,8 @@ PURE = (
     "mime",
     "markdown",
     "plaintext",
+    "htmltext",
+    "sanitiser",
     "recipients",
     "explain",
     "causes",

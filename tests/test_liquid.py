@@ -95,7 +95,7 @@ def test_draws_tables_in_ascii_and_html() -> None:
     )
     drawn = filled("{{ rows | to_table: '', 'T', 'UTC', 'html' }}", kind=Kind.BODY, rows=rows)
     assert to_entities(drawn) == (
-        "<table><caption>T</caption><thead><tr><th>Name</th><th>Notes</th></tr></thead><tbody>"
+        '<table class="data"><caption>T</caption><thead><tr><th>Name</th><th>Notes</th></tr></thead><tbody>'
         "<tr><td>A &lt;b&gt;</td><td></td></tr><tr><td>Bo</td><td>x</td></tr></tbody></table>"
     )
 

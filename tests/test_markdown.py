@@ -89,6 +89,15 @@ def test_puts_two_buttons_in_one_row() -> None:
         ("x <a href='https://example.org/'>here</a> <!-- no --> <i>y</i>", "x here (https://example.org/)  y"),
         ("<style>p {}</style>", ""),
         ("", ""),
+        (
+            "| a | n | m |\n|---|--:|:-:|\n| b | 1,240 | x |\n| c | 7 | yes |",
+            "a      n   m\n-  -----  ---\nb  1,240   x\nc      7  yes",
+        ),
+        (f"| a | b |\n|---|---|\n| {'x' * 90} | {'y' * 30} |\n| c | |", f"a: {'x' * 90}\nb: {'y' * 30}\n\na: c"),
+        ("> one\n>\n> two", "> one\n>\n> two"),
+        ("[![](https://a.example/i.png)](https://example.org/)", "https://example.org/"),
+        ("[+49 30 1](tel:+49301)", "+49 30 1 (tel:+49301)"),
+        ("[+49301](tel:+49301)", "+49301"),
     ],
 )
 def test_makes_text_that_reads_well(source: str, expected: str) -> None:
@@ -96,7 +105,106 @@ def test_makes_text_that_reads_well(source: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["[", "![", "*a ", "**a*", "<", "<a ", "&", "`a``", "> ", "- ", "|a|b|\n", "http://a", ")"]
+    ("source", "expected"),
+    [
+        (
+            '<p>See <a href="https://example.org/?a=1&amp;b=2">the page</a>.</p>',
+            "See the page (https://example.org/?a=1&b=2).",
+        ),
+        (
+            "<p><a href='https://example.org/'>https://example.org</a> <a href='x.html'>no</a></p>",
+            "https://example.org no",
+        ),
+        ("<div><a href='javascript:alert(1)'>x</a> <a>y</a></div>", "x y"),
+        (
+            "<p><a href='https://a.example'><img src='https://a.example/i.png' alt='Plan'></a></p>",
+            "Plan (https://a.example)",
+        ),
+        ("<p><a href='https://a.example'><img src='https://a.example/i.png'></a></p>", "https://a.example"),
+        ("<div><a href='https://a.example'><b>x</b></div>", "x (https://a.example)"),
+        (
+            "<h2>Big</h2><ul><li>one</li><li>two<ol start='3'><li>three</li></ol></li></ul>",
+            "Big\n---\n\n- one\n- two\n  3. three",
+        ),
+        ("<p>a\n   b<hr>c</p><blockquote>d</blockquote>", f"a\nb\n\n{'-' * 40}\n\nc\n\n> d"),
+        ("<pre>x <b>&lt;</b>\n  y</pre>", "x <\n  y"),
+        (
+            "<table><caption>T</caption><tr><th>Name</th><th align='right'>n</th></tr>"
+            "<tr><td>a</td><td>100</td></tr><tr><td></td><td><a href='https://a.example'>b</a></td></tr></table>",
+            "T\n\nName                      n\n----  ---------------------\n"
+            "a                       100\n      b (https://a.example)",
+        ),
+        (
+            "<table><tr><td>one<br>two</td></tr><tr><td><p>three</p><p>four</p></td></tr></table>",
+            "one\ntwo\n\nthree\nfour",
+        ),
+        ("<table><tr><td>a<table><tr><td>b</td></tr></table></td><td>c</td></tr></table>", "ab  c"),
+        ("<table><tr><td colspan='2'>a</td></tr><tr><td>b</td><td>c</td></tr></table>", "a\nb  c"),
+        ("<table></table>x", "x"),
+        ("<p>&lt;b&gt; &amp;amp; \U000f003ci&gt;</p>", "<b> &amp; <i>"),
+        (f"{'<div>' * 2000}deep{'</div>' * 2000}<p>flat</p>", "deep\n\nflat"),
+        ("<p><title>no</title><script>no</script>yes<!-- no --></p>", "yes"),
+    ],
+)
+def test_makes_text_of_html(source: str, expected: str) -> None:
+    assert text(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("مرحبا **x**", '<p dir="rtl">مرحبا <strong>x</strong></p>'),
+        ("2026: מה", '<p dir="rtl">2026: מה</p>'),
+        ("Checkout: مرحبا", "<p>Checkout: مرحبا</p>"),
+        ("[مرحبا](https://example.org)", '<p dir="rtl"><a href="https://example.org">مرحبا</a></p>'),
+        ("- مرحبا\n- x", '<ul dir="rtl">\n<li dir="rtl">مرحبا</li>\n<li>x</li>\n</ul>'),
+        ("> # مرحبا", '<blockquote>\n<h1 dir="rtl">مرحبا</h1>\n</blockquote>'),
+    ],
+)
+def test_what_is_written_from_right_to_left_is_shown_so(source: str, expected: str) -> None:
+    assert html(source) == expected
+
+
+def test_words_that_were_read_before_are_read_anew_where_the_body_gives_them_a_link() -> None:
+    linked = "[known before]\n\n[known before]: https://example.org"
+    assert html("[known before]") == "<p>[known before]</p>"
+    assert html(linked) == '<p><a href="https://example.org">known before</a></p>'
+    assert html("[known before]") == "<p>[known before]</p>"
+
+
+def test_what_was_read_before_gives_the_same_again() -> None:
+    source = "a [Go](https://example.org 'btn') ![*b*](https://example.org/i.png) https://example.org \\* &lt;"
+    first = render(f"{source}\n\n- {source}\n\n[Go](https://example.org 'btn')")
+    assert render(f"{source}\n\n- {source}\n\n[Go](https://example.org 'btn')") == first
+
+
+def test_only_a_cell_with_a_long_word_may_break_it() -> None:
+    drawn = html(f"| a |\n|---|\n| {'x' * 25} |\n| {'y' * 24} |")
+    assert f'<td class="long">{"x" * 25}</td>' in drawn
+    assert f"<td>{'y' * 24}</td>" in drawn
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "[",
+        "![",
+        "*a ",
+        "**a*",
+        "<",
+        "<a ",
+        "&",
+        "`a``",
+        "> ",
+        "- ",
+        "|a|b|\n",
+        "http://a",
+        ")",
+        "<p>",
+        "<div>",
+        "<ul><li>",
+        "<table><tr><td>a",
+    ],
 )
 def test_hostile_text_costs_work_in_proportion(piece: str) -> None:
     """Four times the text may take about four times the calls: counted, so that a busy machine changes nothing."""

@@ -98,7 +98,8 @@ def test_the_html_of_the_example_has_its_layout() -> None:
     assert '<img src="https://rootmail.example.com/static/logo.png" alt="rootmail" height="48"' in html
     assert "Checkout, Payments API: status started" in html
     assert "@media (prefers-color-scheme: dark)" in html.split("</head>")[0]
-    assert re.search(r'<td class="button"[^>]* bgcolor="#1d4ed8"[^>]*padding: 12px 24px', html)
+    assert re.search(r'<td class="button"[^>]* bgcolor="#1d4ed8"[^>]*mso-padding-alt: 12px 24px', html)
+    assert re.search(r'<a class="button-link"[^>]*display: inline-block;padding: 12px 24px', html)
     assert re.search(
         r'<a href="https://status.example.com/incidents/482" style="color: #1d4ed8;">status page</a>', html
     )

@@ -1,69 +1,28 @@
 """Turn a filled body into safe HTML and into text that reads well."""
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
+from typing import Any
 
-import nh3
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_core import StateCore
+from markdown_it.rules_core import StateCore, inline, text_join
 from markdown_it.token import Token
 
-from . import plaintext
-from .liquid.shielding import STAND_INS, to_characters, to_entities
-from .plaintext import ABSOLUTE, SCHEMES
+from . import plaintext, sanitiser
+from .liquid.shielding import STAND_INS, to_characters
+from .plaintext import ABSOLUTE
 
 BARE_LINK = re.compile(rf"https?://(?:(?!{STAND_INS.pattern})[^\s<>\"`]|[\U000f0026])+", re.IGNORECASE)
 TRAILING = ".,;:!?'*_~"
 BUTTON_TITLE = "btn"
 BUTTON_COLOUR = "#1d4ed8"
 BETWEEN_BUTTONS = {"text", "softbreak", "hardbreak", "em_open", "em_close", "strong_open", "strong_close"}
-
-TAGS = """
-    a abbr b blockquote br caption center code col colgroup dd del div dl dt em font h1 h2 h3 h4 h5 h6 hr i img ins kbd
-    li mark ol p pre q s samp small span strike strong sub sup table tbody td tfoot th thead tr tt u ul var
-"""
-STYLES = """
-    background-color border border-bottom border-collapse border-color border-left border-radius border-right
-    border-spacing border-style border-top border-width color display font-family font-size font-style font-weight
-    height letter-spacing line-height list-style-type margin margin-bottom margin-left margin-right margin-top
-    max-width min-width padding padding-bottom padding-left padding-right padding-top text-align text-decoration
-    text-transform vertical-align white-space width
-"""
-SIZED = {"align", "bgcolor", "height", "valign", "width"}
-ATTRIBUTES = {
-    "*": {"dir", "lang", "style", "title"},
-    "a": {"href"},
-    "img": {"alt", "align", "border", "height", "src", "width"},
-    "table": {"border", "cellpadding", "cellspacing", "role", *SIZED},
-    "td": {"colspan", "rowspan", *SIZED},
-    "th": {"colspan", "rowspan", *SIZED},
-    "tr": SIZED,
-    "col": {"span", "width"},
-    "div": {"align"},
-    "p": {"align"},
-    "font": {"color", "face", "size"},
-    "ol": {"start", "type"},
-}
-CLASSES = {"a": {"button-link", "button-inline"}, "table": {"data", "buttons"}, "td": {"button"}}
-BLANK = "".join(map(chr, range(33)))  # what the URL standard (section 4.4) drops at both ends of an address
-
-
-def _without_blanks(tag: str, attribute: str, value: str) -> str:
-    """Browsers overlook a blank before an address, some mail programs then show no link."""
-    return value.strip(BLANK) if attribute in ("href", "src") else value
-
-
-CLEANER = nh3.Cleaner(
-    tags=set(TAGS.split()),
-    attributes=ATTRIBUTES,
-    allowed_classes=CLASSES,
-    filter_style_properties=set(STYLES.split()),
-    url_schemes=set(SCHEMES),
-    url_relative="deny",
-    attribute_filter=_without_blanks,
-    link_rel=None,
-)
+LONGEST_KNOWN = 300  # of what is worth remembering
+LONG_WORD = re.compile(r"\S{25}")  # nothing on a phone is wide enough for it
+NOTEWORTHY = re.compile(rf"{LONG_WORD.pattern}|[^\0-\x7f]|&#")  # what may hold such a word, or another script
 
 
 class _Renderer(RendererHTML):
@@ -93,17 +52,63 @@ def render(source: str) -> tuple[str, str]:
     tokens = MARKDOWN.parse(source, environment)
     html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, environment)
     # Sanitised last, with every value in its place: a link is judged as the reader's program will see it.
-    return CLEANER.clean(to_entities(html)), plaintext.render(tokens)
+    return sanitiser.clean(html), plaintext.render(tokens)
+
+
+def _fill_lines(state: StateCore) -> None:
+    """Read the words within each block. Most lines of a body are the same in every mail: they are read once."""
+    for token in state.tokens:
+        if token.type == "inline":
+            known = len(token.content) <= LONGEST_KNOWN and not state.env.get("references")
+            # Nobody changes these tokens any more.
+            token.children = _known_words(token.content) if known else _words_of(token.content, state.env)
+
+
+@lru_cache(maxsize=1024)
+def _known_words(content: str) -> list[Token]:
+    return _words_of(content, {})
+
+
+def _words_of(content: str, environment: MutableMapping[str, Any]) -> list[Token]:
+    state = StateCore(content, MARKDOWN, environment, [Token("inline", "", 0, content=content)])
+    inline(state)
+    text_join(state)
+    return _mark_buttons(_without_dead_links(_with_bare_links(state.tokens[0].children or [])))
 
 
 def _finish(state: StateCore) -> None:
-    """Settle links, buttons and tables once the whole text is parsed."""
-    for token in state.tokens:
+    """Settle buttons, tables and directions once the whole text is parsed."""
+    for position, token in enumerate(state.tokens):
         if token.type == "table_open":
             token.attrSet("class", "data")
-        if token.type == "inline":
-            token.children = _mark_buttons(_without_dead_links(_with_bare_links(token.children or [])))
+        if token.type == "inline" and NOTEWORTHY.search(token.content):
+            _mark_surroundings(state.tokens[max(position - 3, 0) : position], _words(token))
     state.tokens = list(_with_button_rows(state.tokens))
+
+
+def _words(token: Token) -> str:
+    """Return what the reader sees of it."""
+    return "".join(child.content if child.type in ("text", "code_inline") else "\n" for child in token.children or ())
+
+
+def _mark_surroundings(before: list[Token], words: str) -> None:
+    """Mark what opens around these words: a cell where a word must be broken, and writing from right to left."""
+    if before[-1].tag in ("td", "th") and LONG_WORD.search(words):
+        before[-1].attrSet("class", "long")
+    if not words.isascii() and _is_right_to_left(words):
+        # The paragraph in a list item may be hidden; then its item says it, and the list that it begins.
+        for token in reversed(before):
+            if token.nesting != 1:
+                break
+            token.attrSet("dir", "rtl")
+            if not (token.hidden or token.type == "list_item_open"):
+                break
+
+
+def _is_right_to_left(words: str) -> bool:
+    """Return whether the first letter with a direction is one of a right-to-left script, as dir="auto" decides."""
+    found = (unicodedata.bidirectional(letter) for letter in words)
+    return next((direction for direction in found if direction in ("L", "R", "AL")), "L") != "L"
 
 
 def _with_bare_links(children: list[Token]) -> list[Token]:
@@ -208,7 +213,8 @@ def _escaped(text: str) -> str:
 def _parser() -> MarkdownIt:
     # Four spaces are how people indent nested Liquid; fences remain for code.
     parser = _Markdown("commonmark", renderer_cls=_Renderer).enable(["table", "strikethrough"]).disable("code")
-    parser.core.ruler.push("finish", _finish)
+    parser.core.ruler.at("inline", _fill_lines)
+    parser.core.ruler.at("text_join", _finish)
     return parser
 
 

@@ -7,17 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from markdown_it.token import Token
 
+from . import htmltext
 from .liquid.shielding import to_characters
+from .sanitiser import SCHEMES
 
 RULE = "-" * 40
 UNDERLINES = {"h1": "=", "h2": "-"}
-HIDDEN_HTML = re.compile(r"<(script|style|head|title)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE)
-LINE_TAGS = re.compile(r"<br\b[^>]*>|</(?:p|div|tr|li|h[1-6]|table|caption|blockquote)\s*>", re.IGNORECASE)
-CELL_TAGS = re.compile(r"</t[dh]\s*>\s*(?=<t[dh])", re.IGNORECASE)
 HTML_LINK = re.compile(r"<a\b[^>]*?\bhref\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
-SCHEMES = ("cid", "http", "https", "mailto", "tel")
 ABSOLUTE = re.compile(rf"(?:{'|'.join(SCHEMES)}):", re.IGNORECASE)
-TAG = re.compile(r"</?[A-Za-z!?][^>]*>")
+WIDEST_TABLE = 120  # a wider one is drawn row after row, each cell with its heading
 
 
 def render(tokens: Iterable[Token]) -> str:
@@ -56,7 +54,7 @@ def _leaf(token: Token) -> str:
     if token.type == "buttons":
         return "\n".join(f"{token.content}: {token.attrs['href']}" for token in token.children or ())
     if token.type == "html_block":
-        return _html_as_text(token.content)
+        return "\n\n".join(block for block in _blocks(iter(htmltext.tokens(token.content))) if block)
     return RULE if token.type == "hr" else token.content.rstrip("\n")
 
 
@@ -75,32 +73,58 @@ def _list(token: Token, items: list[str]) -> str:
 
 def _prefixed(text: str, *, first: str, others: str) -> str:
     lines = text.split("\n")
-    return "\n".join((first if number == 0 else others) + line for number, line in enumerate(lines)).rstrip()
+    return "\n".join(((first if number == 0 else others) + line).rstrip() for number, line in enumerate(lines))
 
 
 def _table(stream: Iterator[Token]) -> str:
     rows: list[list[str]] = []
+    sides: list[str] = []
+    headings = 0
     for token in stream:
         if token.type == "table_close":
             break
         if token.type == "tr_open":
             rows.append([])
+        if token.type in ("th_open", "td_open") and len(rows) == 1:
+            headings += token.type == "th_open"
+            sides.append(_side(token))
         if token.type == "inline":
-            rows[-1].append(_inline(token.children or []).replace("\n", " "))
-    return _aligned(rows)
+            rows[-1].append(_inline(token.children or []))
+    return _drawn(rows, sides, headed=0 < headings == len(sides))
 
 
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
-    head = [rows[0], ["-" * width for width in widths]] if any(rows[0]) else []
-    lines = [*head, *rows[1:]]
-    return "\n".join(
-        "  ".join(_padded(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+def _side(cell: Token) -> str:
+    match = re.search(r"text-align:\s*(right|center)", str(cell.attrs.get("style", "")))
+    return match[1] if match else str(cell.attrs.get("align", "left"))
 
 
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
+def _drawn(rows: list[list[str]], sides: list[str], *, headed: bool) -> str:
+    """Return the table in columns, one that lays out one column as its cells, a wide one row after row."""
+    headed = headed and any(rows[0])
+    rows = [row for row in rows if any(row)]
+    columns = max(map(len, rows), default=0)
+    if columns < 2 and not headed:
+        return "\n\n".join(cell for row in rows for cell in row)
+    rows = [[*(cell.replace("\n", " ") for cell in row), *[""] * (columns - len(row))] for row in rows]
+    sides += ["left"] * (columns - len(sides))
+    widths = [max(_width(row[column]) for row in rows) for column in range(columns)]
+    if sum(widths) + 2 * len(widths) > WIDEST_TABLE:
+        return _row_after_row(rows, headed=headed)
+    if headed:
+        rows.insert(1, ["-" * width for width in widths])
+    return "\n".join("  ".join(map(_padded, row, widths, sides)).rstrip() for row in rows)
+
+
+def _row_after_row(rows: list[list[str]], *, headed: bool) -> str:
+    names = [f"{name}: " if name else "" for name in rows[0]] if headed else [""] * len(rows[0])
+    cells = [zip(names, row, strict=True) for row in (rows[1:] if headed else rows)]
+    return "\n\n".join("\n".join(name + cell for name, cell in row if cell) for row in cells)
+
+
+def _padded(text: str, width: int, side: str) -> str:
+    missing = width - _width(text)
+    before = {"right": missing, "center": missing // 2}.get(side, 0)
+    return " " * before + text + " " * (missing - before)
 
 
 def _width(text: str) -> int:
@@ -133,8 +157,10 @@ def _link(token: Token, label: str) -> str:
     if token.attrs.get("class") == "button-inline":
         return f"{label}: {address}"
     shown = to_characters(label).rstrip("/")
-    same = shown in (address.rstrip("/"), address.removeprefix("mailto:"))
-    return label if same or not shown else f"{label} ({address})"
+    if not shown:
+        return address  # of a picture that says nothing
+    same = shown in (address.rstrip("/"), address.removeprefix("mailto:"), address.removeprefix("tel:"))
+    return label if same else f"{label} ({address})"
 
 
 def _piece(token: Token) -> str:
@@ -145,9 +171,3 @@ def _piece(token: Token) -> str:
     if token.type == "image":
         return _inline(token.children or [])
     return token.content
-
-
-def _html_as_text(source: str) -> str:
-    text = CELL_TAGS.sub("  ", HIDDEN_HTML.sub("", source))
-    text = html.unescape(TAG.sub("", LINE_TAGS.sub("\n", text)))
-    return "\n".join(line.strip() for line in text.split("\n")).strip()

@@ -4,6 +4,7 @@ The library has no hook for them, so a parsed template is walked once and the cl
 swapped for subclasses without fields of their own.
 """
 
+import re
 from collections.abc import Iterator
 from enum import Enum
 from io import StringIO
@@ -17,6 +18,7 @@ from liquid.builtin.expressions.logical import EqExpression, NeExpression
 from liquid.builtin.expressions.primitive import Blank, RangeLiteral, StringLiteral
 from liquid.builtin.output import OutputNode
 from liquid.builtin.tags.echo_tag import EchoNode
+from liquid.builtin.tags.for_tag import ForNode
 from liquid.exceptions import LiquidTypeError, OutputStreamLimitError
 from liquid.expression import Expression
 from liquid.undefined import UNDEFINED as UNDEFINED
@@ -26,6 +28,8 @@ from .shielding import TrustedText, open_tag, shield, shield_in_tag
 from .values import flat_texts, is_blank, to_text
 
 RANGE_LIMIT = 10_000
+LINE_BEFORE_TAG = re.compile(r"[ \t]*(?:\{%-?[ \t]*)?")
+LIST_ITEM = re.compile(r"[ \t]*(?:[*+-]|\d{1,9}[.)])[ \t]")
 
 
 class Kind(Enum):
@@ -157,6 +161,7 @@ REPLACEMENTS: dict[type, type] = {
 def harden(template: BoundTemplate) -> None:
     """Swap the parts named above, in the whole tree."""
     context = RenderContext(template)
+    in_body = getattr(template.env, "kind", None) is Kind.BODY
     waiting: list[Any] = list(template.nodes)
     while waiting:
         part = waiting.pop()
@@ -165,7 +170,21 @@ def harden(template: BoundTemplate) -> None:
             waiting += part.expressions()
         elif isinstance(part, Expression):
             waiting += part.children()
+        if in_body and isinstance(part, ForNode) and _makes_items_in_one_line(part):
+            part.block.nodes.append(ContentNode(part.token, TrustedText("\n")))
         _swap(part)
+
+
+def _makes_items_in_one_line(loop: ForNode) -> bool:
+    """Return whether a loop that begins a line writes '* ' again and again and never ends the line.
+
+    People write `{% for role in roles %}* {{ role }}{% endfor %}` and mean a list.
+    """
+    before = loop.token.source[: loop.token.start_index].rpartition("\n")[2]
+    first = loop.block.nodes[0] if loop.block.nodes else None
+    begins_item = isinstance(first, ContentNode) and LIST_ITEM.match(first.text)
+    begins_line = LINE_BEFORE_TAG.fullmatch(before)
+    return bool(begins_item and begins_line) and "\n" not in str(loop.block)
 
 
 def _swap(part: Any) -> None:

@@ -105,7 +105,7 @@ def _html(title: str, headings: list[str], rows: Rows) -> str:
     caption = f"<caption>{_html_text(title)}</caption>" if title else ""
     head = "".join(f"<th>{_html_text(heading)}</th>" for heading in headings)
     body = "".join("<tr>" + "".join(f"<td>{_html_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return TrustedText(f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    return TrustedText(f'<table class="data">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
 def _html_text(text: str) -> str:
