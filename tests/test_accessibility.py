@@ -27,13 +27,13 @@ pytestmark = pytest.mark.processes
 
 
 @contextmanager
-def reader(*, scripts: bool, blocked: list[str]) -> Iterator[BrowserContext]:
-    """Open a phone's browser, in the dark, that notes what the content security policy blocks."""
+def reader(*, theme: Any = "dark", width: int = 360, scripts: bool = True) -> Iterator[BrowserContext]:
+    """Open a browser of somebody whose system has this theme; by default, a phone in the dark."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=from_environment("TEST_CHROMIUM"), args=QUIET)
-        context = browser.new_context(color_scheme="dark", viewport=PHONE, java_script_enabled=scripts)
-        context.on("console", lambda one: blocked.append(one.text) if "Content Security" in one.text else None)
-        yield context
+        yield browser.new_context(
+            color_scheme=theme, viewport={"width": width, "height": 900}, java_script_enabled=scripts
+        )
         browser.close()
 
 
@@ -64,7 +64,8 @@ def test_no_page_has_a_barrier_is_wider_than_a_phone_or_needs_what_the_policy_bl
     found: dict[str, list[str]] = {}
     wide: list[str] = []
     blocked: list[str] = []
-    with reader(scripts=scripts, blocked=blocked) as context:
+    with reader(scripts=scripts) as context:
+        context.on("console", lambda one: blocked.append(one.text) if "Content Security" in one.text else None)
         for name, page in visits(context, site=live_server.url, port=relay.port):
             wide += [name] if is_too_wide(page) else []
             found |= {name: barriers(page, axe=axe)} if scripts else {}  # the same pages but for their scripts
