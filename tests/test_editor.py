@@ -242,6 +242,14 @@ def test_shows_the_mail_that_would_come_out_and_saves_nothing(editor: Client, ac
     assert audited() == []
 
 
+def test_another_event_brings_its_own_variables(editor: Client, workflow: Workflow) -> None:
+    services.trigger(Incoming("incident_created", {"incident": {"severity": "SEV1", "colour": "green"}}))
+    sample = {"sample": str(Event.objects.get().pk)}
+    answer = editor.post(PREVIEW, MAIL | sample | {"listed": "incident_created"})
+    assert "{{ incident.colour }}" in text(answer)
+    assert "{{ incident.colour }}" not in text(editor.post(PREVIEW, MAIL | sample | {"listed": sample["sample"]}))
+
+
 @pytest.mark.parametrize(
     ("view", "there"),
     [
@@ -346,6 +354,11 @@ def test_every_kind_of_workflow_has_a_built_in_sample(kind: str) -> None:
     assert [one.event for one in found] == made.triggers
     assert all(one.data for one in found)
     assert samples.chosen(found, "no such") == found[0]
+
+
+def test_a_workflow_without_events_has_a_sample(db: None) -> None:
+    made = Workflow.objects.create(slug="x", trigger_type="alert", triggers=[])
+    assert [one.key for one in samples.of(made)] == ["alert"]
 
 
 def test_real_events_come_first_and_previews_are_none(workflow: Workflow, action: Action) -> None:

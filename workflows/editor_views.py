@@ -121,8 +121,9 @@ def _send_to_author(request: HttpRequest, row: Action, sample: Sample) -> dict[s
 def preview_action(request: HttpRequest, slug: str) -> HttpResponse:
     """Answer htmx while somebody types: what is wrong at which field, and the mail where there is one."""
     row = get_object_or_404(Workflow, slug=slug)
-    form = ActionForm(request.POST, instance=Action(workflow=row, position=1))
-    context = _shown(request, form, _sample(request, row))
+    form, sample = ActionForm(request.POST, instance=Action(workflow=row, position=1)), _sample(request, row)
+    context = _shown(request, form, sample)
+    context["variables"] = variables.of(sample.data) if request.POST.get("listed") != sample.key else None
     return render(request, "workflows/_preview_answer.html", context)
 
 

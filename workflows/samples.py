@@ -29,7 +29,8 @@ class Sample:
 
 def of(workflow: Workflow) -> list[Sample]:
     """Return a built-in event for each trigger of the workflow, and before them its last real ones."""
-    return [*_real(workflow), *(_built_in(name, kind=workflow.trigger_type) for name in workflow.triggers)]
+    names = workflow.triggers or [workflow.trigger_type]
+    return [*_real(workflow), *(_built_in(name, kind=workflow.trigger_type) for name in names)]
 
 
 def chosen(samples: list[Sample], key: str) -> Sample:
