@@ -11,7 +11,6 @@ import inflection
 from liquid.builtin.filters.string import slice_ as standard_slice
 from liquid.filter import with_context
 from liquid.undefined import Undefined
-from markdownify import MarkdownConverter
 
 from . import dates, patterns, tables
 from .shielding import TrustedText, shield
@@ -191,25 +190,15 @@ def shuffle(value: object) -> list[object]:
     return random.sample(as_list(value), k=len(as_list(value)))
 
 
-class _Html(MarkdownConverter):
-    """Leaves out what is no text."""
-
-    def convert_script(self, *_: Any, **__: Any) -> str:
-        return ""
-
-    convert_style = convert_script
-
-
-_HTML = _Html(heading_style="ATX", bullets="-")
-
-
 def html_to_markdown(value: object) -> str:
     """Return the Markdown of an HTML text, as other systems send it; its scripts and styles are left out."""
     text = to_text(value)
     if len(text) > LONGEST_HTML:
         raise ValueError(f"more than {LONGEST_HTML} characters of HTML")
+    from .foreign_html import CONVERTER  # what it needs takes a tenth of a second to load, and few templates ask for it
+
     try:
-        return _HTML.convert(text).strip()
+        return str(CONVERTER.convert(text)).strip()
     except RecursionError as error:
         raise ValueError("the HTML is nested too deeply") from error
 
