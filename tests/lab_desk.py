@@ -55,11 +55,12 @@ def try_now() -> bool:
     return pauses.try_now("smtp", actor=ACTOR)
 
 
-def cancel(since: str) -> float:
-    """Cancel everything that waits, and return when that was done."""
-    waiting = Delivery.objects.filter(run__gt=since, state__in=Delivery.WAITING)
-    interventions.cancel(list(waiting.values_list("pk", flat=True)), actor=ACTOR)
-    return time.time()
+def cancel(since: str) -> dict[str, float]:
+    """Cancel everything that waits; return when each was cancelled, by its Message-ID."""
+    waiting = list(Delivery.objects.filter(run__gt=since, state__in=Delivery.WAITING).values_list("pk", flat=True))
+    interventions.cancel(waiting, actor=ACTOR)
+    ended = Delivery.objects.filter(pk__in=waiting, state=Delivery.State.CANCELLED)
+    return dict.fromkeys(ended.values_list("message_id", flat=True), time.time())
 
 
 def last_run() -> str:
