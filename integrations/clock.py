@@ -14,7 +14,7 @@ from django.db import Error as DatabaseTrouble
 from django.db import connection
 from django.utils import timezone
 
-GOOD_FOR = 10.0  # seconds for which a reading is carried on by the monotonic clock, which nobody can set
+GOOD_FOR = 10.0  # seconds for which a reading is carried on by a steady clock, which nobody can set
 _read: tuple[datetime, float] | None = None
 
 
@@ -29,17 +29,22 @@ def now() -> datetime:
         return timezone.now()
     if _read is None:
         _read = _look()
-    elif time.monotonic() - _read[1] > GOOD_FOR:
+    elif _steady() - _read[1] > GOOD_FOR:
         with suppress(DatabaseTrouble):
             _read = _look()
     at, when = _read
-    return at + timedelta(seconds=time.monotonic() - when)
+    return at + timedelta(seconds=_steady() - when)
+
+
+def _steady() -> float:
+    """Return seconds of a clock that nobody sets; on Linux of one that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _look() -> tuple[datetime, float]:
     """Return when the server got our question, and when we asked it."""
     with connection.cursor() as cursor:
-        asked = time.monotonic()
+        asked = _steady()
         cursor.execute("SELECT statement_timestamp()")
         at: datetime = cursor.fetchone()[0]
     return at, asked

@@ -57,7 +57,7 @@ STEPS = (
     Step(runs, "_claim", cut, before="run.claim", after="run.claimed"),
     Step(runs.rendering, "render", memory, before="run.render"),
     Step(runs, "_start", cut, before="run.store"),
-    Step(runs, "_forget_removed_actions", cut, before="run.storing"),
+    Step(runs, "forget_removed_actions", cut, before="run.storing"),
     Step(runs, "execute", cut, after="run.stored"),
     Step(delivery, "why_waiting", cut, before="mailer.open"),
     Step(leases.Lease, "_take_due", cut, before="claim", after="claimed"),

@@ -215,11 +215,11 @@ def test_actions_change_places_and_go(editor: Client, workflow: Workflow) -> Non
     assert order() == ["one", "three", "two"]
     editor.post(f"{page_of(one)}down/")
     assert order() == ["three", "one", "two"]
-    assert "at that end already" in text(editor.post(f"{page_of(two)}down/", follow=True))
+    assert "is the last action already" in text(editor.post(f"{page_of(two)}down/", follow=True))
     editor.post(f"{page_of(one)}delete/")
     assert order() == ["three", "two"]
     assert editor.get(f"{page_of(three)}up/").status_code == 405
-    assert audited() == ["action moved by editor"] * 2 + ["action deleted by editor"]
+    assert audited() == ["action moved up by editor", "action moved down by editor", "action deleted by editor"]
 
 
 def test_a_deleted_action_leaves_its_mails(editor: Client) -> None:

@@ -1,10 +1,12 @@
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from workflows.markdown import render
+from workflows.sanitiser import TooDeep
 
 
 def html(source: str) -> str:
@@ -142,7 +144,7 @@ def test_makes_text_that_reads_well(source: str, expected: str) -> None:
         ("<table><tr><td colspan='2'>a</td></tr><tr><td>b</td><td>c</td></tr></table>", "a\nb  c"),
         ("<table></table>x", "x"),
         ("<p>&lt;b&gt; &amp;amp; \U000f003ci&gt;</p>", "<b> &amp; <i>"),
-        (f"{'<div>' * 2000}deep{'</div>' * 2000}<p>flat</p>", "deep\n\nflat"),
+        (f"{'<div>' * 140}deep{'</div>' * 140}<p>flat</p>", "deep\n\nflat"),
         ("<p><title>no</title><script>no</script>yes<!-- no --></p>", "yes"),
     ],
 )
@@ -209,9 +211,14 @@ def test_only_a_cell_with_a_long_word_may_break_it() -> None:
 def test_hostile_text_costs_work_in_proportion(piece: str) -> None:
     """Four times the text may take about four times the calls: counted, so that a busy machine changes nothing."""
     start = "http://a" if piece == ")" else ""
-    short = calls_of(lambda: render(start + piece * (2_000 // len(piece))))
-    long = calls_of(lambda: render(start + piece * (8_000 // len(piece))))
+    short = calls_of(lambda: drawn(start + piece * (2_000 // len(piece))))
+    long = calls_of(lambda: drawn(start + piece * (8_000 // len(piece))))
     assert long < 6 * short
+
+
+def drawn(source: str) -> None:
+    with suppress(TooDeep):
+        render(source)
 
 
 def calls_of(function: Callable[[], object]) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 from django.db import transaction
@@ -13,9 +14,9 @@ from django.utils.module_loading import import_string
 from integrations import audit, clock, senders
 from integrations.transports.base import TransportError
 
-from . import mime, rendering, runs, services
+from . import liquid, mime, rendering, runs, services
 from .ids import new_id
-from .models import Action, Delivery, Event, Run
+from .models import Action, Delivery, Event, Recipient, Run
 from .rendering import RenderedMail, RenderingError
 from .samples import PREVIEW, Sample
 
@@ -48,14 +49,17 @@ def of(action: Action, sample: Sample) -> Draft:
     """Render an action, saved or not, against a sample. What is wrong is left out, so that the rest can be seen."""
     problems: Notes = {}
     mail, content = None, b""
+    deadline = time.monotonic() + liquid.SECONDS
     while not content:
         try:
-            mail, content = _made(action, sample)
+            mail, content = _made(action, sample, deadline=deadline)
         except RenderingError as error:
             problems[error.field] = [*problems.get(error.field, []), _at_its_line(error)]
-            if not _can_go_without(error.field, problems):
+            if not _can_go_without(error.field, problems) or time.monotonic() > deadline:
                 return Draft(problems=problems)
             action = _without(error.field, action)
+    if mail and NOBODY in mail.to:
+        mail = replace(mail, to=tuple(each for each in mail.to if each != NOBODY))
     warnings = _by_field(mail.warnings) if mail else {}
     sender, why = "", ""
     try:
@@ -65,9 +69,9 @@ def of(action: Action, sample: Sample) -> Draft:
     return Draft(problems, warnings, mail, content, sender, why)
 
 
-def _made(action: Action, sample: Sample) -> tuple[RenderedMail, bytes]:
-    now = clock.now()
-    mail = rendering.render(runs.template_of(action), _variables(action, sample), now=now, site_url=settings.SITE_URL)
+def _made(action: Action, sample: Sample, *, deadline: float) -> tuple[RenderedMail, bytes]:
+    now, template, variables = clock.now(), runs.template_of(action), _variables(action, sample)
+    mail = rendering.render(template, variables, now=now, site_url=settings.SITE_URL, deadline=deadline)
     try:
         if mail.sender:
             senders.refuse_reserved(mail.sender)
@@ -133,8 +137,11 @@ def send_to(address: str, action: Action, sample: Sample, *, actor: str) -> Deli
     if delivery.state == Delivery.State.FAILED:
         raise NotMade(delivery.reason)
     with transaction.atomic():
-        for row in (event, run, delivery, *recipients):
-            row.save(force_insert=True)
+        event.save(force_insert=True)
+        run.save(force_insert=True)
+        runs.forget_removed_actions([delivery])
+        delivery.save(force_insert=True)
+        Recipient.objects.bulk_create(recipients)
         audit.record("test mail of an action", actor=actor, workflow=action.workflow.slug, delivery=str(delivery.pk))
         transaction.on_commit(services.ring)
     return delivery

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,10 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]
             "reply_to": forms.TextInput, "custom_logo_url": forms.URLInput(attrs={"placeholder": "https://"}),
         }  # fmt: skip
 
+    @property
+    def stored(self) -> list[str]:
+        return list(self.fields)
+
     def unchecked(self) -> Action:
         """Return the action as it was typed, for a preview, which finds out by itself what is wrong."""
         typed = Action(workflow=self.instance.workflow, position=self.instance.position)
@@ -81,6 +86,13 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]
             raw = field.widget.value_from_datadict(self.data, self.files, name)
             setattr(typed, name, field.to_python(raw))
         return typed
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, field in self.fields.items():
+            if name not in self.SWITCHES:  # what the preview says of it is read with it
+                helped = f" id_{name}_helptext" if field.help_text else ""
+                field.widget.attrs["aria-describedby"] = f"note-{name} id_{name}_error{helped}"
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
@@ -145,8 +157,13 @@ class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
             ("retry", "Send it again: it may arrive twice"), ("hold", "Hold it until a person decides"),
         ]  # fmt: skip
 
+    @property
+    def stored(self) -> list[str]:
+        return [*self._meta.fields, "triggers"]  # type: ignore[misc]
+
     def clean_slug(self) -> str:
-        slug: str = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:100]
+        made = re.sub(r"[-_]+", "-", slugify(self.cleaned_data.get("name", "")))[:100].strip("-")
+        slug: str = self.cleaned_data["slug"] or made
         if not slug:
             raise ValidationError("Enter a slug: none can be made from this name.")
         return slug

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from csp.decorators import csp_update
@@ -21,6 +22,10 @@ from .samples import Sample
 WITH_A_MAIL = {"style-src": ["'unsafe-inline'"], "img-src": ["https:"]}
 GET_OR_POST = ["GET", "HEAD", "POST"]
 VIEWS = ("desktop", "phone", "dark", "text", "headers")
+CHANGED = (
+    "Somebody else has changed it since you opened it. What you typed still stands here: look at the stored one in "
+    "another tab, then save again to put yours in its place."
+)
 PUBLIC = {"sender": "from"}  # form fields that the API calls otherwise
 
 
@@ -37,22 +42,34 @@ def workflow(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _edit_workflow(request: HttpRequest, row: Workflow) -> HttpResponse:
-    created, slug = row.pk is None, row.slug
+    created, slug, name, stored = row.pk is None, row.slug, row.name, editing.version(row)
     form = WorkflowForm(request.POST if request.method == "POST" else None, instance=row)
-    if request.method == "POST" and form.is_valid():
-        editing.save_workflow(row, actor=request.user.get_username())
+    if request.method == "POST" and form.is_valid() and _saved(request, form):
         messages.success(request, f"'{row.name}' is saved.")
         return redirect("action-new", row.slug) if created else redirect("workflow", row.slug)
     actions = [] if created else list(row.actions.defer("body"))
-    context = {"form": form, "created": created, "slug": slug, "actions": actions}
+    context = {"form": form, "created": created, "slug": slug, "name": name, "actions": actions, "seen": stored}
     return render(request, "workflows/workflow.html", context, status=422 if form.errors else 200)
+
+
+def _saved(request: HttpRequest, form: WorkflowForm | ActionForm) -> bool:
+    """Save what the form holds; where somebody was quicker, say so and keep what was typed."""
+    save: Any = editing.save_workflow if isinstance(form, WorkflowForm) else editing.save_action
+    try:
+        save(form.instance, fields=form.stored, seen=request.POST.get("seen", ""), actor=request.user.get_username())
+    except editing.Gone as error:
+        raise Http404 from error
+    except editing.Changed:
+        form.add_error(None, CHANGED)
+        return False
+    return True
 
 
 @require_POST
 @for_editors
 def delete_workflow(request: HttpRequest, slug: str) -> HttpResponse:
     row = get_object_or_404(Workflow, slug=slug)
-    if editing.delete_workflow(row, actor=request.user.get_username()):
+    if _unless_gone(editing.delete_workflow, row, actor=request.user.get_username()):
         messages.success(request, f"'{row.name}' is deleted.")
         return redirect("workflows")
     messages.warning(request, "It has run, and its mails are told under Deliveries: switch it off instead.")
@@ -80,28 +97,24 @@ def _action(slug: str, number: int) -> Action:
 
 def _edit_action(request: HttpRequest, row: Action) -> HttpResponse:
     """Show the form beside its preview; save, send it to its author, or only look, as the button says."""
-    sample, page = _sample(request, row.workflow), {"action": row, "created": row.pk is None, "slug": row.workflow.slug}
+    page = {"action": row, "created": row.pk is None, "slug": row.workflow.slug, "name": row.name}
+    page["seen"], sample = editing.version(row), _sample(request, row.workflow)
     form = ActionForm(request.POST if request.method == "POST" else None, instance=row)
-    if request.method != "POST":
-        page["name"] = row.name
+    if request.method != "POST" or "preview" in request.POST:
         return _page(request, form, sample, **page)
-    page["name"] = Action.objects.filter(pk=row.pk).values_list("name", flat=True).first() or ""
-    valid = form.is_valid()
-    if "preview" not in request.POST and "send_to_me" not in request.POST and valid:
-        editing.save_action(row, actor=request.user.get_username())
+    if "send_to_me" in request.POST:
+        page["sent"] = _send_to_author(request, row, sample) if form.is_valid() else {"problem": "Mend this first:"}
+    elif form.is_valid() and _saved(request, form):
         messages.success(request, f"'{row.name}' is saved.")
         return redirect("workflow", row.workflow.slug)
-    if "send_to_me" in request.POST and valid:
-        page["sent"] = _send_to_author(request, row, sample)
-    return _page(request, form, sample, **page)
+    return _page(request, form, sample, **page, wrong=bool(form.errors))
 
 
 def _page(request: HttpRequest, form: ActionForm, sample: Sample, **page: Any) -> HttpResponse:
     context = _shown(request, form, sample) | page
     context |= {"variables": variables.of(sample.data), "examples": filter_sheet.groups()}
     context["samples"] = samples.of(form.instance.workflow)
-    wrong = form.errors and "preview" not in request.POST
-    return render(request, "workflows/action.html", context, status=422 if wrong else 200)
+    return render(request, "workflows/action.html", context, status=422 if page.get("wrong") else 200)
 
 
 def _send_to_author(request: HttpRequest, row: Action, sample: Sample) -> dict[str, Any]:
@@ -163,8 +176,15 @@ def change_action(request: HttpRequest, slug: str, number: int, verb: str) -> Ht
     """Move an action up or down, or delete it."""
     row, actor = _action(slug, number), request.user.get_username()
     if verb == "delete":
-        editing.delete_action(row, actor=actor)
+        _unless_gone(editing.delete_action, row, actor=actor)
         messages.success(request, f"'{row.name}' is deleted.")
-    elif not editing.move(row, up=verb == "up", actor=actor):
-        messages.info(request, f"'{row.name}' stands at that end already.")
+    elif not _unless_gone(editing.move, row, up=verb == "up", actor=actor):
+        messages.info(request, f"'{row.name}' is the {'first' if verb == 'up' else 'last'} action already.")
     return redirect("workflow", slug)
+
+
+def _unless_gone(change: Callable[..., Any], row: Any, **options: Any) -> Any:
+    try:
+        return change(row, **options)
+    except editing.Gone as error:
+        raise Http404 from error

@@ -26,6 +26,7 @@ def for_editors(view: View) -> View:
         if request.user.is_authenticated:
             return guarded(request, *args, **kwargs)
         page = reverse("delivery", args=[kwargs["pk"]]) if "pk" in kwargs else reverse("home")
+        page = reverse("workflow", args=[kwargs["slug"]]) if "slug" in kwargs else page
         return redirect_to_login(request.get_full_path() if request.method in ("GET", "HEAD") else page)
 
     return never_cache(entered)

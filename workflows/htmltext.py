@@ -38,6 +38,7 @@ class _Reader:
         self.in_code = False
         self.tables = 0
         self.depth = 0
+        self.table_at = 0  # where the table begins that is read
 
     def read(self, match: re.Match[str]) -> None:
         tag = match["tag"]
@@ -87,10 +88,11 @@ class _Reader:
         self.tables += nesting
         if self.tables == (1 if nesting == 1 else 0):
             self.end_of_line()
+            self.table_at = len(self.found) if nesting == 1 else self.table_at
             self._add("table_open" if nesting == 1 else "table_close", "table", nesting)
 
     def _in_table(self, tag: str, nesting: Nesting, attributes: str) -> None:
-        if tag == "caption":
+        if tag == "caption" and self.tables == 1:
             self._caption(nesting)
         elif self.tables > 1 or tag not in ("tr", *CELLS):
             self._in_line("br" if tag in BLOCKS and nesting == -1 else tag, nesting, attributes)
@@ -108,9 +110,10 @@ class _Reader:
         if nesting == 1:
             self.line = []
         else:
-            table = self.found.pop()
+            rows = self.found[self.table_at :]
+            del self.found[self.table_at :]
             self.end_of_line()
-            self.found.append(table)
+            self.found += rows
 
     def _in_line(self, tag: str, nesting: Nesting, attributes: str) -> None:
         if tag == "a":

@@ -64,7 +64,8 @@ def _heading(token: Token, text: str) -> str:
 
 
 def _list(token: Token, items: list[str]) -> str:
-    start = int(token.attrs.get("start", 1))
+    first = str(token.attrs.get("start", 1))
+    start = int(first) if first.isdecimal() and len(first) < 10 else 1
     ordered = token.type == "ordered_list_open"
     marks = (f"{start + offset}. " if ordered else "- " for offset in range(len(items)))
     drawn = [_prefixed(item, first=mark, others=" " * len(mark)) for mark, item in zip(marks, items, strict=True)]
@@ -88,7 +89,7 @@ def _table(stream: Iterator[Token]) -> str:
         if token.type in ("th_open", "td_open") and len(rows) == 1:
             headings += token.type == "th_open"
             sides.append(_side(token))
-        if token.type == "inline":
+        if token.type == "inline" and rows:
             rows[-1].append(_inline(token.children or []))
     return _drawn(rows, sides, headed=0 < headings == len(sides))
 

@@ -1,14 +1,18 @@
 """Turn the parameters of a Send an Email action and the variables of an event into a mail."""
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 
-from . import layout, liquid, markdown, recipients
+from . import layout, liquid, markdown, recipients, sanitiser
 from .liquid import Kind
 from .recipients import Mailbox
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("to", "cc", "bcc")
 QUOTED, QUOTED_LENGTH = 3, 60  # of the templates in an error: so many, so much of each
@@ -66,43 +70,69 @@ class RenderingError(Exception):
         return f"{place}: {self.message}"
 
 
-def render(template: MailTemplate, variables: Mapping[str, object], *, now: datetime, site_url: str) -> RenderedMail:
-    """Return the mail; raise RenderingError, which names the field, when there is none to send."""
-    filler = _Filler(variables, now=now)
+def render(
+    template: MailTemplate,
+    variables: Mapping[str, object],
+    *,
+    now: datetime,
+    site_url: str,
+    deadline: float | None = None,
+) -> RenderedMail:
+    """Return the mail; raise RenderingError, which names the field, when there is none to send.
+
+    `deadline` is a time of the monotonic clock, for all templates together; by default, in two seconds.
+    """
+    filler = _Filler(variables, now=now, deadline=deadline)
     addressed = _recipients(template, filler)
     sender = _sender(template.sender, filler)
     reply_to = _reply_to(template.reply_to, filler)
     subject = _one_line(filler.fill("subject", template.subject))
     preheader = _one_line(filler.fill("preheader", template.preheader))
-    html, text = markdown.render(filler.fill("body", template.body, kind=Kind.BODY))
+    body = filler.fill("body", template.body, kind=Kind.BODY)
     dressing = _dressing(template, variables, subject=subject, preheader=preheader, site_url=site_url)
     if dressing.logo_url and not dressing.logo:
         filler.warn("custom_logo_url", ["is no web address and was left out"])
+    html, text = _drawn(body, dressing)
     return RenderedMail(
         **addressed,
         sender=sender,
         reply_to=reply_to,
         subject=subject,
-        text=_clean(layout.text(text, dressing=dressing)),
-        html=layout.html(html, dressing=dressing),
+        text=_clean(text),
+        html=html,
         warnings=tuple(filler.warnings),
     )
+
+
+def _drawn(body: str, dressing: layout.Dressing) -> tuple[str, str]:
+    """Return the HTML part and the text part. No body may bring its reader down: the editor has to open it again."""
+    try:
+        html, text = markdown.render(body)
+        return layout.html(html, dressing=dressing), layout.text(text, dressing=dressing)
+    except (sanitiser.TooDeep, RecursionError) as error:
+        raise RenderingError("body", "is nested too deeply") from error
+    except Exception as error:
+        logger.exception("a body cannot be drawn")
+        raise RenderingError(
+            "body", "cannot be drawn: a defect of rootmail itself, its log holds the details"
+        ) from error
 
 
 class _Filler:
     """Fills one field after the other within one time limit, and gathers their warnings."""
 
-    def __init__(self, variables: Mapping[str, object], *, now: datetime) -> None:
+    def __init__(self, variables: Mapping[str, object], *, now: datetime, deadline: float | None) -> None:
         self.variables = variables
         self.now = now
-        self.deadline = time.monotonic() + liquid.SECONDS
+        self.deadline = time.monotonic() + liquid.SECONDS if deadline is None else deadline
         self.warnings: dict[str, None] = {}
 
-    def fill(self, field: str, source: str, *, kind: Kind = Kind.PLAIN) -> str:
+    def fill(self, field: str, source: str, *, kind: Kind = Kind.PLAIN, above: int = 0) -> str:
+        """Fill one text; `above` lines of its field stand before it."""
         try:
             filled = liquid.fill(source, kind=kind, variables=self.variables, now=self.now, deadline=self.deadline)
         except liquid.TemplateError as error:
-            raise RenderingError(field, str(error), line=error.line) from error
+            raise RenderingError(field, str(error), line=error.line and error.line + above) from error
         self.warn(field, filled.warnings)
         return _clean(filled.text)
 
@@ -116,7 +146,12 @@ def _recipients(template: MailTemplate, filler: _Filler) -> dict[str, tuple[str,
     found: dict[str, tuple[str, ...]] = {}
     for field in KINDS:
         elements: tuple[str, ...] = getattr(template, field)
-        mailboxes = [mailbox for each in elements for mailbox in _mailboxes(field, each, filler, refused)]
+        above = accumulate((each.count("\n") + 1 for each in elements), initial=0)
+        mailboxes = [
+            mailbox
+            for each, lines in zip(elements, above, strict=False)
+            for mailbox in _mailboxes(field, each, filler, refused, above=lines)
+        ]
         found[field] = tuple(map(str, recipients.without_duplicates(mailboxes, seen=seen)))
     if not seen:
         raise _nobody_left(template, refused)
@@ -125,9 +160,9 @@ def _recipients(template: MailTemplate, filler: _Filler) -> dict[str, tuple[str,
     return found
 
 
-def _mailboxes(field: str, element: str, filler: _Filler, refused: dict[str, str]) -> list[Mailbox]:
+def _mailboxes(field: str, element: str, filler: _Filler, refused: dict[str, str], *, above: int = 0) -> list[Mailbox]:
     found: list[Mailbox] = []
-    for text in recipients.split(filler.fill(field, element, kind=Kind.LIST)):
+    for text in recipients.split(filler.fill(field, element, kind=Kind.LIST, above=above)):
         try:
             found.append(recipients.parse(text))
         except ValueError as error:

@@ -113,14 +113,14 @@ def execute(run: Run) -> None:
     with transaction.atomic():
         if not _start(run, cancelled=reason):
             return  # the lease was lost: another worker does it
-        _forget_removed_actions([delivery for delivery, _ in made])
+        forget_removed_actions([delivery for delivery, _ in made])
         Delivery.objects.bulk_create([delivery for delivery, _ in made])
         Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
         settle(run.pk)
 
 
-def _forget_removed_actions(made: list[Delivery]) -> None:
-    """A task may have been taken out of its workflow while we rendered it."""
+def forget_removed_actions(made: list[Delivery]) -> None:
+    """Within the transaction that stores them: an action may have been deleted while we rendered it."""
     kept = set(Action.objects.filter(pk__in=[delivery.action_id for delivery in made]).values_list("pk", flat=True))
     for delivery in made:
         if delivery.action_id not in kept:

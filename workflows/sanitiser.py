@@ -1,5 +1,7 @@
 """Which HTML a mail may hold: tags, attributes, styles and schemes by name; all else is dropped."""
 
+import re
+
 import nh3
 
 from .liquid.shielding import to_entities
@@ -45,8 +47,13 @@ def _without_blanks(tag: str, attribute: str, value: str) -> str:
     return value.strip(BLANK) if attribute in ("href", "src") else value
 
 
+DEEPEST = 150
+TAG = re.compile(r"<(?P<end>/)?(?P<name>[a-zA-Z][a-zA-Z0-9]*)")
+# What holds nothing, or ends where the next of its kind begins: it nests only within other elements, which are counted.
+CLOSED_BY_THE_NEXT = {"br", "hr", "img", "col", "p", "li", "td", "th", "tr", "thead", "tbody", "tfoot", "meta", "link"}
 CLEANER = nh3.Cleaner(
     tags=set(TAGS.split()),
+    clean_content_tags={"script", "style", "title"},
     attributes=ATTRIBUTES,
     allowed_classes=CLASSES,
     filter_style_properties=set(STYLES.split()),
@@ -57,6 +64,21 @@ CLEANER = nh3.Cleaner(
 )
 
 
+class TooDeep(ValueError):
+    """Elements are nested deeper than their readers can bear: css-inline ends the process, nh3 takes minutes."""
+
+
 def clean(html: str) -> str:
-    """Return the safe part of the HTML, with every value in its place and every tag closed."""
-    return CLEANER.clean(to_entities(html))
+    """Return the safe part of the HTML, with every value in its place and every tag closed; raises TooDeep."""
+    with_values = to_entities(html)
+    _refuse_depth(with_values)
+    return CLEANER.clean(with_values)
+
+
+def _refuse_depth(html: str) -> None:
+    depth = 0
+    for tag in TAG.finditer(html):
+        if tag["name"].lower() not in CLOSED_BY_THE_NEXT:
+            depth = max(depth - 1, 0) if tag["end"] else depth + 1
+            if depth > DEEPEST:
+                raise TooDeep(f"more than {DEEPEST} elements lie within each other")

@@ -14,7 +14,7 @@ urlpatterns = [
     path("workflows/<slug:slug>/actions/new/", editor_views.new_action, name="action-new"),
     path("workflows/<slug:slug>/actions/<int:number>/", editor_views.action, name="action"),
     re_path(
-        r"^workflows/(?P<slug>[-\w]+)/actions/(?P<number>\d+)/(?P<verb>up|down|delete)/$",
+        r"^workflows/(?P<slug>[-\w]+)/actions/(?P<number>\d{1,18})/(?P<verb>up|down|delete)/$",
         editor_views.change_action,
         name="action-change",
     ),

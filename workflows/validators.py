@@ -87,8 +87,10 @@ def _length(value: str) -> timedelta:
 def validate_templates(value: Any) -> None:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValidationError('Enter a list of texts, for example ["oncall@example.com"].')
+    above = 0
     for item in value:
-        _validate_liquid(item, kind=liquid.Kind.LIST)
+        _validate_liquid(item, kind=liquid.Kind.LIST, above=above)
+        above += item.count("\n") + 1
 
 
 def validate_template(value: str) -> None:
@@ -99,12 +101,12 @@ def validate_body(value: str) -> None:
     _validate_liquid(value, kind=liquid.Kind.BODY)
 
 
-def _validate_liquid(source: str, *, kind: liquid.Kind) -> None:
+def _validate_liquid(source: str, *, kind: liquid.Kind, above: int = 0) -> None:
     """Refuse now what could not be filled in with any event; a filter is looked up when it is used."""
     try:
         liquid.compiled(source, kind)
     except liquid.TemplateError as error:
-        place = f"Line {error.line}: " if error.line else ""
+        place = f"Line {error.line + above}: " if error.line else ""
         raise ValidationError(f"{place}{error}") from error
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 MOST = 300
 LONGEST = 60  # characters of a value that are shown
 DEEPEST = 5
+SHOWN_OF_A_LIST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,16 @@ def _walk(path: str, value: object, *, depth: int) -> Iterator[Variable]:
 
 
 def _of_list(path: str, items: Sequence[object]) -> Iterator[Variable]:
-    objects = [item for item in items if isinstance(item, Mapping)]
+    objects = [item for item in items[:SHOWN_OF_A_LIST] if isinstance(item, Mapping)]
     if not objects:
-        yield Variable(f"{{{{ {path} | join: ', ' }}}}", _shown(", ".join(map(str, items))))
+        yield Variable(f"{{{{ {path} | join: ', ' }}}}", _shown(", ".join(map(str, items[:SHOWN_OF_A_LIST]))))
         return
     for key, value in objects[0].items():
+        if not str(key).isidentifier():
+            continue
         if isinstance(value, list):
             yield Variable(f"{{{{ {path} | map: '{key}' | flatten | join: ', ' }}}}", "")
-        elif not isinstance(value, Mapping) and str(key).isidentifier():
+        elif not isinstance(value, Mapping):
             shown = ", ".join(_shown(item.get(key)) for item in objects)
             yield Variable(f"{{{{ {path} | map: '{key}' | join: ', ' }}}}", _shown(shown))
 

@@ -118,7 +118,7 @@ def fill(
     source: str, *, kind: Kind, variables: Mapping[str, object], now: datetime, deadline: float | None = None
 ) -> Filled:
     """Return the filled template, or raise TemplateError with the line that is wrong."""
-    if "{{" not in source and "{%" not in source:
+    if "{{" not in source and "{%" not in source and len(source) <= SOURCE_LIMIT:
         return Filled(text=source, warnings=())
     template = compiled(source, kind)
     deadline = time.monotonic() + SECONDS if deadline is None else deadline

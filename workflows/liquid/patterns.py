@@ -20,6 +20,7 @@ from .values import to_text
 STEPS = 50_000_000
 TEXT_LIMIT = 10_000
 PATTERN_LIMIT = 500
+RESULT_LIMIT = 100_000
 REFERENCES = {kinds.GROUPREF, kinds.GROUPREF_EXISTS}
 REPEATS = {kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT}
 
@@ -90,7 +91,17 @@ def _replacer(*, once: bool) -> Callable[..., object]:
         new = to_text(replacement)[:PATTERN_LIMIT]
 
         def action(rule: str, text: str) -> str:
-            return compiled(rule).sub(lambda match: _expanded(match, new), text, count=int(once))
+            length = 0
+
+            def put(match: re.Match[str]) -> str:
+                nonlocal length
+                put_in = _expanded(match, new)
+                length += len(put_in)
+                if length > RESULT_LIMIT:
+                    raise ValueError(f"the result is longer than {RESULT_LIMIT} characters")
+                return put_in
+
+            return compiled(rule).sub(put, text, count=int(once))
 
         return _run(action, value=value, pattern=pattern, otherwise=to_text(value), context=context)
 

@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "roles": (("Role", ("incident_role.name", "name")), ("Person", ("user.name",))),
 }
 Rows = list[list[str]]
+COLUMN_LIMIT = 30
 
 
 @with_context
@@ -58,7 +59,7 @@ def _columns_of(items: Sequence[object]) -> tuple[tuple[str, tuple[str, ...]], .
     first = items[0] if items else None
     if not isinstance(first, Mapping):
         return ()
-    simple = [str(key) for key, value in first.items() if not isinstance(value, Mapping | list)]
+    simple = [str(key) for key, value in first.items() if not isinstance(value, Mapping | list)][:COLUMN_LIMIT]
     return tuple((key.replace("_", " ").capitalize(), (key,)) for key in simple)
 
 

@@ -59,11 +59,19 @@ def as_list(value: object) -> list[object]:
     return [value] if present(value) else []
 
 
+LONGEST_PATH = 20
+
+
 def dig(value: object, path: str) -> object:
     """Return what stands at the dotted path, or None; a list is asked element by element."""
     if isinstance(value, Mapping) and path in value:
         return value[path]
-    for key in path.split("."):
+    keys = path.split(".")
+    if len(keys) > LONGEST_PATH:
+        raise ValueError(f"a path may have {LONGEST_PATH} parts")
+    for key in keys:
+        if value is None:
+            break
         value = _step(value, key)
     return value
 
