@@ -177,7 +177,7 @@ def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
     if not scripts:
         page.get_by_role("button", name="Preview").click()
     expect(page.locator("#note-body")).to_have_text("Line 3: endif is missing")
-    expect(envelope).to_contain_text("There is no mail yet.")
+    expect(page.locator("#problems")).to_contain_text("There is no mail yet.")
 
     page.get_by_label("Body").fill("Look: ")
     if scripts:
