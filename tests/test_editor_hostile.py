@@ -63,7 +63,12 @@ except rendering.RenderingError:
 @pytest.mark.parametrize(
     "code",
     ['("{{ x }}", "**a " * 12_000 + " a**" * 12_000)', '("{{ x }}", "*" * 45_000 + "a" + "*" * 45_000)',
-     '("<div>" * 15_000, "")'],
+     '("<div>" * 15_000, "")',
+        # What a count of tags could be deceived by.
+        '("{% for i in (1..9000) %}<b></i><b></i>{% endfor %}", "")',
+        '("{% for i in (1..9000) %}<b><!--</b>-->{% endfor %}", "")',
+        '("{% for i in (1..9000) %}<p><object></i>{% endfor %}", "")',
+    ],
 )  # fmt: skip
 def test_deep_nesting_does_not_kill_the_process(code: str) -> None:
     """css_inline recurses until the stack ends: the process is gone, by the data of one event."""

@@ -1,6 +1,7 @@
 """Which HTML a mail may hold: tags, attributes, styles and schemes by name; all else is dropped."""
 
 import re
+from collections import Counter
 
 import nh3
 
@@ -48,9 +49,10 @@ def _without_blanks(tag: str, attribute: str, value: str) -> str:
 
 
 DEEPEST = 150
-TAG = re.compile(r"<(?P<end>/)?(?P<name>[a-zA-Z][a-zA-Z0-9]*)")
-# What holds nothing, or ends where the next of its kind begins: it nests only within other elements, which are counted.
-CLOSED_BY_THE_NEXT = {"br", "hr", "img", "col", "p", "li", "td", "th", "tr", "thead", "tbody", "tfoot", "meta", "link"}
+TAG = re.compile(r'<(?P<end>/)?(?P<name>[a-zA-Z][a-zA-Z0-9]*)(?:"[^"]*"|[^">])*')
+# What people need not close ends where the next of its kind begins.
+HOLDS_NOTHING = {"br", "hr", "img", "col", "meta", "link"}
+CLOSED_BY_THE_NEXT = HOLDS_NOTHING | {"p", "li", "td", "th", "tr", "thead", "tbody", "tfoot"}
 CLEANER = nh3.Cleaner(
     tags=set(TAGS.split()),
     clean_content_tags={"script", "style", "title"},
@@ -71,14 +73,22 @@ class TooDeep(ValueError):
 def clean(html: str) -> str:
     """Return the safe part of the HTML, with every value in its place and every tag closed; raises TooDeep."""
     with_values = to_entities(html)
-    _refuse_depth(with_values)
-    return CLEANER.clean(with_values)
+    _refuse_depth(with_values, uncounted=CLOSED_BY_THE_NEXT)  # for the time's sake: a stray end tag can deceive it
+    cleaned = CLEANER.clean(with_values)
+    _refuse_depth(cleaned, uncounted=HOLDS_NOTHING)  # here every tag is closed, and every attribute quoted
+    return cleaned
 
 
-def _refuse_depth(html: str) -> None:
+def _refuse_depth(html: str, *, uncounted: set[str]) -> None:
+    """Count the elements that are open; an end tag counts where such an element is open."""
+    open_ones: Counter[str] = Counter()
     depth = 0
     for tag in TAG.finditer(html):
-        if tag["name"].lower() not in CLOSED_BY_THE_NEXT:
-            depth = max(depth - 1, 0) if tag["end"] else depth + 1
-            if depth > DEEPEST:
-                raise TooDeep(f"more than {DEEPEST} elements lie within each other")
+        name = tag["name"].lower()
+        if name in uncounted or (tag["end"] and not open_ones[name]):
+            continue
+        step = -1 if tag["end"] else 1
+        open_ones[name] += step
+        depth += step
+        if depth > DEEPEST:
+            raise TooDeep(f"more than {DEEPEST} elements lie within each other")
