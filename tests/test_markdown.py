@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from workflows import structure
 from workflows.markdown import render
 from workflows.sanitiser import TooDeep
 
@@ -230,3 +231,12 @@ def calls_of(function: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return events["call"] + events["c_call"]
+
+
+def test_a_known_structure_keeps_nothing_of_the_mail_before() -> None:
+    table = "| a | b |\n|---|---|\n| {0} | x |\n\n* {0}\n\n[{0}]({1})\n"
+    structure._known.cache_clear()
+    first = render(table.format("plain", "https://a.example"))
+    render(table.format("שלום" * 10, "javascript"))
+    assert structure._known.cache_info().hits >= 2
+    assert render(table.format("plain", "https://a.example")) == first

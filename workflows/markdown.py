@@ -2,25 +2,22 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, MutableMapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable
 
-from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_core import StateCore, inline, text_join
 from markdown_it.token import Token
 
-from . import plaintext, sanitiser
-from .liquid.shielding import STAND_INS, to_characters
+from . import plaintext, sanitiser, structure
+from .liquid.shielding import STAND_INS
 from .plaintext import ABSOLUTE
+from .structure import MARKDOWN
 
 BARE_LINK = re.compile(rf"https?://(?:(?!{STAND_INS.pattern})[^\s<>\"`]|[\U000f0026])+", re.IGNORECASE)
 TRAILING = ".,;:!?'*_~"
 BUTTON_TITLE = "btn"
 BUTTON_COLOUR = "#1d4ed8"
 BETWEEN_BUTTONS = {"text", "softbreak", "hardbreak", "em_open", "em_close", "strong_open", "strong_close"}
-LONGEST_KNOWN = 300  # of what is worth remembering
+ADDRESSED = {"link_open": "href", "image": "src"}
 LONG_WORD = re.compile(r"\S{25}")  # nothing on a phone is wide enough for it
 NOTEWORTHY = re.compile(rf"{LONG_WORD.pattern}|[^\0-\x7f]|&#")  # what may hold such a word, or another script
 
@@ -37,53 +34,40 @@ class _Renderer(RendererHTML):
         return f'<td class="button" align="center" bgcolor="{BUTTON_COLOUR}">{link}</td>'
 
 
-class _Markdown(MarkdownIt):
-    def normalizeLink(self, url: str) -> str:
-        # Before the link is judged: a stand-in must not hide what it says.
-        return super().normalizeLink(to_characters(url))
-
-    def validateLink(self, url: str) -> bool:
-        return True  # unsafe ones lose their link, not their label, in `_finish`
-
-
 def render(source: str) -> tuple[str, str]:
     """Return the sanitised HTML and the text of a filled body."""
-    environment: dict[str, object] = {}
-    tokens = MARKDOWN.parse(source, environment)
-    html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, environment)
+    tokens = list(_with_button_rows(_finished(structure.tokens(source))))
+    html = RENDERER.render(tokens, MARKDOWN.options, {})
     # Sanitised last, with every value in its place: a link is judged as the reader's program will see it.
     return sanitiser.clean(html), plaintext.render(tokens)
 
 
-def _fill_lines(state: StateCore) -> None:
-    """Read the words within each block. Most lines of a body are the same in every mail: they are read once."""
-    for token in state.tokens:
-        if token.type == "inline":
-            known = len(token.content) <= LONGEST_KNOWN and not state.env.get("references")
-            # Nobody changes these tokens any more.
-            token.children = _known_words(token.content) if known else _words_of(token.content, state.env)
-
-
-@lru_cache(maxsize=1024)
-def _known_words(content: str) -> list[Token]:
-    return _words_of(content, {})
-
-
-def _words_of(content: str, environment: MutableMapping[str, Any]) -> list[Token]:
-    state = StateCore(content, MARKDOWN, environment, [Token("inline", "", 0, content=content)])
-    inline(state)
-    text_join(state)
-    return _mark_buttons(_without_dead_links(_with_bare_links(state.tokens[0].children or [])))
-
-
-def _finish(state: StateCore) -> None:
-    """Settle buttons, tables and directions once the whole text is parsed."""
-    for position, token in enumerate(state.tokens):
+def _finished(tokens: list[Token]) -> list[Token]:
+    """Settle links, buttons, tables and directions."""
+    for position, token in enumerate(tokens):
         if token.type == "table_open":
-            token.attrSet("class", "data")
-        if token.type == "inline" and NOTEWORTHY.search(token.content):
-            _mark_surroundings(state.tokens[max(position - 3, 0) : position], _words(token))
-    state.tokens = list(_with_button_rows(state.tokens))
+            tokens[position] = _with(token, "class", "data")
+        if token.type == "inline":
+            token.children = _finished_words(token.children or [], token.content)
+            if NOTEWORTHY.search(token.content):
+                _mark_surroundings(tokens, position, _words(token))
+    return tokens
+
+
+def _finished_words(children: list[Token], content: str) -> list[Token]:
+    if len(children) == 1 and children[0].type == "text" and "://" not in content:
+        return children  # most cells and lines
+    _settle_addresses(children)
+    return _mark_buttons(_without_dead_links(_with_bare_links(children)))
+
+
+def _settle_addresses(children: list[Token]) -> None:
+    for token in children:
+        name = ADDRESSED.get(token.type)
+        if name:
+            token.attrSet(name, structure.address(str(token.attrs.get(name, ""))))
+        if token.children:
+            _settle_addresses(token.children)
 
 
 def _words(token: Token) -> str:
@@ -91,18 +75,24 @@ def _words(token: Token) -> str:
     return "".join(child.content if child.type in ("text", "code_inline") else "\n" for child in token.children or ())
 
 
-def _mark_surroundings(before: list[Token], words: str) -> None:
+def _mark_surroundings(tokens: list[Token], position: int, words: str) -> None:
     """Mark what opens around these words: a cell where a word must be broken, and writing from right to left."""
-    if before[-1].tag in ("td", "th") and LONG_WORD.search(words):
-        before[-1].attrSet("class", "long")
+    if tokens[position - 1].tag in ("td", "th") and LONG_WORD.search(words):
+        tokens[position - 1] = _with(tokens[position - 1], "class", "long")
     if not words.isascii() and _is_right_to_left(words):
         # The paragraph in a list item may be hidden; then its item says it, and the list that it begins.
-        for token in reversed(before):
+        for before in range(position - 1, max(position - 4, -1), -1):
+            token = tokens[before]
             if token.nesting != 1:
                 break
-            token.attrSet("dir", "rtl")
+            tokens[before] = _with(token, "dir", "rtl")
             if not (token.hidden or token.type == "list_item_open"):
                 break
+
+
+def _with(token: Token, name: str, value: str) -> Token:
+    """Return a copy with the attribute: the token itself may belong to other mails, too."""
+    return token.copy(attrs=token.attrs | {name: value})
 
 
 def _is_right_to_left(words: str) -> bool:
@@ -132,7 +122,7 @@ def _split_at_links(token: Token) -> Iterable[Token]:
     for match in BARE_LINK.finditer(token.content):
         address = _without_trailing(match.group())
         yield _text(token.content[position : match.start()])
-        yield Token("link_open", "a", 1, attrs={"href": MARKDOWN.normalizeLink(address)})
+        yield Token("link_open", "a", 1, attrs={"href": structure.address(address)})
         yield _text(address)
         yield Token("link_close", "a", -1)
         position = match.start() + len(address)
@@ -210,12 +200,4 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
-def _parser() -> MarkdownIt:
-    # Four spaces are how people indent nested Liquid; fences remain for code.
-    parser = _Markdown("commonmark", renderer_cls=_Renderer).enable(["table", "strikethrough"]).disable("code")
-    parser.core.ruler.at("inline", _fill_lines)
-    parser.core.ruler.at("text_join", _finish)
-    return parser
-
-
-MARKDOWN = _parser()
+RENDERER = _Renderer()

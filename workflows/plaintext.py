@@ -15,6 +15,7 @@ RULE = "-" * 40
 UNDERLINES = {"h1": "=", "h2": "-"}
 HTML_LINK = re.compile(r"<a\b[^>]*?\bhref\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 ABSOLUTE = re.compile(rf"(?:{'|'.join(SCHEMES)}):", re.IGNORECASE)
+NARROW = re.compile("[\0-\u02ff\u2000-\u20cf]*")
 WIDEST_TABLE = 120  # a wider one is drawn row after row, each cell with its heading
 
 
@@ -130,7 +131,7 @@ def _padded(text: str, width: int, side: str) -> str:
 
 def _width(text: str) -> int:
     """Return the columns that the text fills: East Asian letters take two, accents on their own none."""
-    if text.isascii():
+    if NARROW.fullmatch(text):
         return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))

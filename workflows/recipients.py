@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -50,6 +51,7 @@ def split(text: str) -> list[str]:
     return [element for element in elements if element.casefold() not in NOTHING]
 
 
+@lru_cache(maxsize=4096)  # the same people, mail after mail
 def parse(text: str) -> Mailbox:
     """Return the mailbox; raise ValueError with a text for people when it is none."""
     match = WITH_NAME.fullmatch(text.strip())

@@ -20,6 +20,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 # What is no character at all: halves of pairs, which no encoding can carry.
 SURROGATES = re.compile("[\ud800-\udfff]")
 LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
+SUSPECT = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]")  # all of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,8 @@ def _dressing(
 
 def _clean(text: str) -> str:
     """Return the text with one kind of line end, without control characters and broken letters."""
+    if not SUSPECT.search(text):
+        return text
     return SURROGATES.sub("\ufffd", CONTROLS.sub("", LINE_ENDS.sub("\n", text)))
 
 

@@ -81,6 +81,8 @@ def clean(html: str) -> str:
 
 def _refuse_depth(html: str, *, uncounted: set[str]) -> None:
     """Count the elements that are open; an end tag counts where such an element is open."""
+    if html.count("<") - html.count("</") <= DEEPEST:
+        return  # so few begin at all
     open_ones: Counter[str] = Counter()
     depth = 0
     for tag in TAG.finditer(html):

@@ -18,12 +18,14 @@ from liquid.token import Token
 
 from . import filters, nodes
 from .nodes import Buffer, Kind
+from .values import COLLECTIONS
 
 SOURCE_LIMIT = 100_000
 OUTPUT_LIMIT = 200_000
 VALUE_LIMIT = 100_000
 LIST_LIMIT = 10_000
 SECONDS = 2.0
+DATA = (str, *COLLECTIONS)
 FORBIDDEN_TAGS = ("include", "render", "tablerow")
 FORBIDDEN_FILTERS = ("safe",)
 PLAIN_WORDS = (
@@ -65,7 +67,7 @@ class SandboxContext(RenderContext):
 
     def get_item(self, obj: Any, key: Any) -> Any:
         # Only data: a Python object in an event must not become a door.
-        if not isinstance(obj, Mapping | list | tuple | str):
+        if not isinstance(obj, DATA):
             raise TypeError("not a list or an object")
         return super().get_item(obj, key)
 

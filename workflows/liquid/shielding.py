@@ -32,14 +32,13 @@ def _table(characters: str) -> dict[int, int]:
     return {ord(character): BASE + ord(character) for character in characters}
 
 
-IN_TEXT = _table("<&")
 IN_TAG = _table("<>&\"'`=\\ \t\n") | dict.fromkeys(map(ord, "\r\f"), BASE + ord(" "))
 IN_NAME = IN_TAG | _table("".join(map(chr, range(0x20, 0x7F))))
 
 
 def shield(value: str) -> str:
     """Return the value so that it can open neither a tag nor an entity."""
-    return value.translate(IN_TEXT)
+    return value.replace("<", chr(BASE + ord("<"))).replace("&", chr(BASE + ord("&")))
 
 
 def shield_in_tag(value: str, *, opening: str) -> str:

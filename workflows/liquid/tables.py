@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "roles": (("Role", ("incident_role.name", "name")), ("Person", ("user.name",))),
 }
 Rows = list[list[str]]
+BARE_BAR = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 COLUMN_LIMIT = 30
 
 
@@ -87,7 +88,7 @@ def _markdown(title: str, headings: list[str], rows: Rows) -> str:
 
 
 def _markdown_cell(text: str) -> str:
-    return re.sub(r"(?<!\\)((?:\\\\)*)\|", r"\1\\|", text)
+    return BARE_BAR.sub(r"\1\\|", text) if "|" in text else text
 
 
 def _ascii(title: str, headings: list[str], rows: Rows) -> str:

@@ -6,6 +6,8 @@ from datetime import date, datetime
 
 from liquid.undefined import is_undefined
 
+MAPPINGS = (dict, Mapping)  # the abstract one last: asking it is slow
+COLLECTIONS = (list, tuple, *MAPPINGS)
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S %z"
 
 
@@ -49,7 +51,7 @@ def is_blank(value: object) -> bool:
         return not value.strip()
     if not present(value):
         return True
-    return value is False or (isinstance(value, Mapping | list | tuple) and not value)
+    return value is False or (isinstance(value, COLLECTIONS) and not value)
 
 
 def as_list(value: object) -> list[object]:
@@ -64,7 +66,7 @@ LONGEST_PATH = 20
 
 def dig(value: object, path: str) -> object:
     """Return what stands at the dotted path, or None; a list is asked element by element."""
-    if isinstance(value, Mapping) and path in value:
+    if isinstance(value, MAPPINGS) and path in value:
         return value[path]
     keys = path.split(".")
     if len(keys) > LONGEST_PATH:
@@ -77,7 +79,7 @@ def dig(value: object, path: str) -> object:
 
 
 def _step(value: object, key: str) -> object:
-    if isinstance(value, Mapping):
+    if isinstance(value, MAPPINGS):
         return value.get(key)
     if not isinstance(value, list | tuple):
         return None

@@ -1,0 +1,106 @@
+"""Read the Markdown of a body. From mail to mail most bodies differ in their words alone: their structure is known.
+
+Parsing is the longest step of a mail. So runs of words that mean nothing to Markdown give way to stand-ins, the shape
+that is left is parsed once and remembered, and the words are put back. What comes out is what parsing the text itself
+gives (CommonMark 0.31.2): a property test compares the two.
+"""
+
+import re
+from functools import lru_cache
+
+from markdown_it import MarkdownIt
+from markdown_it.common.normalize_url import normalizeLink
+from markdown_it.token import Token
+
+from .liquid.shielding import to_characters
+
+BASE, MOST_RUNS = 0xF1000, 4096  # behind the stand-ins of `liquid.shielding`, in the same plane
+STAND_IN = re.compile(f"[{chr(BASE)}-{chr(BASE + MOST_RUNS)}]")
+LONGEST_SHAPE, SHAPES = 1000, 256  # what is remembered; a hostile event cannot make more than a few dozen MB of it
+LETTER = r"[^\W_]"
+# What stands between two words of a run without a meaning there. No quote: it may end the title of a link.
+BETWEEN = r"(?:[,.;:%?] ?|[-/@=+–— ]| [-–—/=+%] )"
+# Left alone: tags, entities, and the number of a list item. In a link no blank belongs to a run.
+RUN = re.compile(
+    rf"<[^<>]*>?"
+    rf"|(?<=\]\(){LETTER}(?:[-:/.?=%#+,;@$\U000f0026]*{LETTER})*/?"
+    rf"|(?<!{LETTER})(?<!&)(?<!&#)(?:(?<=[^\s>])|(?!\d{{1,9}}[.)](?:\s|\Z))){LETTER}+(?:{BETWEEN}{LETTER}+)*"
+)
+# A blank line, and then what can neither go on with a list nor begin another one that would.
+BOUNDARY = re.compile(r"(?<=\n)(?:[ \t]*\n)+(?![\s\-+*\d])")
+# Inside these a blank line ends nothing.
+LASTING = re.compile(r"```|~~~|<(?:[!?]|pre|script|style|textarea)", re.IGNORECASE)
+PLAIN_ADDRESS = re.compile(r"https?://[a-z0-9.-]+(?:/[A-Za-z0-9/._-]*)?")
+DEFINITION = "]:"  # of a link elsewhere in the text
+
+
+class _Markdown(MarkdownIt):
+    def normalizeLink(self, url: str) -> str:
+        return url  # when its words are back: `address`
+
+    def validateLink(self, url: str) -> bool:
+        return True  # unsafe ones lose their link, not their label
+
+
+def tokens(source: str) -> list[Token]:
+    """Return markdown-it's tokens, addresses as written. Mails may share those without content and attributes."""
+    if DEFINITION in source or STAND_IN.search(source):
+        return MARKDOWN.parse(source)
+    parts = [source] if LASTING.search(source) else BOUNDARY.split(source)
+    return [token for part in parts for token in _read(part)]
+
+
+def address(url: str) -> str:
+    """Return an address as a link needs it. Before that, nothing can judge it: a stand-in may hide what it says."""
+    return url if PLAIN_ADDRESS.fullmatch(url) else normalizeLink(to_characters(url))
+
+
+def _read(part: str) -> list[Token]:
+    runs: dict[int, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        run = match.group()
+        if run[0] == "<":
+            return run
+        runs[BASE + len(runs)] = run
+        return chr(BASE + len(runs) - 1)
+
+    shape = RUN.sub(stand_in, part)
+    if len(shape) > LONGEST_SHAPE or len(runs) > MOST_RUNS:
+        return MARKDOWN.parse(part)
+    return [_with_words(token, runs) for token in _known(shape)]
+
+
+@lru_cache(maxsize=SHAPES)
+def _known(shape: str) -> list[Token]:
+    return MARKDOWN.parse(shape)
+
+
+def _with_words(token: Token, runs: dict[int, str]) -> Token:
+    """Return the token with its words; one that can hold none is shared."""
+    if token.type == "text":
+        return Token("text", "", 0, content=token.content.translate(runs))
+    if not (token.attrs or token.content or token.children or token.info):
+        return token
+    return Token(
+        token.type,
+        token.tag,
+        token.nesting,
+        attrs={name: value.translate(runs) if isinstance(value, str) else value for name, value in token.attrs.items()},
+        children=token.children and [_with_words(child, runs) for child in token.children],
+        content=token.content.translate(runs),
+        markup=token.markup,
+        info=token.info.translate(runs),
+        block=token.block,
+        hidden=token.hidden,
+    )
+
+
+def _parser() -> MarkdownIt:
+    # Four spaces are how people indent nested Liquid; fences remain for code.
+    parser = _Markdown("commonmark").enable(["table", "strikethrough"]).disable("code")
+    parser.core.ruler.enableOnly(["normalize", "block", "inline", "text_join"])
+    return parser
+
+
+MARKDOWN = _parser()
