@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime
+from functools import lru_cache
 
 from .recipients import ascii_domain, parse, quoted_name
 from .rendering import RenderedMail, RenderingError
@@ -72,6 +73,7 @@ def _address_header(name: str, mailboxes: Iterable[str]) -> str:
     return _folded(f"{name}:", [_mailbox(each) for each in mailboxes], separator=", ")
 
 
+@lru_cache(maxsize=4096)  # the same people, mail after mail
 def _mailbox(text: str) -> str:
     mailbox = parse(text)
     local, _, domain = mailbox.address.rpartition("@")

@@ -75,6 +75,7 @@ def _is_local_part(text: str) -> bool:
     return bool(sound) and len(text.encode()) <= 64
 
 
+@lru_cache(maxsize=4096)
 def ascii_domain(domain: str) -> str:
     """Return the domain as it goes over the wire, or nothing when no name server could know it."""
     try:

@@ -16,6 +16,9 @@ SECONDS = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3600, "day":
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # What Ruby's strftime knows and the C library does not, or answers in the machine's own time zone.
 EXTRA_DIRECTIVES = re.compile(r"%(%|s|L|:z|P)")
+UNIX_TIME = re.compile(r"\d{9,11}")
+UTC_BY_NAME = re.compile(r"\s*UTC$")
+BLANK_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d|Z$)")
 DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 NOON = time(12)
 
@@ -34,7 +37,7 @@ def moment(value: object, *, now: datetime) -> datetime | None:
 def _moment_in_text(text: str, *, now: datetime) -> datetime | None:
     if text.casefold() in ("now", "today"):
         return now
-    if re.fullmatch(r"\d{9,11}", text):
+    if UNIX_TIME.fullmatch(text):
         return datetime.fromtimestamp(int(text), tz=UTC)
     for read in (_read_iso, parsedate_to_datetime):
         try:
@@ -46,7 +49,7 @@ def _moment_in_text(text: str, *, now: datetime) -> datetime | None:
 
 def _read_iso(text: str) -> datetime:
     # '2026-11-22 10:30:00 UTC' and '... +0100' are how other systems print their times.
-    return datetime.fromisoformat(re.sub(r"\s+(?=[+-]\d|Z$)", "", re.sub(r"\s*UTC$", "Z", text)))
+    return datetime.fromisoformat(BLANK_BEFORE_ZONE.sub("", UTC_BY_NAME.sub("Z", text)))
 
 
 @with_context

@@ -75,7 +75,8 @@ def _time_writer(zone: object, *, context: Any) -> Callable[[object], str]:
 
 
 def _cell(item: object, paths: Sequence[str], times: Callable[[object], str]) -> str:
-    path, value = next(((path, dig(item, path)) for path in paths if not is_blank(dig(item, path))), ("", None))
+    found = ((path, dig(item, path)) for path in paths)
+    path, value = next((pair for pair in found if not is_blank(pair[1])), ("", None))
     text = times(value) if path.endswith("_at") else to_text(value)
     return " ".join(text.split())[:CELL_LIMIT]
 
