@@ -30,9 +30,12 @@ TRIGGERS: dict[str, frozenset[str]] = {
     "alert": frozenset(["alert_created", "alert_status_updated"]),
     "pulse": frozenset(["pulse_created"]),
     "simple": frozenset(["slack_command"]),
+    "custom": frozenset(),
 }
+CUSTOM = "custom"  # the type of events that no catalogue names: deploy.finished
 _WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
 _CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated\Z")
+_OWN_NAME = re.compile(r"(?=.{3,100}\Z)[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
 MAX_DEPTH = 50
@@ -54,6 +57,8 @@ class Incoming:
 def is_trigger(name: str, *, trigger_type: str) -> bool:
     if _CUSTOM_FIELD.match(name):
         return trigger_type in _WITH_CUSTOM_FIELDS
+    if trigger_type == CUSTOM:
+        return bool(_OWN_NAME.match(name))
     return name in TRIGGERS.get(trigger_type, ())
 
 
@@ -70,10 +75,22 @@ def object_type(incoming: Incoming) -> str | None:
 
     None where the data does not tell; then every type that knows the name hears it.
     """
+    if not _CUSTOM_FIELD.match(incoming.name) and _OWN_NAME.match(incoming.name):
+        return CUSTOM
     present = [kind for kind in TRIGGERS if kind in incoming.data and is_trigger(incoming.name, trigger_type=kind)]
     own = [kind for kind in present if incoming.name.startswith(f"{kind}_")]
     candidates = own or present
     return candidates[0] if len(candidates) == 1 else None
+
+
+def resource(incoming: Incoming) -> str:
+    """Return what the event is about, as 'incident:482', or '' where its data does not tell."""
+    kind = object_type(incoming)
+    about = incoming.data if kind == CUSTOM else incoming.data.get(kind or "")
+    identity = about.get("id") if isinstance(about, dict) else None
+    if isinstance(identity, bool) or not isinstance(identity, str | int) or not identity:
+        return ""
+    return f"{kind}:{identity}"[:200]
 
 
 def read_event(body: bytes | str) -> Incoming:
@@ -89,8 +106,11 @@ def read_event(body: bytes | str) -> Incoming:
 
 def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:
     """Check the parts of an event that are already Python objects; raises EventError."""
-    if not isinstance(name, str) or not (name in _ALL or _CUSTOM_FIELD.match(name)):
-        raise EventError(f"Unknown event {_shown(name)}. For example: incident_created, status_updated, alert_created.")
+    if not isinstance(name, str) or not (name in _ALL or _OWN_NAME.match(name)):
+        raise EventError(
+            f"Unknown event {_shown(name)}. For example: incident_created, status_updated, alert_created; "
+            "an event of your own has a dot and small letters, such as deploy.finished."
+        )
     if not isinstance(data, dict):
         raise EventError("'data' must be an object such as {\"incident\": {…}}.")
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):

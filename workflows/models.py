@@ -11,10 +11,15 @@ from .ids import new_id
 from .validators import (
     validate_body,
     validate_conditions,
+    validate_days,
     validate_deadline,
+    validate_length,
+    validate_repeat,
+    validate_repeating,
     validate_slug,
     validate_template,
     validate_templates,
+    validate_time_zone,
     validate_triggers,
     validate_visible_sender,
     validate_wait,
@@ -43,6 +48,18 @@ class Workflow(models.Model):
     condition = models.CharField(max_length=4, choices=Join.choices, default=Join.ALL)
     conditions = models.JSONField(default=list, blank=True, validators=[validate_conditions])
     wait = models.CharField(max_length=50, blank=True, validators=[validate_wait])
+    repeat_every_duration = models.CharField(max_length=50, blank=True, validators=[validate_repeat])
+    repeat_on = models.JSONField(default=list, blank=True, validators=[validate_days])  # letters of SMTWRFU
+    repeat_condition_duration_since_first_run = models.CharField(
+        max_length=50, blank=True, validators=[validate_length]
+    )
+    repeat_condition_number_of_repeats = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    continuously_repeat = models.BooleanField(default=False)
+    run_once_per_resource = models.BooleanField(default=False)
+    time_zone = models.CharField(max_length=64, blank=True, validators=[validate_time_zone])  # blank: TIME_ZONE
+    locked = models.BooleanField(default=False)  # for Admins alone to change
     give_up_after = models.CharField(max_length=50, blank=True, validators=[validate_deadline])
     on_unknown = models.CharField(max_length=5, choices=OnUnknown.choices, default=OnUnknown.RETRY)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -53,6 +70,7 @@ class Workflow(models.Model):
 
     def clean(self) -> None:
         validate_triggers(self.trigger_type, self.triggers)
+        validate_repeating(self)
 
 
 class Action(models.Model):
@@ -89,13 +107,19 @@ class Action(models.Model):
 
 
 class Event(models.Model):
-    """Something happened, as a client told us. `key` is the client's idempotency key."""
+    """Something happened, as a client told us. `key` is the client's idempotency key, `resource` what it is about."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=100)
     key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001 (NULL: no key, and not unique)
+    resource = models.CharField(max_length=200, blank=True)
     data = models.JSONField(default=dict)
     received_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["resource", "-id"], condition=~Q(resource=""), name="event_by_resource"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
@@ -112,7 +136,7 @@ class Leased(models.Model):
 
 
 class Run(Leased):
-    """One workflow carried out for one event."""
+    """One workflow carried out for one event. A repeat is a run of its own: `number` 1 and more, of its `first` run."""
 
     class Status(models.TextChoices):
         QUEUED = "queued"
@@ -127,6 +151,12 @@ class Run(Leased):
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="runs")
     status = models.CharField(max_length=21, choices=Status.choices, default=Status.QUEUED)
     triggered_by = models.CharField(max_length=10, default="system")
+    manual = models.BooleanField(default=False)  # somebody asked for it: neither wait nor conditions
+    first = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="repeats")
+    number = models.PositiveIntegerField(default=0)
+    # Set while it is the one run of its workflow for a resource, where the workflow wants no more.
+    once_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 (NULL: not bound, and not unique)
+    checks = models.JSONField(default=list)  # what each look at the conditions saw
     tries = models.PositiveSmallIntegerField(default=0)
     status_message = models.TextField(blank=True)
     due_at = models.DateTimeField()
@@ -135,7 +165,17 @@ class Run(Leased):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["workflow", "event"], name="one_run_per_workflow_and_event"),
+            models.UniqueConstraint(
+                fields=["workflow", "event"],
+                condition=Q(number=0, manual=False),
+                name="one_run_per_workflow_and_event",
+            ),
+            models.UniqueConstraint(fields=["first", "number"], name="one_run_per_repeat"),
+            models.UniqueConstraint(fields=["workflow", "once_key"], name="one_run_per_resource"),
+            models.CheckConstraint(
+                condition=Q(first__isnull=True, number=0) | Q(first__isnull=False, number__gte=1),
+                name="repeats_have_a_first_run",
+            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),

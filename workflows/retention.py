@@ -59,9 +59,10 @@ def _delete_deliveries(before: uuid.UUID) -> int:
 
 
 def _delete_runs(before: uuid.UUID) -> int:
-    ended = Run.objects.filter(pk__lt=before, finished_at__isnull=False, deliveries__isnull=True)
+    # A first run stays for as long as its repeats: they end by its time.
+    ended = Run.objects.filter(pk__lt=before, finished_at__isnull=False, deliveries__isnull=True, repeats__isnull=True)
     old = list(ended.order_by("pk").values_list("pk", flat=True)[:BATCH])
-    Run.objects.filter(pk__in=old, deliveries__isnull=True).delete()
+    Run.objects.filter(pk__in=old, deliveries__isnull=True, repeats__isnull=True).delete()
     return len(old)
 
 

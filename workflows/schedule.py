@@ -10,6 +10,9 @@ _UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800, "month": 25920
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)[\s,]*(?:and\s+)?")
 EXAMPLES = "30 seconds, 5 mins, 1h, 2h 30min, 2 weeks"
 LONGEST = timedelta(days=366)
+# As the public API writes them; the numbers are those of `date.weekday()`.
+DAYS = {"S": 6, "M": 0, "T": 1, "W": 2, "R": 3, "F": 4, "U": 5}
+LETTERS = "S Sunday, M Monday, T Tuesday, W Wednesday, R Thursday, F Friday, U Saturday"
 
 
 def parse_duration(text: str) -> timedelta:

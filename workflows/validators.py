@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import conditions, events, liquid, schedule
 
 _SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z")
 SHORTEST_WAIT = timedelta(seconds=10)
+SHORTEST_REPEAT = timedelta(minutes=1)
 SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(minutes=1), timedelta(days=30)
 
 
@@ -68,6 +70,35 @@ def _problem_of_condition(condition: Any) -> str:
 def validate_wait(value: str) -> None:
     if value and not SHORTEST_WAIT <= _length(value) <= schedule.LONGEST:
         raise ValidationError(f"Wait between 10 seconds and one year, for example: {schedule.EXAMPLES}.")
+
+
+def validate_repeat(value: str) -> None:
+    if value and not SHORTEST_REPEAT <= _length(value) <= schedule.LONGEST:
+        raise ValidationError("Repeat every minute at most and once a year at least, for example: 1 day.")
+
+
+def validate_length(value: str) -> None:
+    if value and not SHORTEST_REPEAT <= _length(value) <= schedule.LONGEST:
+        raise ValidationError("Between one minute and one year, for example: 2 weeks.")
+
+
+def validate_days(value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(day, str) and day in schedule.DAYS for day in value):
+        raise ValidationError(f'Days are letters: {schedule.LETTERS}, for example ["M", "T", "W", "R", "F"].')
+
+
+def validate_time_zone(value: str) -> None:
+    if value not in zoneinfo.available_timezones():
+        raise ValidationError("Write a time zone as the tz database names it, for example Europe/Berlin.")
+
+
+def validate_repeating(workflow: Any) -> None:
+    """Refuse what would never come to pass: days or ends of repeats where nothing repeats."""
+    repeats = bool(workflow.repeat_every_duration or workflow.repeat_on)
+    ends = ("repeat_condition_duration_since_first_run", "repeat_condition_number_of_repeats", "continuously_repeat")
+    for name in ends:
+        if getattr(workflow, name) and not repeats:
+            raise ValidationError({name: "It never repeats: say how often, or on which days."})
 
 
 def validate_deadline(value: str) -> None:
