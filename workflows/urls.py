@@ -24,4 +24,5 @@ urlpatterns = [
     path("deliveries/<uuid:pk>/<slug:verb>/", intervention_views.act, name="delivery-act"),
     path("deliveries/all/<slug:verb>/", intervention_views.act_on_all, name="deliveries-act"),
     re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
+    re_path(r"^hooks/(?P<address>[\w-]{1,100})/?$", api.receive, name="hook"),
 ]
