@@ -66,7 +66,8 @@ class TestInProcess:
 
     def test_says_why_a_workflow_did_not_run(self, workflow: Workflow) -> None:
         done = services.trigger(Incoming("incident_created", {"incident": {"severity": "sev3"}}))
-        assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": "Its conditions (ALL) do not hold."}]
+        reason = "Its conditions do not hold: incident.severity is 'sev0' or 'sev1' (it is 'sev3')."
+        assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": reason}]
         Workflow.objects.update(enabled=False)
         done = services.trigger(Incoming("incident_created", SEV1))
         assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": "The workflow is switched off."}]
@@ -215,7 +216,8 @@ class TestCommand:
 
     def test_says_on_standard_error_what_was_skipped(self, workflow: Workflow) -> None:
         out, err = self.run("trigger", "incident_created")
-        assert (out, err.strip()) == ("", "tell: Its conditions (ALL) do not hold.")
+        reason = "Its conditions do not hold: incident.severity is 'sev0' or 'sev1' (it is not set)."
+        assert (out, err.strip()) == ("", f"tell: {reason}")
 
     @pytest.mark.parametrize(
         ("arguments", "complaint"),

@@ -155,6 +155,7 @@ class Run(Leased):
     manual = models.BooleanField(default=False)  # somebody asked for it: neither wait nor conditions
     first = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="repeats")
     number = models.PositiveIntegerField(default=0)
+    stopped = models.BooleanField(default=False)  # of a first run: somebody wants no more repeats of it
     # Set while it is the one run of its workflow for a resource, where the workflow wants no more.
     once_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 (NULL: not bound, and not unique)
     checks = models.JSONField(default=list)  # what each look at the conditions saw

@@ -44,6 +44,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='run',
+            name='stopped',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='run',
             name='once_key',
             field=models.CharField(max_length=200, null=True),
         ),
