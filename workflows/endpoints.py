@@ -95,7 +95,7 @@ def end_old(endpoint: WebhookEndpoint, *, actor: str) -> None:
         audit.record("webhook old address and secret ended", actor=actor, **_told(endpoint))
 
 
-def set_retired(endpoint: WebhookEndpoint, retired: bool, *, actor: str) -> None:  # noqa: FBT001 (what it is set to)
+def set_retired(endpoint: WebhookEndpoint, retired: bool, *, actor: str) -> None:
     """Answer whoever posts there with 410, or take what comes again."""
     with transaction.atomic():
         WebhookEndpoint.objects.filter(pk=endpoint.pk).update(retired_at=clock.now() if retired else None)
@@ -115,7 +115,6 @@ def url_of(token: str) -> str:
 
 def new_secret(scheme: str) -> str:
     """Return 256 random bits, in the shape that the scheme wants."""
-
 
     if scheme == STANDARD:
         return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
