@@ -23,13 +23,11 @@ def read(headers: Mapping[str, str], body: Any, options: Mapping[str, Any]) -> R
     kind, key = text(envelope, "type"), fitting(f"{text(envelope, 'source')} {text(envelope, 'id')}")
     if name := _catalogued(kind):
         return _own(name, envelope, key=key)
-    if options.get("mapping"):
+    if str(options.get("mapping") or "").strip():
         return mapped(envelope, generic.rules(options), key=key)
     if is_ours(kind):
         return _own(kind, envelope, key=key)
-    return Reading(
-        ignored=f"'{kind[:60]}' is none of our events, and this endpoint has no mapping that makes one of it."
-    )
+    return Reading(ignored=f"'{kind[:60]}' is none of our events, and the endpoint has no mapping that makes it one.")
 
 
 def _envelope(headers: Mapping[str, str], body: Any) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _lines(text: str, *, example: str) -> Iterator[tuple[int, str, str]]:
     seen: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         left, sign, right = (part.strip() for part in line.partition("="))
-        if not left and not sign or left.startswith("#"):
+        if (not left and not sign) or left.startswith("#"):
             continue
         if not left or not right:
             raise ValueError(f"Line {number}: write a name, '=' and a value, for example: {example}")
@@ -138,9 +138,8 @@ def _scalar(value: Any) -> str:
 
 def _data(payload: Any, rules: Rules, *, name: str) -> dict[str, Any]:
     """Return what the lines set; the payload itself is always there, too."""
-    data: dict[str, Any] = (
-        dict(payload) if isinstance(payload, dict) and not (rules.data and is_catalogued(name)) else {}
-    )
+    replaces = bool(rules.data) and is_catalogued(name)
+    data: dict[str, Any] = dict(payload) if isinstance(payload, dict) and not replaces else {}
     for target, source in rules.data.items():
         _put(data, target, _found(payload, source))
     kind = kind_of(name, data)

@@ -58,7 +58,7 @@ def _meaning(kind: str) -> tuple[str, str]:
 def _is_private(resource: dict[str, Any]) -> bool:
     """Say whether the resource is a private incident or belongs to one, as far as it tells."""
     incident = resource.get("incident")
-    return bool(resource.get("private")) or isinstance(incident, dict) and bool(incident.get("private"))
+    return bool(resource.get("private")) or (isinstance(incident, dict) and bool(incident.get("private")))
 
 
 def _event(what: str, name: str, *, key: str, kind: str, resource: dict[str, Any]) -> Foreign:

@@ -15,8 +15,8 @@ SENDERS: dict[str, Sender] = {
             translated(alertmanager.read),
             ("grouping", "severities"),
             "bearer",
-            "Add a receiver with webhook_configs: its url is this endpoint's, and http_config.authorization.credentials "
-            "the secret. Leave send_resolved on.",
+            "Add a receiver with webhook_configs: its url is that of this endpoint, the secret goes into "
+            "http_config.authorization.credentials. Leave send_resolved on.",
         ),
         Sender(
             "grafana",
@@ -60,8 +60,8 @@ SENDERS: dict[str, Sender] = {
             translated(generic.read),
             ("mapping", "severities"),
             "standard",
-            "Say by lines which value of the payload goes where, for example: alert.title = $.message. Sign as Standard "
-            "Webhooks do, or choose what the sender can do.",
+            "Say by lines which value of the payload goes where, for example: alert.title = $.message. As proof of "
+            "origin choose what the sender can do.",
         ),
     )
 }
