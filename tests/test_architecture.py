@@ -30,6 +30,7 @@ PURE = (
     "words",
     "variables",
     "filter_sheet",
+    "webhooks",
 )
 OUTSIDE = ("django.db", "django.conf", "django.utils.timezone", "httpx", "smtplib", "socket", "celery")
 CLOCKS = ("time.time(", "datetime.now(", "timezone.now(", "utcnow(")  # `time.monotonic` only measures a limit

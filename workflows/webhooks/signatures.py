@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +65,8 @@ def refusal(
     if scheme == "none":
         return ""
     request = Request(headers, body, options, now)
-    # A list: every secret is tried, whichever it is. An empty one would prove nothing.
-    genuine = any([_is_genuine(request, scheme=scheme, secret=secret) for secret in secrets if secret])
+    live = [secret for secret in secrets if secret]  # an empty one would prove nothing
+    genuine = any(_is_genuine(request, scheme=scheme, secret=secret) for secret in live)
     return "" if genuine else REFUSED
 
 
@@ -77,29 +77,31 @@ def _is_genuine(request: Request, *, scheme: str, secret: str) -> bool:
         return False
 
 
-def _signs(signed: bytes, *, key: bytes, given: bytes) -> bool:
-    return hmac.compare_digest(hmac.digest(key, signed, hashlib.sha256), given)
+def _signs(signed: bytes, *, key: bytes, given: Iterable[bytes]) -> bool:
+    """Compare with everything that is given, though the body, which may be large, is digested once."""
+    expected = hmac.digest(key, signed, hashlib.sha256)
+    return any(hmac.compare_digest(expected, one) for one in given)
 
 
-def _is_within(timestamp: str, *, now: float, past: float) -> bool:
-    return -FRESH <= now - int(timestamp) <= past
+def _is_within(timestamp: str, *, now: float, past: int) -> bool:
+    return -FRESH <= int(now) - int(timestamp) <= past  # a float could not be compared with a number of 400 digits
 
 
 def _hmac_hex(request: Request, secret: str) -> bool:
     given = request.chosen("signature_header", usual="fh-signature").removeprefix("sha256=")
-    return _signs(request.body, key=secret.encode(), given=bytes.fromhex(given))
+    return _signs(request.body, key=secret.encode(), given=[bytes.fromhex(given)])
 
 
 def _pagerduty(request: Request, secret: str) -> bool:
     """One signature for each secret that is live there; other versions are passed over."""
     signatures = [part.strip() for part in request.header("x-pagerduty-signature").split(",")]
     given = [bytes.fromhex(part.removeprefix("v1=")) for part in signatures if part.startswith("v1=")]
-    return any([_signs(request.body, key=secret.encode(), given=one) for one in given])
+    return _signs(request.body, key=secret.encode(), given=given)
 
 
 def _grafana(request: Request, secret: str) -> bool:
     """A time is signed only where the sender was given the name of a header for it."""
-    given = bytes.fromhex(request.chosen("signature_header", usual="x-grafana-alerting-signature"))
+    given = [bytes.fromhex(request.chosen("signature_header", usual="x-grafana-alerting-signature"))]
     if not request.options.get("timestamp_header"):
         return _signs(request.body, key=secret.encode(), given=given)
     timestamp = request.chosen("timestamp_header")
@@ -112,13 +114,13 @@ def _rootly(request: Request, secret: str) -> bool:
     pairs = [part.strip().partition("=") for part in request.header("x-rootly-signature").split(",")]
     parts = {name.strip(): value.strip() for name, _, value in pairs}
     timestamp = parts.get("t", "")
-    signed, given = _bytes(timestamp) + request.body, bytes.fromhex(parts.get("v1", ""))
+    signed, given = _bytes(timestamp) + request.body, [bytes.fromhex(parts.get("v1", ""))]
     return _is_within(timestamp, now=request.now, past=REMEMBERED) and _signs(signed, key=secret.encode(), given=given)
 
 
 def _standard(request: Request, secret: str) -> bool:
     """Standard Webhooks 1.0.0; Svix puts its own prefix before the same three headers."""
-    return any([_standard_under(prefix, request, secret=secret) for prefix in _STANDARD_PREFIXES])
+    return any(_standard_under(prefix, request, secret=secret) for prefix in _STANDARD_PREFIXES)
 
 
 def _standard_under(prefix: str, request: Request, *, secret: str) -> bool:
@@ -127,7 +129,7 @@ def _standard_under(prefix: str, request: Request, *, secret: str) -> bool:
         return False
     signed = _bytes(f"{identity}.{timestamp}.") + request.body
     given = [_base64(part.removeprefix("v1,")) for part in told.split() if part.startswith("v1,")]
-    return any([_signs(signed, key=key, given=one) for key in _keys(secret) for one in given])
+    return any(_signs(signed, key=key, given=given) for key in _keys(secret))
 
 
 def _keys(secret: str) -> list[bytes]:
