@@ -109,8 +109,13 @@ def delete(endpoint: WebhookEndpoint, *, actor: str) -> None:
         endpoint.delete()
 
 
-def url_of(token: str) -> str:
-    return f"{settings.SITE_URL}/hooks/{token}/"
+def url_of(last: object) -> str:
+    return f"{settings.SITE_URL}/hooks/{last}/"
+
+
+def open_address(endpoint: WebhookEndpoint) -> str:
+    """Return the address that is no secret, since the sender proves itself; '' where it does not."""
+    return "" if endpoint.scheme == UNPROVED else url_of(endpoint.pk)
 
 
 def new_secret(scheme: str) -> str:
