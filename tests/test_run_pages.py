@@ -161,7 +161,7 @@ class TestByHand:
         return client.post("/workflows/tell/run/", fields, follow=True)
 
     def test_on_a_built_in_sample(self, editor: Client) -> None:
-        answer = self.start(editor, sample="incident_created", data="")
+        answer = self.start(editor, sample="incident_created", payload="")
         run = Run.objects.get()
         assert answer.redirect_chain == [(f"/runs/{run.pk}/", 302)]
         assert (run.manual, run.event.name, run.event.resource) == (True, "incident_created", "")
@@ -169,7 +169,7 @@ class TestByHand:
         assert Delivery.objects.get().subject
 
     def test_on_data_of_ones_own(self, editor: Client) -> None:
-        self.start(editor, sample="incident_created", data='{"incident": {"title": "Mine"}}')
+        self.start(editor, sample="incident_created", payload='{"incident": {"title": "Mine"}}')
         runs.execute_due()
         assert Delivery.objects.get().subject == "Mine"
 
@@ -182,7 +182,7 @@ class TestByHand:
         ],
     )
     def test_says_what_is_wrong_and_keeps_it(self, editor: Client, data: str, said: str) -> None:
-        answer = self.start(editor, sample="incident_created", data=data)
+        answer = self.start(editor, sample="incident_created", payload=data)
         assert answer.status_code == 422
         assert said in answer.content.decode()
         assert f">\n{data}</textarea>" in answer.content.decode()
@@ -190,12 +190,12 @@ class TestByHand:
 
     def test_not_while_it_is_switched_off(self, editor: Client) -> None:
         Workflow.objects.update(enabled=False)
-        answer = self.start(editor, sample="incident_created", data="")
+        answer = self.start(editor, sample="incident_created", payload="")
         assert answer.status_code == 422
         assert "It is switched off: switch it on first." in answer.content.decode()
 
     def test_it_is_on_record(self, editor: Client) -> None:
-        self.start(editor, sample="incident_created", data="")
+        self.start(editor, sample="incident_created", payload="")
         last = AuditEvent.objects.latest("pk")
         assert (last.action, last.actor) == ("workflow run by hand", "editor")
 

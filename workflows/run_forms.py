@@ -27,7 +27,7 @@ class StartForm(forms.Form):
     """A sample event, or the data of one as JSON."""
 
     sample = forms.ChoiceField(label="Event", required=False)
-    data = forms.CharField(
+    payload = forms.CharField(
         label="Or data of your own",
         required=False,
         widget=forms.Textarea(attrs={"rows": 12, "class": "mono", "spellcheck": "false"}),
@@ -40,8 +40,8 @@ class StartForm(forms.Form):
         self.samples = samples.of(workflow)
         self.fields["sample"].choices = [(one.key, one.label) for one in self.samples]  # type: ignore[attr-defined]
 
-    def clean_data(self) -> dict[str, Any] | None:
-        text = self.cleaned_data["data"].strip()
+    def clean_payload(self) -> dict[str, Any] | None:
+        text = self.cleaned_data["payload"].strip()
         if not text:
             return None
         try:
@@ -53,5 +53,5 @@ class StartForm(forms.Form):
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """Return the name of the event and its data."""
         sample = samples.chosen(self.samples, self.cleaned_data.get("sample", ""))
-        own = self.cleaned_data["data"]
+        own = self.cleaned_data["payload"]
         return sample.event, sample.data if own is None else own
