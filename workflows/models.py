@@ -183,6 +183,9 @@ class Run(Leased):
             models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),
             models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="run_leased"),
             models.Index(fields=["finished_at"], name="run_finished"),
+            # The list's filters; ids sort by time.
+            models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
+            models.Index(fields=["status", "-id"], name="run_by_status"),
         ]
 
     def __str__(self) -> str:

@@ -17,11 +17,9 @@ def data_of(run: Run) -> dict[str, Any]:
 
     What was told later counts, also where it tells less: an incident that was resolved while a run waited is resolved.
     """
-    event = run.event
-    if not event.resource:
-        return event.data
-    newest = Event.objects.filter(resource=event.resource).order_by("-pk").first()
-    return event.data if newest is None or newest.pk <= event.pk else laid_over(event.data, newest.data)
+    event, data = run.event, dict(run.event.data)
+    newest = Event.objects.filter(resource=event.resource).order_by("-pk").first() if event.resource else None
+    return laid_over(data, newest.data) if newest and newest.pk > event.pk else data
 
 
 def laid_over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
