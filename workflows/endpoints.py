@@ -15,12 +15,15 @@ from django.db import transaction
 from django.db.models import Q
 
 from integrations import audit, clock
+from integrations.fields import Undecryptable
 
 from .webhook_models import WebhookEndpoint
 from .webhooks.signatures import SCHEMES
 
 UNPROVED = "none"  # the scheme of a sender that proves nothing: its address is the secret
 STANDARD = "standard"  # its secrets have a shape of their own
+SECRETS = ("secret", "secret_before")
+GIVEN = ("pagerduty", "rootly")  # the sender makes the secret, and shows it once the address has been entered there
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,15 @@ class HandedOut:
 
     address: str = ""
     secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an endpoint has in force."""
+
+    secret: bool
+    old_secret: bool
+    old_address: bool
 
 
 def find(address: str) -> WebhookEndpoint | None:
@@ -47,8 +59,8 @@ def create(endpoint: WebhookEndpoint, *, actor: str) -> HandedOut:
     """
     token = secrets.token_urlsafe(32)
     endpoint.digest = _digest(token)
-    made = "" if endpoint.secret or endpoint.scheme == UNPROVED else new_secret(endpoint.scheme)
-    endpoint.secret = endpoint.secret or made
+    made = "" if endpoint.secret or endpoint.scheme in (UNPROVED, *GIVEN) else new_secret(endpoint.scheme)
+    endpoint.secret = endpoint.secret or made or None
     with transaction.atomic():
         _check(endpoint)
         endpoint.save(force_insert=True)
@@ -80,7 +92,7 @@ def exchange_secret(endpoint: WebhookEndpoint, *, secret: str = "", actor: str) 
     made = "" if secret else new_secret(endpoint.scheme)
     with transaction.atomic():
         row = _locked(endpoint)
-        row.secret, row.secret_before = secret or made, row.secret
+        row.secret, row.secret_before = secret or made, _readable_secret(row)
         row.save(update_fields=["secret", "secret_before"])
         audit.record("webhook secret exchanged", actor=actor, **_told(endpoint))
     return HandedOut(secret=made)
@@ -90,9 +102,17 @@ def end_old(endpoint: WebhookEndpoint, *, actor: str) -> None:
     """Take the address and the secret of before out of force."""
     with transaction.atomic():
         row = _locked(endpoint)
-        row.digest_before, row.secret_before = None, ""
+        row.digest_before = row.secret_before = None
         row.save(update_fields=["digest_before", "secret_before"])
         audit.record("webhook old address and secret ended", actor=actor, **_told(endpoint))
+
+
+def held(endpoint: WebhookEndpoint) -> Held:
+    """Return what an endpoint has, without reading it: it may be unreadable."""
+    own = WebhookEndpoint.objects.filter(pk=endpoint.pk)
+    secrets = own.annotate(secret_held=Q(secret__isnull=False), old_held=Q(secret_before__isnull=False))
+    secret, old_secret = secrets.values_list("secret_held", "old_held").get()
+    return Held(secret, old_secret, endpoint.digest_before is not None)
 
 
 def set_retired(endpoint: WebhookEndpoint, retired: bool, *, actor: str) -> None:
@@ -127,15 +147,21 @@ def new_secret(scheme: str) -> str:
 
 
 def _check(endpoint: WebhookEndpoint) -> None:
-    endpoint.full_clean(exclude=["digest", "digest_before"])
+    endpoint.full_clean(exclude=["digest", "digest_before", *SECRETS])
     if endpoint.scheme not in SCHEMES:
         raise ValidationError({"scheme": "Choose one of the ways to prove the sender."})
-    if endpoint.scheme != UNPROVED and not endpoint.secret:
-        raise ValidationError({"secret": "Enter the secret that the sender shows."})
 
 
 def _locked(endpoint: WebhookEndpoint) -> WebhookEndpoint:
-    return WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
+    return WebhookEndpoint.objects.select_for_update().defer(*SECRETS).get(pk=endpoint.pk)
+
+
+def _readable_secret(endpoint: WebhookEndpoint) -> str | None:
+    """Return the secret in force; None where its key is lost, so that another one can be put in its place."""
+    try:
+        return endpoint.secret
+    except Undecryptable:
+        return None
 
 
 def _told(endpoint: WebhookEndpoint) -> dict[str, str]:

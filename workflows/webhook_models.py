@@ -25,8 +25,8 @@ class WebhookEndpoint(models.Model):
     scheme = models.CharField(max_length=20)  # how the sender proves who it is: a key of webhooks.signatures.SCHEMES
     digest = models.CharField(max_length=64, unique=True, editable=False)
     digest_before = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001 (NULL: none)
-    secret: models.TextField[str, str] = EncryptedTextField(blank=True)
-    secret_before: models.TextField[str, str] = EncryptedTextField(blank=True)
+    secret: models.TextField[str | None, str | None] = EncryptedTextField(null=True, blank=True)
+    secret_before: models.TextField[str | None, str | None] = EncryptedTextField(null=True, blank=True)
     options = models.JSONField(default=dict, blank=True)
     posts_per_minute = models.PositiveIntegerField(default=120, validators=LIMITS)
     events_per_minute = models.PositiveIntegerField(default=300, validators=LIMITS)
