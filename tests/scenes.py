@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Stage, TransportError
+from tests import webhook_scenes
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import SEV1, queued, with_tasks
@@ -281,6 +282,7 @@ def _open_all(page: Page) -> None:
 
 
 CATALOGUE = "/configuration/integrations/"
+WEBHOOKS = webhook_scenes.WEBHOOKS
 SCENES = [
     Scene("login", "/login/", user=""),
     Scene("deliveries-empty", "/"),
@@ -329,6 +331,19 @@ SCENES = [
     Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
     Scene("action", "/workflows/tell/", act=_open_action),
     Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),
+    Scene("webhooks-empty", WEBHOOKS),
+    Scene("webhook-kinds", f"{WEBHOOKS}new/"),
+    Scene("webhook-new", f"{WEBHOOKS}new/grafana/", act=_open_all),
+    Scene("webhook-wrong", f"{WEBHOOKS}new/json/", act=webhook_scenes.make_a_wrong_one),
+    Scene("webhook-made", f"{WEBHOOKS}new/alertmanager/", act=webhook_scenes.make_one),
+    Scene("webhooks", WEBHOOKS, prepare=webhook_scenes.prepare),
+    Scene("webhook-quiet", WEBHOOKS, act=webhook_scenes.open_one("Alertmanager of the shop")),
+    Scene("webhook-busy", WEBHOOKS, act=webhook_scenes.open_one("Any JSON")),
+    Scene("webhook-long", WEBHOOKS, act=webhook_scenes.open_one("monitoring.monitoring")),
+    Scene("webhook-rtl", WEBHOOKS, act=webhook_scenes.open_one(ARABIC)),
+    Scene("webhook-tried", WEBHOOKS, act=webhook_scenes.try_one),
+    Scene("webhook-tried-wrong", WEBHOOKS, act=webhook_scenes.try_a_wrong_one),
+    Scene("webhook-edit", WEBHOOKS, act=webhook_scenes.edit_one),
     Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
     Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),
