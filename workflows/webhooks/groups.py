@@ -99,6 +99,7 @@ def _group(members: list[Member], frame: dict[str, Any], *, dialect: Dialect, ra
     firing = [member for member in members if member.is_firing]
     left_out = number(frame, "truncatedAlerts")
     group = digest(needed(frame, "groupKey"))
+    is_alone = len(members) == 1 and not left_out
     alert = {
         "id": group,
         "title": _title(members),
@@ -107,14 +108,11 @@ def _group(members: list[Member], frame: dict[str, Any], *, dialect: Dialect, ra
         "labels": child(frame, "commonLabels"),
         "started_at": min(text(member.raw, "startsAt") for member in members),
         "ended_at": None if firing else max(_end(member) or "" for member in members) or None,
-        **_told(child(frame, "commonAnnotations"), source=dialect.source),
-        "description": _listed(members, left_out=left_out),
-        "url": text(frame, "externalURL") or None,
-        **(_extras(members[0], dialect=dialect) if len(members) == 1 and not left_out else {}),
+        **_told(members[0].annotations if is_alone else child(frame, "commonAnnotations"), source=dialect.source),
+        **(_extras(members[0], dialect=dialect) if is_alone else _sum(members, frame, left_out=left_out)),
         "external_id": text(frame, "groupKey"),
         "data": frame,
     }
-    alert["summary"] = alert["summary"] or _counted(members, left_out=left_out)
     key = digest(group, sorted(member.key for member in members), left_out)
     state = f"open {digest(sorted(member.identity for member in firing), left_out)}" if firing else "resolved"
     return _foreign(alert, key=key, state=state, is_firing=bool(firing), last=not firing)
@@ -159,6 +157,17 @@ def _severity(members: list[Member], *, ranks: list[str]) -> str | None:
     words = [word for member in members if (word := text(member.labels, "severity"))]
     place = {word: index for index, word in enumerate(ranks)}
     return min(words, key=lambda word: place.get(word.casefold(), len(place)), default=None)
+
+
+def _sum(members: list[Member], frame: dict[str, Any], *, left_out: int) -> dict[str, Any]:
+    """Return what stands for several alerts: a summary of its own only where they share none."""
+    common = child(frame, "commonAnnotations")
+    shared = text(common, "summary") or text(common, "description")
+    return {
+        "summary": shared or _counted(members, left_out=left_out),
+        "description": _listed(members, left_out=left_out),
+        "url": text(frame, "externalURL") or None,
+    }
 
 
 def _counted(members: list[Member], *, left_out: int) -> str:

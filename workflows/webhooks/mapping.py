@@ -143,8 +143,9 @@ def _data(payload: Any, rules: Rules, *, name: str) -> dict[str, Any]:
     for target, source in rules.data.items():
         _put(data, target, _found(payload, source))
     kind = kind_of(name, data)
-    if kind != events.CUSTOM and isinstance(data.setdefault(kind, {}), dict):
-        data[kind] = {"data": payload, **data[kind]} if rules.data or not data[kind] else data[kind]
+    told = data.get(kind) or {}
+    if kind != events.CUSTOM and isinstance(told, dict) and (rules.data or not told):
+        data[kind] = {"data": payload, **told}
     return data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from .base import Unreadable
@@ -50,6 +51,14 @@ def number(holder: dict[str, Any], name: str) -> int:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise Unreadable(f"'{name}' must be a whole number.")
     return value or 0
+
+
+def moment(milliseconds: int | str) -> str | None:
+    """Return Unix milliseconds as ISO 8601; None where they are no time."""
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat() if milliseconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def named(reference: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from . import alertmanager, cloudevents, generic, grafana, pagerduty, rootly
+from . import (
+    alertmanager,
+    cloudevents,
+    datadog,
+    firehydrant,
+    generic,
+    grafana,
+    incident_io,
+    opsgenie,
+    pagerduty,
+    rootly,
+)
 from .base import Sender
 from .severities import translated
 
@@ -44,6 +55,42 @@ SENDERS: dict[str, Sender] = {
             "rootly",
             "Configuration, Webhooks, Create: enter the URL, choose the events. Rootly shows the secret once: paste it "
             "here.",
+        ),
+        Sender(
+            "opsgenie",
+            "Opsgenie, Jira Service Management alerts",
+            translated(opsgenie.read),
+            ("severities",),
+            "header",
+            "Add an integration of the kind Webhook: enter the URL, and a custom header with the secret. It needs the "
+            "actions Create, Acknowledge, UnAcknowledge and Close.",
+        ),
+        Sender(
+            "datadog",
+            "Datadog",
+            translated(datadog.read),
+            ("severities",),
+            "header",
+            "Integrations, Webhooks, New: enter the URL, the secret as a custom header, leave 'Encode as form' off. "
+            f"Payload: {datadog.TEMPLATE}. Then name the webhook in the monitors.",
+        ),
+        Sender(
+            "incident_io",
+            "incident.io",
+            translated(incident_io.read),
+            ("severities",),
+            "standard",
+            "Settings, Webhooks, Add endpoint: enter the URL, choose the public events. Its signing secret begins with "
+            "whsec_: paste it here.",
+        ),
+        Sender(
+            "firehydrant",
+            "FireHydrant",
+            translated(firehydrant.read),
+            ("severities",),
+            "hmac_sha256_hex",
+            "Settings, Webhooks, New: enter the URL and the secret, choose the incident events. The signature comes in "
+            "fh-signature.",
         ),
         Sender(
             "cloudevents",
