@@ -72,20 +72,28 @@ class TestMaking:
             "json": {"mapping", "severities", "signature_header"},
         }
 
-    def test_shows_the_address_and_a_secret_once(self, as_admin: Client) -> None:
+    def test_shows_a_secret_once_and_an_address_that_is_none(self, as_admin: Client) -> None:
         values = {"name": "Monitoring", "scheme": "bearer", "grouping": "alert", "severities": "critical = sev0"}
         answer = as_admin.post(f"{WEBHOOKS}new/alertmanager/", values | LIMITS)
         row = WebhookEndpoint.objects.get()
         assert (answer.status_code, row.options) == (200, {"grouping": "alert", "severities": "critical = sev0"})
-        [token] = set(re.findall(r"/hooks/([\w-]{43})/", answer.content.decode()))
         assert row.secret
-        assert endpoints.find(token) == row
+        assert set(re.findall(r"/hooks/([\w-]+)/", answer.content.decode())) == {str(row.pk)}
+        assert endpoints.find(str(row.pk)) == row
         assert f'credentials: "{row.secret}"' in unescape(answer.content.decode()), "ready to copy"
-        again = as_admin.get(page_of(row)).content.decode()
-        assert not any(word in again for word in (token, row.secret))
+        assert row.secret not in as_admin.get(page_of(row)).content.decode()
         assert as_admin.post(f"{WEBHOOKS}new/alertmanager/", values | LIMITS).status_code == 422, "a reload"
-        assert not any(word in str(list(AuditEvent.objects.values())) for word in (token, row.secret))
+        assert row.secret not in str(list(AuditEvent.objects.values()))
         assert recorded() == [("ada", "webhook created")]
+
+    def test_shows_the_address_once_where_it_is_the_secret(self, as_admin: Client) -> None:
+        values = {"name": "CI", "scheme": "none", "mapping": MAPPING, **LIMITS}
+        answer = as_admin.post(f"{WEBHOOKS}new/json/", values)
+        row = WebhookEndpoint.objects.get()
+        [token] = set(re.findall(r"/hooks/([\w-]+)/", answer.content.decode()))
+        assert (len(token), endpoints.find(token), endpoints.find(str(row.pk))) == (43, row, None)
+        assert token not in as_admin.get(page_of(row)).content.decode()
+        assert token not in str(list(AuditEvent.objects.values()))
 
     def test_a_secret_of_the_sender_may_be_pasted_later(self, as_admin: Client) -> None:
         as_admin.post(f"{WEBHOOKS}new/pagerduty/", {"name": "Pager", "scheme": "pagerduty", **LIMITS})
@@ -250,7 +258,7 @@ class TestChanging:
         [token] = set(re.findall(r"/hooks/([\w-]{43})/", answer.content.decode()))
         assert endpoints.find(token) == row
         assert token not in as_admin.get(page_of(row)).content.decode()
-        assert "It was shown once." in text_of(as_admin.get(page_of(row)))
+        assert "It was shown once, when it was made." in text_of(as_admin.get(page_of(row)))
 
     def test_there_is_no_secret_to_exchange_where_nothing_is_proved(self, as_admin: Client) -> None:
         answer = as_admin.post(page_of(made(scheme="none"), "webhook-secret"), {"secret": "x"}, follow=True)

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from .endpoints import GIVEN
 from .webhook_models import WebhookEndpoint
 from .webhooks import SENDERS, parse_mapping, parse_severities
 from .webhooks.signatures import SCHEMES
@@ -25,6 +26,8 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "cloudevents": ("bearer", "header", "basic", "standard", "hmac_sha256_hex", "none"),
 }
 HEADER_OPTIONS = ("signature_header", "timestamp_header")
+MADE_HERE = "Leave it blank, and a good one is made and shown once."
+SHOWN_THERE = "The sender shows it when the address has been entered there: leave it blank now, and paste it later."
 LONGEST = 20_000  # characters of a mapping
 
 
@@ -107,11 +110,8 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
             help_text="A signature is best, then a secret in a header. Without any, the address itself is the secret.",
         )  # fmt: skip
         if self.instance._state.adding:
-            self.fields["secret"] = SecretField(
-                required=False,
-                help_text="Leave it blank, and a good one is made and shown once. PagerDuty and Rootly make their own: "
-                "paste it here, or later, since they show it when the address has been entered there.",
-            )
+            given = SENDERS[kind].scheme in GIVEN
+            self.fields["secret"] = SecretField(required=False, help_text=SHOWN_THERE if given else MADE_HERE)
         self._add_options(kind, proofs)
         self.order_fields(["name", "scheme", "secret", *SENDERS[kind].options, *self.MORE])
 
@@ -166,7 +166,7 @@ class SecretForm(forms.Form):
     def __init__(self, data: Any = None, *, scheme: str, given: bool) -> None:
         super().__init__(data)
         self._scheme = scheme
-        helped = "Paste what the sender shows." if given else "Leave it blank, and a good one is made and shown once."
+        helped = "Paste what the sender shows." if given else MADE_HERE
         self.fields["secret"] = SecretField(required=given, help_text=helped)
 
     def clean_secret(self) -> str:

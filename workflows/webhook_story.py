@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -36,11 +37,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One event of a POST, and the runs that it made."""
+    """One event of a POST, and the runs that it made; `times`: so many of this name stand together."""
 
     name: str
     repeat: bool
     runs: Sequence[Run]
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,18 @@ def entries(endpoint: WebhookEndpoint) -> list[Entry]:
     receipts = list(endpoint.receipts.order_by("-pk"))
     runs = _runs({UUID(one["event"]) for receipt in receipts for one in receipt.made[:SHOWN] if one["event"]})
     return [
-        Entry(receipt, [_told(one, runs) for one in receipt.made[:SHOWN]], max(len(receipt.made) - SHOWN, 0))
+        Entry(receipt, _together([_told(one, runs) for one in receipt.made[:SHOWN]]), len(receipt.made[SHOWN:]))
         for receipt in receipts
     ]
 
 
 def _told(one: dict[str, Any], runs: dict[str, list[Run]]) -> Told:
     return Told(one["name"], one["repeat"], [] if one["repeat"] else runs[one["event"]])
+
+
+def _together(told: Sequence[Told]) -> list[Told]:
+    """Count what looks alike: ten repeats are one line."""
+    return [replace(one, times=len(list(alike))) for one, alike in groupby(told)]
 
 
 def _runs(events: set[UUID]) -> dict[str, list[Run]]:

@@ -181,6 +181,7 @@ def _page(
         "unproved": row.scheme == endpoints.UNPROVED,
         "waiting": webhook_story.is_waiting(row),
         "handed": handed,
+        "fresh_address": handed.address if row.scheme == endpoints.UNPROVED else "",
         "open_address": endpoints.open_address(row),
         "snippet": _snippet(row, handed),
         "secret_form": secret_form or _secret_form(row),
