@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from integrations import clock
-from workflows import occasions, run_control, runs, services
+from workflows import occasions, repeats, run_control, runs, services
 from workflows.events import Incoming
 from workflows.models import Action, Delivery, Event, Run, Workflow
 from workflows.run_control import NotPossible
@@ -100,6 +101,32 @@ def test_a_repeat_tells_what_is_the_case_now(go: Go) -> None:
     go(timedelta(days=1))
     runs.execute_due()
     assert list(Delivery.objects.order_by("pk").values_list("subject", flat=True)) == ["started", "mitigated"]
+
+
+def test_what_runs_at_once_tells_what_its_own_event_told(go: Go) -> None:
+    made()
+    tell()
+    tell("resolved", name="status_updated")
+    runs.execute_due()
+    assert Delivery.objects.get().subject == "started"
+
+
+def test_a_run_and_the_one_after_it_are_stored_together_or_not_at_all(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(repeat_every_duration="1h")
+    tell()
+    plan = repeats.plan_next
+
+    def plan_and_die(run: Run) -> None:
+        plan(run)
+        raise OperationalError("the database is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(runs.repeats, "plan_next", plan_and_die)
+        runs.execute_due()
+    assert (story(), Delivery.objects.count()) == ([(0, "queued", "25 09:00")], 0)
+    go(runs.TRY_AGAIN_AFTER)
+    runs.execute_due()
+    assert ([number for number, *_ in story()], Delivery.objects.count()) == ([0, 1], 1)
 
 
 def test_continuously_means_whatever_the_conditions_say(go: Go) -> None:

@@ -13,12 +13,14 @@ TRIGGER, WAIT, REPEAT = "at the trigger", "after the wait", "before the repeat"
 
 
 def data_of(run: Run) -> dict[str, Any]:
-    """Return the data of the run's event, the newest event on the same resource laid over it.
+    """Return the data of the run's event; where it waited or repeats, the newest event on the same resource over it.
 
     What was told later counts, also where it tells less: an incident that was resolved while a run waited is resolved.
     """
     event, data = run.event, dict(run.event.data)
-    newest = Event.objects.filter(resource=event.resource).order_by("-pk").first() if event.resource else None
+    if not event.resource or run.manual or not (run.number or run.workflow.wait):
+        return data
+    newest = Event.objects.filter(resource=event.resource).order_by("-pk").first()
     return laid_over(data, newest.data) if newest and newest.pk > event.pk else data
 
 
