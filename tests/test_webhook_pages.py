@@ -63,11 +63,15 @@ class TestMaking:
         assert [kind for kind in SENDERS if f'href="{WEBHOOKS}new/{kind}/"' not in chosen.content.decode()] == []
         usual = {"name", "scheme", "secret", "posts_per_minute", "events_per_minute", "csrfmiddlewaretoken", "next"}
         asked = {kind: set(fields_of(as_admin.get(f"{WEBHOOKS}new/{kind}/"))) - usual for kind in SENDERS}
-        assert {kind: fields for kind, fields in asked.items() if kind in PROOFS} == {
+        assert asked == {
             "alertmanager": {"grouping", "severities", "signature_header"},
             "grafana": {"grouping", "severities", "signature_header", "timestamp_header"},
             "pagerduty": {"severities", "signature_header"},
             "rootly": {"private", "severities", "signature_header"},
+            "opsgenie": {"severities", "signature_header"},
+            "datadog": {"severities", "signature_header"},
+            "incident_io": {"severities"},
+            "firehydrant": {"severities", "signature_header"},
             "cloudevents": {"mapping", "severities", "signature_header"},
             "json": {"mapping", "severities", "signature_header"},
         }
@@ -144,7 +148,8 @@ class TestMaking:
             assert "No event." not in text_of(tried)
 
     def test_a_proof_is_one_that_can_be_checked(self) -> None:
-        assert {proof for proofs in PROOFS.values() for proof in proofs} - set(SCHEMES) == set()
+        assert {proof for proofs in PROOFS.values() for proof in proofs} == set(SCHEMES)
+        assert {kind: sender.scheme in PROOFS[kind] for kind, sender in SENDERS.items()} == dict.fromkeys(PROOFS, True)
 
 
 class TestLooking:

@@ -23,7 +23,8 @@ from .webhooks.signatures import SCHEMES
 UNPROVED = "none"  # the scheme of a sender that proves nothing: its address is the secret
 STANDARD = "standard"  # its secrets have a shape of their own
 SECRETS = ("secret", "secret_before")
-GIVEN = ("pagerduty", "rootly")  # the sender makes the secret, and shows it once the address has been entered there
+# Kinds and schemes where the sender makes the secret, and shows it once the address has been entered there.
+GIVEN = {("pagerduty", "pagerduty"), ("rootly", "rootly"), ("incident_io", "standard")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def create(endpoint: WebhookEndpoint, *, actor: str) -> HandedOut:
     """
     token = secrets.token_urlsafe(32)
     endpoint.digest = _digest(token)
-    made = "" if endpoint.secret or endpoint.scheme in (UNPROVED, *GIVEN) else new_secret(endpoint.scheme)
+    ours = endpoint.scheme != UNPROVED and not is_given(endpoint)
+    made = new_secret(endpoint.scheme) if ours and not endpoint.secret else ""
     endpoint.secret = endpoint.secret or made or None
     with transaction.atomic():
         _check(endpoint)
@@ -127,6 +129,11 @@ def delete(endpoint: WebhookEndpoint, *, actor: str) -> None:
     with transaction.atomic():
         audit.record("webhook deleted", actor=actor, **_told(endpoint))
         endpoint.delete()
+
+
+def is_given(endpoint: WebhookEndpoint) -> bool:
+    """Say whether only the sender can make the secret."""
+    return (endpoint.kind, endpoint.scheme) in GIVEN
 
 
 def url_of(last: object) -> str:

@@ -16,12 +16,16 @@ from .webhooks.signatures import SCHEMES
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}\Z")
 _HEADERS = ("bearer", "basic", "header", "none")  # what nearly every sender can be told to do
-# How the senders can prove themselves; a kind that is not named here may do it in every way.
+# How the senders can prove themselves.
 PROOFS: dict[str, tuple[str, ...]] = {
     "alertmanager": _HEADERS,
     "grafana": ("bearer", "basic", "grafana", "header", "none"),
     "pagerduty": ("pagerduty", "header", "basic", "none"),
     "rootly": ("rootly", "header", "none"),
+    "opsgenie": ("header", "none"),
+    "datadog": ("header", "basic", "none"),
+    "incident_io": ("standard", "none"),
+    "firehydrant": ("hmac_sha256_hex", "none"),
     "json": ("standard", "hmac_sha256_hex", *_HEADERS),
     "cloudevents": ("bearer", "header", "basic", "standard", "hmac_sha256_hex", "none"),
 }
@@ -104,13 +108,13 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         kind, self._stored = self.instance.kind, self.instance.options
-        proofs = PROOFS.get(kind, tuple(SCHEMES))
+        proofs = PROOFS[kind]
         self.fields["scheme"] = forms.ChoiceField(
             label="Proof of who posts", choices=[(name, SCHEMES[name].label) for name in proofs],
             help_text="A signature is best, then a secret in a header. Without any, the address itself is the secret.",
         )  # fmt: skip
         if self.instance._state.adding:
-            given = SENDERS[kind].scheme in GIVEN
+            given = (kind, SENDERS[kind].scheme) in GIVEN
             self.fields["secret"] = SecretField(required=False, help_text=SHOWN_THERE if given else MADE_HERE)
         self._add_options(kind, proofs)
         self.order_fields(["name", "scheme", "secret", *SENDERS[kind].options, *self.MORE])

@@ -157,7 +157,7 @@ def _found(endpoint: UUID | str) -> WebhookEndpoint:
 
 
 def _secret_form(row: WebhookEndpoint, data: Any = None) -> SecretForm:
-    return SecretForm(data, scheme=row.scheme, given=row.scheme in endpoints.GIVEN)
+    return SecretForm(data, scheme=row.scheme, given=endpoints.is_given(row))
 
 
 def _page(
