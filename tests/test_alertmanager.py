@@ -10,6 +10,7 @@ from email import policy
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.alertmanager_server import Alertmanager
@@ -88,6 +89,7 @@ def test_thirty_alerts_of_a_group_make_one_mail_and_their_end_another(tmp_path: 
             wait_until(lambda: len(subjects(installation)) == 2, what="the mail that it is over")
         assert subjects(installation) == ["open: CheckoutSlow, 30 alerts", "resolved: CheckoutSlow, 30 alerts"]
         assert ("refused", 401) not in outcomes(installation)
+        assert secret not in installation.output, "the log, at DEBUG"
 
 
 def test_a_wrong_secret_makes_no_mail_and_is_told_on_the_list(tmp_path: Path) -> None:
@@ -99,3 +101,6 @@ def test_a_wrong_secret_makes_no_mail_and_is_told_on_the_list(tmp_path: Path) ->
             alertmanager.fire(*ALERTS)
             wait_until(lambda: outcomes(installation) == [("refused", 401)], what="the refusal")
         assert subjects(installation) == []
+        assert httpx.post(f"{installation.site}/hooks/{'x' * 43}", trust_env=False, content=b"{}").status_code == 404
+        wait_until(lambda: "Not Found: /hooks/…" in installation.output, what="the line of the log")
+        assert "x" * 43 not in installation.output, "it may be the address of an endpoint, misspelt"

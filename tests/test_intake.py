@@ -286,6 +286,13 @@ class TestRepeats:
         ]
         assert WebhookSubject.objects.get().state == "open"
 
+    def test_what_was_told_so_long_ago_that_it_is_forgotten_is_new_again(self, client: Client, path: str) -> None:
+        post(client, path, event("1"), event("2"))
+        retention._delete_keys(first_id_at(clock.now() + timedelta(days=1)))
+        assert [post(client, path, event("1")).status_code for _ in range(2)] == [202, 200]
+        assert (Event.objects.count(), Run.objects.count()) == (3, 3)
+        assert len(set(Event.objects.values_list("key", flat=True))) == 3
+
     def test_two_endpoints_have_keys_and_states_of_their_own(self, client: Client, path: str) -> None:
         other = made(name="other")[1]
         told = event(subject="s", state="open")
@@ -420,7 +427,7 @@ class TestRehearsal:
         row = WebhookEndpoint.objects.get()
         posted = intake.Posted({}, json.dumps({"events": [event(subject="s", state="open")]}).encode())
         for _ in range(2):
-            answer = intake.rehearse(row, posted)
+            answer = intake.rehearse(row, posted, actor="ada")
             assert (answer.outcome, [(one.name, one.is_new) for one in answer.made]) == (
                 "test",
                 [("incident_created", True)],
@@ -434,5 +441,5 @@ class TestRehearsal:
 
     def test_leaves_no_mark_that_would_swallow_the_real_one(self, client: Client, path: str) -> None:
         told = json.dumps({"events": [event()]}).encode()
-        intake.rehearse(WebhookEndpoint.objects.get(), intake.Posted({}, told))
+        intake.rehearse(WebhookEndpoint.objects.get(), intake.Posted({}, told), actor="ada")
         assert post(client, path, raw=told).status_code == 202

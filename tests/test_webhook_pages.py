@@ -212,6 +212,7 @@ class TestTrying:
         assert not Event.objects.exists()
         assert list(WebhookReceipt.objects.values_list("outcome", "status")) == [("test", 200)]
         assert "Waiting for the first delivery" in text_of(as_admin.get(page_of(row))), "a test is no delivery"
+        assert recorded()[-1] == ("ada", "webhook tested")
 
     @pytest.mark.parametrize(
         ("body", "said"),

@@ -119,9 +119,10 @@ def held(endpoint: WebhookEndpoint) -> Held:
 
 def set_retired(endpoint: WebhookEndpoint, retired: bool, *, actor: str) -> None:
     """Answer whoever posts there with 410, or take what comes again."""
+    changing = WebhookEndpoint.objects.filter(pk=endpoint.pk, retired_at__isnull=retired)
     with transaction.atomic():
-        WebhookEndpoint.objects.filter(pk=endpoint.pk).update(retired_at=clock.now() if retired else None)
-        audit.record("webhook retired" if retired else "webhook taken back", actor=actor, **_told(endpoint))
+        if changing.update(retired_at=clock.now() if retired else None):
+            audit.record("webhook retired" if retired else "webhook taken back", actor=actor, **_told(endpoint))
 
 
 def delete(endpoint: WebhookEndpoint, *, actor: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from integrations import clock
+from integrations import audit, clock
 
 from . import endpoints, events, receipts, services
 from .events import Incoming
+from .models import Event
 from .services import Triggered
 from .webhook_models import WebhookEndpoint, WebhookKey, WebhookReceipt, WebhookSubject
 from .webhooks import SENDERS, Foreign, Reading, Unreadable
@@ -89,8 +90,9 @@ def receive(address: str, posted: Posted) -> Answer:
     return answer
 
 
-def rehearse(endpoint: WebhookEndpoint, posted: Posted) -> Answer:
+def rehearse(endpoint: WebhookEndpoint, posted: Posted, *, actor: str) -> Answer:
     """Do everything that `receive` does but ask for proof, and take it back. Raises Refused."""
+    audit.record("webhook tested", actor=actor, name=endpoint.name, kind=endpoint.kind, scheme=endpoint.scheme)
     reading = _read(endpoint, posted)
     with transaction.atomic():
         done = _answer(endpoint, reading)
@@ -183,28 +185,37 @@ def _count(endpoint: WebhookEndpoint, *, events: int) -> None:
 class _Ledger:
     """What an endpoint has been told before, for the events of one POST."""
 
-    def __init__(self, endpoint: WebhookEndpoint, told: Iterable[Foreign]) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, told: Sequence[Foreign]) -> None:
         self._endpoint = endpoint
         keys = [_short(one.key) for one in told]
         subjects = [_short(one.subject) for one in told if one.subject]
         self._known = set(endpoint.keys.filter(key__in=keys).values_list("key", flat=True))
+        # Of what was told so long ago that its key is forgotten: told again, it is something new.
+        made = [self._event_key(one) for one in told]
+        self._used = set(Event.objects.filter(key__in=made).values_list("key", flat=True))
         self._subjects = {row.subject: row for row in endpoint.subjects.filter(subject__in=subjects)}
         self._new_keys: list[WebhookKey] = []
 
     def enter(self, told: Foreign, *, now: datetime) -> Incoming | None:
         """Note what is told; return the event that it makes, or None where it is known. Raises EventError."""
         key, row = _short(told.key), self._subjects.get(_short(told.subject))
-        repeat = key in self._known or bool(row and told.state and row.state == _short(told.state))
-        if key not in self._known:
-            self._known.add(key)
-            self._new_keys.append(WebhookKey(endpoint=self._endpoint, key=key))
+        is_new_key = key not in self._known
+        repeat = not is_new_key or bool(row and told.state and row.state == _short(told.state))
         name = told.first if told.first and (row is None or row.ended) else told.name
         data = _laid_over(row.data, told.data) if row and told.thin else told.data
         if told.subject:
             self._note(told, now=now, changed=not repeat)
-        if repeat:
-            return None
-        return events.make_event(name, data, key=_short(f"webhook:{self._endpoint.pk}:{told.key}"))
+        if is_new_key:
+            self._known.add(key)
+            self._new_keys.append(WebhookKey(endpoint=self._endpoint, key=key))
+        return None if repeat else events.make_event(name, data, key=self._free_key(told))
+
+    def _event_key(self, told: Foreign) -> str:
+        return _short(f"webhook:{self._endpoint.pk}:{told.key}")
+
+    def _free_key(self, told: Foreign) -> str:
+        key = self._event_key(told)
+        return _short(f"{key}:{self._new_keys[-1].pk}") if key in self._used else key
 
     def _note(self, told: Foreign, *, now: datetime, changed: bool) -> None:
         subject = _short(told.subject)

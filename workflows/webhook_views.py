@@ -117,7 +117,7 @@ def rehearse(request: HttpRequest, endpoint: UUID) -> HttpResponse:
         return _page(request, row, test_form=form, status=422)
     posted = intake.Posted(webhook_help.HEADERS.get(row.kind, {}), form.cleaned_data["body"].encode())
     try:
-        answer = intake.rehearse(row, posted)
+        answer = intake.rehearse(row, posted, actor=request.user.get_username())
     except intake.Refused as error:
         form.add_error("body", error.text)
         return _page(request, row, test_form=form, status=422)
