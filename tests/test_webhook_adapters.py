@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows import webhooks
 from workflows.events import make_event
 from workflows.webhooks import SENDERS, Foreign, Reading, Unreadable
 from workflows.webhooks.parts import LONGEST, digest
@@ -64,7 +63,6 @@ def test_a_group_without_alerts_is_no_error() -> None:
 MAPPING = "event = $.type\nid = $.id\nwho = $.source\nwhat.id = $.data.incident.id"
 OPTIONS = [{}, EACH, {"private": True, "severities": "high = sev1"}, {"mapping": MAPPING}, ANY]
 SAMPLES = [(path, json.loads(path.read_text())) for path in sorted(PAYLOADS.glob("*.json"))]
-EXAMPLES = Path(webhooks.__file__).parent.parent / "examples" / "webhooks"
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
@@ -122,9 +120,3 @@ def test_each_sender_says_how_it_is_proved_and_set_up() -> None:
         assert sender.kind == kind
         assert sender.scheme in SCHEMES
         assert sender.help.endswith(".")
-
-
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
-def test_the_examples_that_people_try_make_events(path: Path) -> None:
-    headers = STRUCTURED if path.stem == "cloudevents" else {}
-    assert read(path.stem, json.loads(path.read_text()), headers=headers, options=ANY).events
