@@ -128,6 +128,10 @@ def test_firehydrants_incident_is_an_event() -> None:
     )
 
 
+def test_firehydrants_incident_without_a_milestone_has_a_state_all_the_same() -> None:
+    assert the_event("firehydrant", {"data": {"incident": {"id": "7b0e"}}}).state == "none"
+
+
 def test_what_else_firehydrant_tells_is_no_error() -> None:
     ignored = Reading(ignored="It is not about an incident: nothing is told.")
     assert read("firehydrant", {"data": {"alert": {"id": "1"}}}) == ignored

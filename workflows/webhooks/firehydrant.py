@@ -22,7 +22,7 @@ def read(headers: Mapping[str, str], body: Any, options: Mapping[str, Any]) -> R
         {"incident": told},
         first="incident_created",
         subject=told["id"],
-        state=fitting(told["status"]),
+        state=fitting(told["status"]) or "none",  # blank would never be a repeat
     )
     return Reading((event,))
 
