@@ -144,7 +144,7 @@ def _answer(endpoint: WebhookEndpoint, reading: Reading) -> Answer:
 
 def _store(endpoint: WebhookEndpoint, told: Sequence[Foreign]) -> list[Made]:
     now = clock.now()
-    _take_room(endpoint, now=now)
+    events_before = _take_room(endpoint, now=now)
     ledger = _Ledger(endpoint, told)
     try:
         news = {number: incoming for number, one in enumerate(told) if (incoming := ledger.enter(one, now=now))}
@@ -152,15 +152,15 @@ def _store(endpoint: WebhookEndpoint, told: Sequence[Foreign]) -> list[Made]:
         raise Refused(400, str(error)) from error
     ledger.save()
     triggered = dict(zip(news, services.trigger_all(list(news.values())), strict=True)) if news else {}
-    _count(endpoint, events=len(news))
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(events=events_before + len(news))
     return [
         Made(news[number].name if number in news else one.name, triggered.get(number))
         for number, one in enumerate(told)
     ]
 
 
-def _take_room(endpoint: WebhookEndpoint, *, now: datetime) -> None:
-    """Count this POST, or raise Refused where the endpoint has had its share of this minute.
+def _take_room(endpoint: WebhookEndpoint, *, now: datetime) -> int:
+    """Count this POST and return the events of this minute so far; Refused where the endpoint has had its share.
 
     It holds the endpoint's row until the end of the transaction: one POST at a time reads and writes its states.
     """
@@ -173,13 +173,8 @@ def _take_room(endpoint: WebhookEndpoint, *, now: datetime) -> None:
         row.posts = row.events = 0
     if row.posts >= endpoint.posts_per_minute or row.events >= endpoint.events_per_minute:
         raise Refused(503, "This address takes no more in this minute: send it again.", retry_after=MINUTE - now.second)
-    stored.update(minute=minute, posts=row.posts + 1, events=row.events)
-    endpoint.events = row.events
-
-
-def _count(endpoint: WebhookEndpoint, *, events: int) -> None:
-    if events:
-        WebhookEndpoint.objects.filter(pk=endpoint.pk).update(events=endpoint.events + events)
+    stored.update(minute=minute, posts=row.posts + 1)
+    return row.events
 
 
 class _Ledger:

@@ -16,7 +16,7 @@ from . import events
 from .webhook_models import WebhookEndpoint, WebhookReceipt
 
 if TYPE_CHECKING:
-    from .intake import Answer, Refused
+    from .intake import Answer, Made, Refused
 
 KEPT = 50  # of each endpoint
 MOST = 16_384  # characters of a body
@@ -64,7 +64,7 @@ def _save(endpoint: WebhookEndpoint, receipt: WebhookReceipt) -> None:
         endpoint.receipts.filter(pk__lte=old).delete()
 
 
-def _event_of(made: Any, *, answer: Answer) -> str | None:
+def _event_of(made: Made, *, answer: Answer) -> str | None:
     if made.triggered is None or answer.outcome == WebhookReceipt.Outcome.TEST:
         return None  # the event of a test was taken back
     return str(made.triggered.event.pk)
