@@ -240,11 +240,17 @@ class TestChanging:
         values = {"name": "Metrics", "scheme": "header", "signature_header": "X-Key", "grouping": "group"}
         answer = as_admin.post(page_of(row, "webhook-edit"), values | LIMITS | {"posts_per_minute": "7"}, follow=True)
         assert "'Metrics' is saved." in text_of(answer)
+        assert "exchange the secret where it needs one of its own" in text_of(answer)
         row = WebhookEndpoint.objects.get()
         assert (row.name, row.scheme, row.posts_per_minute) == ("Metrics", "header", 7)
         assert row.options == {"grouping": "group", "signature_header": "X-Key"}
         assert (row.digest, row.secret) == before
         assert recorded()[-1] == ("ada", "webhook changed")
+
+    def test_a_proof_that_was_turned_on_asks_for_a_secret(self, as_admin: Client) -> None:
+        row = made(scheme="none")
+        as_admin.post(page_of(row, "webhook-edit"), {"name": "m", "scheme": "bearer", "grouping": "group", **LIMITS})
+        assert "A secret is missing, so nothing is taken yet." in text_of(as_admin.get(page_of(row)))
 
     def test_exchanges_the_secret_and_ends_the_old_one(self, as_admin: Client) -> None:
         row = made()

@@ -62,6 +62,8 @@ def edit(request: HttpRequest, endpoint: UUID) -> HttpResponse:
         fields = [*form.Meta.fields, "options"]
         endpoints.change(form.entered(), fields=fields, actor=request.user.get_username())
         messages.success(request, f"'{row.name}' is saved. It is in force for the next POST.")
+        if "scheme" in form.changed_data and row.scheme != endpoints.UNPROVED:
+            messages.warning(request, "The proof is another one: exchange the secret where it needs one of its own.")
         return redirect("webhook", row.pk)
     return _form(request, form, created=False)
 
@@ -178,6 +180,7 @@ def _page(
         "proof": webhook_story.proof_of(row),
         "entries": webhook_story.entries(row),
         "held": endpoints.held(row),
+        "given": endpoints.is_given(row),
         "unproved": row.scheme == endpoints.UNPROVED,
         "waiting": webhook_story.is_waiting(row),
         "handed": handed,
