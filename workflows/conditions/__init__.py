@@ -1,0 +1,20 @@
+"""Does this event satisfy these conditions, and what did each of them see? Pure."""
+
+from .checks import MOST_CONDITIONS, Problem, problem_of
+from .paths import quoted
+from .patterns import is_pattern
+from .verdict import NEED_NO_VALUES, OPERATORS, Look, Verdict, examine, satisfied
+
+__all__ = [
+    "MOST_CONDITIONS",
+    "NEED_NO_VALUES",
+    "OPERATORS",
+    "Look",
+    "Problem",
+    "Verdict",
+    "examine",
+    "is_pattern",
+    "problem_of",
+    "quoted",
+    "satisfied",
+]
