@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .conditions import is_pattern
+
 VALUES_SHOWN = 10
 _CUSTOM_FIELD = re.compile(r"custom_fields\.(.+)\.updated")
 
@@ -19,6 +21,14 @@ _IN_WORDS = {
     "CONTAINS_NONE": ("does not contain", "or"),
 }
 _WITHOUT_VALUES = {"SET": "is set", "UNSET": "is not set", "ANY": "is anything"}
+_IN_A_LIST = {
+    "IS": "is one of",
+    "IS NOT": "is not one of",
+    "CONTAINS": "contains any of",
+    "CONTAINS_ALL": "contains all of",
+    "CONTAINS_NONE": "contains none of",
+    "NONE": "is none of",
+}
 _JOINS = {
     "ALL": "if all of these hold:",
     "ANY": "if at least one of these holds:",
@@ -39,8 +49,13 @@ def of_trigger(name: str, *, kind: str) -> str:
     return f"{words} (any change)" if name == f"{kind}_updated" else words
 
 
+def of_operator(operator: str) -> str:
+    """Return 'contains any of' for CONTAINS, as it stands before a list of values."""
+    return (_IN_A_LIST | _WITHOUT_VALUES)[operator]
+
+
 def of_condition(condition: Mapping[str, Any]) -> str:
-    """Return "incident.severity is 'SEV0' or 'SEV1'"."""
+    """Return "incident.severity is 'SEV0' or a match of /^sev1/"; a path is said as it is written."""
     path, operator = condition["path"], condition["operator"]
     if operator in _WITHOUT_VALUES:
         return f"{path} {_WITHOUT_VALUES[operator]}"
@@ -54,7 +69,7 @@ def of_join(join: str, *, number: int) -> str:
 
 
 def _listed(values: Sequence[Any], between: str) -> str:
-    *others, last = [f"'{value}'" for value in values]
+    *others, last = [f"a match of {value}" if is_pattern(value) else f"'{value}'" for value in values]
     if len(others) >= VALUES_SHOWN:
         others, last = others[: VALUES_SHOWN - 1], f"{len(values) - VALUES_SHOWN + 1} more"
     return f"{', '.join(others)} {between} {last}" if others else last

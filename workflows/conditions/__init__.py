@@ -1,12 +1,14 @@
 """Does this event satisfy these conditions, and what did each of them see? Pure."""
 
 from .checks import MOST_CONDITIONS, Problem, problem_of
+from .matching import NAMES, written
 from .paths import quoted
 from .patterns import is_pattern
 from .verdict import NEED_NO_VALUES, OPERATORS, Look, Verdict, examine, satisfied
 
 __all__ = [
     "MOST_CONDITIONS",
+    "NAMES",
     "NEED_NO_VALUES",
     "OPERATORS",
     "Look",
@@ -17,4 +19,5 @@ __all__ = [
     "problem_of",
     "quoted",
     "satisfied",
+    "written",
 ]
