@@ -40,10 +40,10 @@ class ConditionForm(forms.Form):
 
     def __init__(self, typed: Typed, *, number: int, checked: bool) -> None:
         named = {f"condition-{name}": text for name, text in typed.items()}
-        super().__init__(named if checked else None, initial=typed, auto_id=f"id_condition_{number}_%s")
+        super().__init__(named if checked else None, initial=typed, auto_id=f"id_{number}_%s")
         self.fields["values"].widget.attrs["rows"] = min(max(1, len(_lines(typed["values"]))), TALLEST)
         for name, field in self.fields.items():
-            field.widget.attrs["aria-describedby"] = f"id_condition_{number}_{name}_error"
+            field.widget.attrs["aria-describedby"] = f"{self[name].auto_id}_error"
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -77,6 +77,8 @@ class Rows:
         typed = _asked_for(asked) if asked else [text for text, _ in known]
         checked = bool(asked) and not (self.added or self.removed)  # who adds a row has not finished it
         self.all = [_row(text, known, number=number, checked=checked) for number, text in enumerate(typed, start=1)]
+        if self.added:
+            self.all[-1].form.fields["path"].widget.attrs["autofocus"] = True
         self.verdict: conditions.Verdict | None = None
         self.samples: list[Sample] = []
         self.sample: Sample | None = None
@@ -144,7 +146,7 @@ def _typed(posted: QueryDict) -> Iterator[Typed]:
     """Yield the rows of a page; one more than there may be, of many more."""
     lists = [posted.getlist(f"condition-{name}") for name in ("path", "operator", "values")]
     for path, operator, values in list(zip_longest(*lists, fillvalue=""))[: conditions.MOST_CONDITIONS + 1]:
-        yield {"path": path, "operator": operator, "values": values}
+        yield {"path": path, "operator": operator, "values": values.replace("\r\n", "\n")}
 
 
 def _asked_for(posted: QueryDict) -> list[Typed]:
