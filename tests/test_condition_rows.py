@@ -254,10 +254,8 @@ def test_every_suggested_path_is_a_right_one(kind: str) -> None:
 
 
 def test_suggestions_are_limited_and_quoted() -> None:
-    data = {
-        "a": {"b.c": 1, "d": [{"slug": "x"}, {"e": 2}], "f": {"name": "g"}},
-        "many": {str(n): n for n in range(999)},
-    }
+    data: dict[str, Any] = {"a": {"b.c": 1, "d": [{"slug": "x"}, {"e": 2}], "f": {"name": "g"}}, "x" * 600: 1}
+    data |= {"two\nlines": 1, "many": {str(number): number for number in range(999)}}
     found = variables.paths(data)
-    assert found[:7] == ['a["b.c"]', "a.d", "a.d.slug", "a.d.e", "a.f", "a.f.name", "many.0"]
+    assert found[:8] == ['a["b.c"]', "a.d", "a.d.slug", "a.d.e", "a.f", "a.f.name", '["two\\nlines"]', "many.0"]
     assert len(found) == variables.MOST

@@ -204,6 +204,7 @@ def test_paths(path: str, values: list[Any], several: bool) -> None:
 def test_any_names_can_be_written_as_a_path(names: list[str]) -> None:
     path = quoted(tuple(names))
     assert (names_of(path), path.startswith("$")) == (tuple(names), False)
+    assert len(path) > 500 or problem_of(condition(path, "SET")) is None
 
 
 def test_a_jsonpath_that_finds_one_text_looks_for_parts_of_it() -> None:

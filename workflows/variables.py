@@ -36,7 +36,8 @@ def of(data: Mapping[str, object]) -> list[Variable]:
 def paths(data: Mapping[str, object]) -> list[str]:
     """Return where conditions may look: single values, lists, and objects that a slug, a name or an id stands for."""
     places = dict.fromkeys(islice(_places((), data), SEEN))
-    return [conditions.quoted(names) for names in islice(places, MOST)]
+    written = (conditions.quoted(names) for names in places)
+    return list(islice((path for path in written if len(path) <= conditions.LONGEST_PATH), MOST))
 
 
 def _places(names: tuple[str, ...], value: object) -> Iterator[tuple[str, ...]]:

@@ -2,11 +2,13 @@
 
 from .checks import MOST_CONDITIONS, Problem, problem_of
 from .matching import NAMES, written
+from .paths import LONGEST as LONGEST_PATH
 from .paths import quoted
 from .patterns import is_pattern
 from .verdict import NEED_NO_VALUES, OPERATORS, Look, Verdict, examine, satisfied
 
 __all__ = [
+    "LONGEST_PATH",
     "MOST_CONDITIONS",
     "NAMES",
     "NEED_NO_VALUES",

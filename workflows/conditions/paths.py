@@ -71,9 +71,13 @@ def names_of(path: str) -> tuple[str, ...]:
 
 def quoted(names: tuple[str, ...]) -> str:
     """Return the dotted path of these names."""
-    parts = [f".{name}" if _STEP.fullmatch(f".{name}") else f"[{json.dumps(name)}]" for name in names]
+    parts = [f".{name}" if _is_plain(name) else f"[{json.dumps(name)}]" for name in names]
     text = "".join(parts)
     return f'["{text[1:]}"]' if text.startswith(".$") else text.removeprefix(".")
+
+
+def _is_plain(name: str) -> bool:
+    return bool(_STEP.fullmatch(f".{name}")) and name.isprintable() and name == name.strip()
 
 
 def _unquoted(text: str, *, path: str) -> str:
