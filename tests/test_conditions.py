@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workflows.conditions import OPERATORS, Look, Verdict, examine, problem_of, quoted, satisfied
@@ -317,7 +317,11 @@ def test_data_nested_deep_is_no_harm() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "b.c", "slug", "name"]) | st.text(), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b.c", "slug", "name"]) | st.text(), inner, max_size=4)
+    ),
+    max_leaves=20,
 )
 PATHS = st.sampled_from(
     ["a", "a.b", "a.slug", 'a["b.c"]', "$", "$.a", "$..*", "$..a[?@.name]", "$[?@.a == $.a]", "$..[?length(@) > 1]"]
@@ -332,7 +336,7 @@ CONDITIONS = CONDITIONS.filter(lambda one: problem_of(one) is None)
     st.dictionaries(st.sampled_from(["a", "x"]), JSON),
     st.sampled_from(["ALL", "ANY", "NONE"]),
 )
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_examining_never_raises_and_joins_what_it_saw(conditions: list[Any], data: Any, join: str) -> None:
     verdict = examine(conditions, data, join=join)
     held = [look.held for look in verdict.looks]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, SupportsIndex
 
 import regex
@@ -23,21 +25,22 @@ class PathError(ValueError):
 
 def find(data: Any, path: str, *, effort: Effort) -> tuple[list[Any], bool]:
     """Return the values that a path finds, and whether it may find several; raises PathError and TooMuch."""
-    query = _compiled(path, effort)
+    query = compiled(path)
+    token = _EFFORT.set(effort)
     try:
         nodes = [node.value for node in query.finditer(_counted(data, effort))]
     except (JSONPathError, RecursionError) as error:
         raise TooMuch("The event is nested too deep for this JSONPath.") from error
+    finally:
+        _EFFORT.reset(token)
     return nodes, not query.singular_query()
 
 
-def check(path: str) -> None:
-    _compiled(path, Effort())
-
-
-def _compiled(path: str, effort: Effort) -> JSONPathQuery:
+@lru_cache(maxsize=256)
+def compiled(path: str) -> JSONPathQuery:
+    """Return the query of a path; raises PathError."""
     try:
-        return _Environment(effort).compile(path)
+        return _ENVIRONMENT.compile(path)
     except JSONPathError as error:
         place = f"Character {error.token.index + 1}" if error.token else "Somewhere"
         raise PathError(f"{place} of the JSONPath {path}: {error.args[0]}.") from error
@@ -45,36 +48,31 @@ def _compiled(path: str, effort: Effort) -> JSONPathQuery:
         raise PathError(f"The JSONPath {path} is nested too deep.") from error
 
 
-class _Environment(JSONPathEnvironment):
-    """The functions of the RFC, those with regular expressions under the limits of our own."""
-
-    def __init__(self, effort: Effort) -> None:
-        self.effort = effort
-        super().__init__()
-
-    def setup_function_extensions(self) -> None:
-        super().setup_function_extensions()
-        self.function_extensions["match"] = _Regular(self.effort, whole=True)
-        self.function_extensions["search"] = _Regular(self.effort, whole=False)
-
-
 class _Regular(FilterFunction):
+    """match() and search() of the RFC, under the limits of our own patterns."""
+
     arg_types = [ExpressionType.VALUE, ExpressionType.VALUE]
     return_type = ExpressionType.LOGICAL
 
-    def __init__(self, effort: Effort, *, whole: bool) -> None:
-        self.effort, self.whole = effort, whole
+    def __init__(self, *, whole: bool) -> None:
+        self.whole = whole
 
     def __call__(self, text: object, pattern: object) -> bool:
-        self.effort.spend(STEPS_OF_A_PATTERN)
+        effort = _EFFORT.get()
+        effort.spend(STEPS_OF_A_PATTERN)
         if not isinstance(text, str) or not isinstance(pattern, str):
             return False
         if len(pattern) > LONGEST or not is_iregexp(pattern):  # it may come from the event itself
             return False
         try:
-            return self.effort.matches(regex.compile(pattern), text, whole=self.whole)
+            return effort.matches(regex.compile(pattern), text, whole=self.whole)
         except regex.error:
             return False
+
+
+_EFFORT: ContextVar[Effort] = ContextVar("effort")  # of the search under way: a function is given its arguments alone
+_ENVIRONMENT = JSONPathEnvironment()
+_ENVIRONMENT.function_extensions |= {"match": _Regular(whole=True), "search": _Regular(whole=False)}
 
 
 def _counted(value: Any, effort: Effort) -> Any:

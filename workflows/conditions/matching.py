@@ -39,15 +39,24 @@ class Things:
         """Say whether the value is one of the things, or is a part of the one text that stands there."""
         if self._folded is None or patterns.is_pattern(value):
             return self.equal(value)
+        self.effort.read(self._folded)
         return _fold(written(value)) in self._folded
 
     @cached_property
     def _folded(self) -> str | None:
-        return None if self.text is None else _fold(self.text)
+        if self.text is None:
+            return None
+        self.effort.read(self.text)
+        return _fold(self.text)
 
     @cached_property
     def _keys(self) -> set[Key]:
-        return {key for scalar in self._scalars() for key in _keys(scalar)}
+        keys: set[Key] = set()
+        for scalar in self._scalars():
+            if isinstance(scalar, str):
+                self.effort.read(scalar)
+            keys.update(_keys(scalar))
+        return keys
 
     def _match(self, value: str) -> bool:
         pattern = patterns.compiled(value)
@@ -90,7 +99,7 @@ def _cut(text: str) -> str:
 def _is_set(value: Any) -> bool:
     if isinstance(value, Mapping):
         return bool(value)
-    return value is not None and (not isinstance(value, str) or bool(value.strip()))
+    return value is not None and value != "" and not (isinstance(value, str) and value.isspace())
 
 
 def _names_of(value: Mapping[str, Any]) -> Iterator[object]:

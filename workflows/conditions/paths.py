@@ -50,7 +50,7 @@ def check(path: str) -> None:
     if len(path) > LONGEST:
         raise PathError(f"The path is longer than {LONGEST} characters.")
     if path.startswith("$"):
-        jsonpath.check(path)
+        jsonpath.compiled(path)
     else:
         names_of(path)
 
