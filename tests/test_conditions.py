@@ -200,7 +200,10 @@ def test_paths(path: str, values: list[Any], several: bool) -> None:
     assert problem_of(condition(path, "SET")) is None
 
 
-@given(st.lists(st.text(min_size=1), min_size=1, max_size=4))
+@given(
+    st.lists(st.text(min_size=1) | st.sampled_from(["$", "$.a", "a.b", '"', "on call", " "]), min_size=1, max_size=4)
+)
+@settings(deadline=None)
 def test_any_names_can_be_written_as_a_path(names: list[str]) -> None:
     path = quoted(tuple(names))
     assert (names_of(path), path.startswith("$")) == (tuple(names), False)

@@ -72,8 +72,9 @@ def names_of(path: str) -> tuple[str, ...]:
 def quoted(names: tuple[str, ...]) -> str:
     """Return the dotted path of these names."""
     parts = [f".{name}" if _is_plain(name) else f"[{json.dumps(name)}]" for name in names]
-    text = "".join(parts)
-    return f'["{text[1:]}"]' if text.startswith(".$") else text.removeprefix(".")
+    if names[0].startswith("$"):  # or it would be a JSONPath
+        parts[0] = f"[{json.dumps(names[0])}]"
+    return "".join(parts).removeprefix(".")
 
 
 def _is_plain(name: str) -> bool:
