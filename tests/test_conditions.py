@@ -152,14 +152,21 @@ def test_a_verdict_says_what_each_condition_saw() -> None:
 
 def test_what_is_stored_of_a_look_is_limited() -> None:
     data = {"many": [*range(12)], "long": "x" * 1000, "bare": {"a": 1, "b": 2}, "on": True}
-    look = examine([condition("many", "IS", *range(100))], data, join="ALL").looks[0].as_dict()
-    few = [str(number) for number in range(10)]
-    assert look == {
-        "path": "many", "operator": "IS", "held": True, "error": "",
-        "saw": [*few, "… and 2 more"], "values": [*few, "… and 90 more"],
-    }  # fmt: skip
+    looks = [
+        examine([condition("many", operator, 3, "x" * 300, "/(/")], data, join="ALL").looks[0].as_dict()
+        for operator in ("SET", "IS NOT")
+    ]
+    known = {"path": "many", "values": [3, "x" * 199 + "…", "/(/"]}
+    known["saw"] = [*(str(number) for number in range(10)), "… and 2 more"]
+    assert looks == [
+        known | {"operator": "SET", "held": True},
+        known | {"operator": "IS NOT", "held": False},
+    ]
     saw = [examine([condition(path, "SET")], data, join="ALL").looks[0].saw for path in ("long", "bare", "on")]
     assert saw == [["x" * 199 + "…"], ["an object with a, b"], ["true"]]
+    assert (
+        examine([BROKEN], THINGS, join="ALL").looks[0].as_dict()["error"] == "Character 2 of the pattern (: missing )."
+    )
 
 
 # Paths

@@ -71,3 +71,21 @@ def test_every_operator_has_words(operator: str) -> None:
 )
 def test_joins(join: str, number: int, said: str) -> None:
     assert words.of_join(join, number=number) == said
+
+
+@pytest.mark.parametrize(
+    ("join", "said"),
+    [
+        ("ALL", "Its conditions do not hold: a is 'x' (it is '/b/' and 'c'); "
+                "d is a match of /(/ (it cannot be told: Character 2 of the pattern (: missing ))."),
+        ("NONE", "None of its conditions may hold, but: "
+                 "d is a match of /(/ (it cannot be told: Character 2 of the pattern (: missing ))."),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_was_seen_and_what_cannot_be_told(join: str, said: str) -> None:
+    wanted = [
+        {"path": "a", "operator": "IS", "values": ["x"]},
+        {"path": "d", "operator": "IS", "values": ["/(/"]},
+    ]
+    looks = conditions.examine(wanted, {"a": ["/b/", "c"], "d": "e"}, join=join).looks
+    assert words.of_refusal(looks, join=join) == said

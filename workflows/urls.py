@@ -2,13 +2,14 @@
 
 from django.urls import path, re_path
 
-from . import api, editor_views, intervention_views, views, workflow_views
+from . import api, editor_views, intervention_views, run_views, views, workflow_views
 
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
     path("workflows/", workflow_views.workflows, name="workflows"),
     path("workflows/_new/", editor_views.new_workflow, name="workflow-new"),
     path("workflows/<slug:slug>/", editor_views.workflow, name="workflow"),
+    path("workflows/<slug:slug>/run/", run_views.start, name="workflow-run"),
     path("workflows/<slug:slug>/delete/", editor_views.delete_workflow, name="workflow-delete"),
     path("workflows/<slug:slug>/preview/", editor_views.preview_action, name="action-preview"),
     path("workflows/<slug:slug>/actions/new/", editor_views.new_action, name="action-new"),
@@ -18,6 +19,9 @@ urlpatterns = [
         editor_views.change_action,
         name="action-change",
     ),
+    path("runs/", run_views.runs, name="runs"),
+    path("runs/<uuid:run>/", run_views.run, name="run"),
+    re_path(r"^runs/(?P<run>[0-9a-f-]{36})/(?P<verb>cancel|again)/$", run_views.act, name="run-act"),
     path("deliveries/<uuid:pk>/", views.delivery, name="delivery"),
     path("deliveries/<uuid:pk>/mail", views.mail, name="delivery-mail"),
     path("deliveries/<uuid:pk>/mail.eml", views.source, name="delivery-source"),

@@ -9,6 +9,7 @@ from typing import Any
 from .conditions import is_pattern
 
 VALUES_SHOWN = 10
+REFUSALS_SHOWN, VALUE_SHOWN = 3, 60
 _CUSTOM_FIELD = re.compile(r"custom_fields\.(.+)\.updated")
 
 # operator: what stands before the values, and between the last two of them
@@ -68,8 +69,34 @@ def of_join(join: str, *, number: int) -> str:
     return "if" if number == 1 and join != "NONE" else _JOINS[join]
 
 
-def _listed(values: Sequence[Any], between: str) -> str:
-    *others, last = [f"a match of {value}" if is_pattern(value) else f"'{value}'" for value in values]
+def _listed(values: Sequence[Any], between: str, *, plain: bool = False) -> str:
+    """Return the values with a word before the last; unless they are plain, some may be patterns."""
+    *others, last = [f"a match of {one}" if is_pattern(one) and not plain else f"'{one}'" for one in values]
     if len(others) >= VALUES_SHOWN:
         others, last = others[: VALUES_SHOWN - 1], f"{len(values) - VALUES_SHOWN + 1} more"
     return f"{', '.join(others)} {between} {last}" if others else last
+
+
+def of_refusal(looks: Sequence[Any], *, join: str) -> str:
+    """Return which conditions (`conditions.Look`) keep a workflow from running, with what was seen instead."""
+    if join == "ANY":
+        return f"None of its conditions holds: {_each_seen(looks)}."
+    if join == "NONE":
+        return f"None of its conditions may hold, but: {_each_seen([one for one in looks if one.held or one.error])}."
+    return f"Its conditions do not hold: {_each_seen([one for one in looks if not one.held])}."
+
+
+def _each_seen(looks: Sequence[Any]) -> str:
+    shown = [f"{of_condition(one.as_dict())} ({_told(one)})" for one in looks[:REFUSALS_SHOWN]]
+    more = len(looks) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _told(look: Any) -> str:
+    if look.error:
+        return f"it cannot be told: {look.error.removesuffix('.')}"
+    return (
+        f"it is {_listed([text[:VALUE_SHOWN] for text in look.saw], 'and', plain=True)}"
+        if look.saw
+        else "it is not set"
+    )

@@ -80,7 +80,7 @@ def written(value: object) -> str:
 def shown(values: Iterable[object], *, most: int = SHOWN) -> list[str]:
     """Return the first values as texts, each cut short, and how many more there are."""
     known = list(values)
-    texts = [_cut(_described(value)) for value in known[:most]]
+    texts = [cut(_described(value)) for value in known[:most]]
     return [*texts, f"… and {len(known) - most} more"] if len(known) > most else texts
 
 
@@ -92,7 +92,7 @@ def _described(value: object) -> str:
     return written(names[0]) if names else f"an object with {keys}"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 

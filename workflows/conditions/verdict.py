@@ -8,7 +8,7 @@ from typing import Any
 
 from .effort import Effort, TooMuch
 from .jsonpath import PathError
-from .matching import Things, shown
+from .matching import Things, cut, shown
 from .paths import find
 from .patterns import PatternError
 
@@ -39,8 +39,10 @@ class Look:
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON to be stored, its values cut short as well."""
-        return asdict(self) | {"values": shown(self.values)}
+        """Return it as JSON to be stored, its values cut short as well; `error` only where there is one."""
+        values = [cut(value) if isinstance(value, str) else value for value in self.values]
+        known = asdict(self) | {"values": values}
+        return known if self.error else {name: value for name, value in known.items() if name != "error"}
 
 
 @dataclass(frozen=True, slots=True)
