@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflows.conditions import OPERATORS, Look, Verdict, examine, problem_of, quoted, satisfied
+from workflows.conditions import OPERATORS, Look, Verdict, examine, look_up, problem_of, quoted, satisfied
 from workflows.conditions.effort import STEPS, Effort
 from workflows.conditions.paths import find, names_of
 from workflows.validators import validate_conditions
@@ -215,6 +215,12 @@ def test_any_names_can_be_written_as_a_path(names: list[str]) -> None:
     path = quoted(tuple(names))
     assert (names_of(path), path.startswith("$")) == (tuple(names), False)
     assert len(path) > 500 or problem_of(condition(path, "SET")) is None
+
+
+def test_a_path_in_a_payload_keeps_its_lists() -> None:
+    assert look_up(ALERT, "alert.services.slug") == ["checkout", "api"]
+    assert look_up({"a": [{"b": [{"c": 1}, {}]}, {}]}, "a.b.c") == [[1]]
+    assert (look_up(ALERT, "alert.no.such"), look_up({"a": 1}, "a.b")) == (None, None)
 
 
 def test_a_jsonpath_that_finds_one_text_looks_for_parts_of_it() -> None:

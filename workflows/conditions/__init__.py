@@ -3,7 +3,7 @@
 from .checks import MOST_CONDITIONS, Problem, problem_of
 from .matching import NAMES, written
 from .paths import LONGEST as LONGEST_PATH
-from .paths import quoted
+from .paths import look_up, quoted
 from .patterns import is_pattern
 from .verdict import NEED_NO_VALUES, OPERATORS, Look, Verdict, examine, satisfied
 
@@ -18,6 +18,7 @@ __all__ = [
     "Verdict",
     "examine",
     "is_pattern",
+    "look_up",
     "problem_of",
     "quoted",
     "satisfied",

@@ -45,6 +45,18 @@ def find(data: Any, *, path: str, effort: Effort) -> Found:
     return found
 
 
+def look_up(data: Any, path: str) -> Any:
+    """Return what stands at plain names with dots, a list for each list on the way; None where it is missing.
+
+    For payloads of others, whose depth is limited already: neither brackets nor JSONPath, and nothing is counted.
+    """
+    name, _, rest = path.partition(".")
+    if isinstance(data, list):
+        return [found for item in data if (found := look_up(item, path)) is not None]
+    value = data.get(name) if isinstance(data, Mapping) else None
+    return look_up(value, rest) if rest else value
+
+
 def check(path: str) -> None:
     """Raise PathError where the path is wrong: its text says where, and how to write it."""
     if len(path) > LONGEST:
