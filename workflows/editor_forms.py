@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
 from . import events, words
+from .condition_forms import ConditionsForm
 from .models import Action, Workflow
 
 ONE_EACH_LINE = "One address in each line, or Liquid that gives addresses."
@@ -122,7 +123,7 @@ def _kind_choices() -> list[tuple[str, str]]:
     return [(kind, words.of_kind(kind).capitalize()) for kind in events.TRIGGERS]
 
 
-class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
+class WorkflowForm(ConditionsForm):
     """What a workflow is called and what sets it off. The events of the other kinds are not looked at."""
 
     trigger_type = forms.ChoiceField(label="About", choices=_kind_choices)
@@ -130,7 +131,7 @@ class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Workflow
-        fields = ("name", "slug", "enabled", "trigger_type", "wait", "give_up_after", "on_unknown")
+        fields = ("name", "slug", "enabled", "trigger_type", "wait", "give_up_after", "on_unknown", "condition")
         labels = {"wait": "Wait before the first action", "give_up_after": "Give up after",
                   "on_unknown": "Where a relay may have taken a mail and its answer was not heard"}  # fmt: skip
         help_texts = {
@@ -159,7 +160,7 @@ class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     @property
     def stored(self) -> list[str]:
-        return [*self._meta.fields, "triggers"]  # type: ignore[misc]
+        return [*self._meta.fields, "triggers", "conditions"]  # type: ignore[misc]
 
     def clean_slug(self) -> str:
         made = re.sub(r"[-_]+", "-", slugify(self.cleaned_data.get("name", "")))[:100].strip("-")

@@ -44,9 +44,11 @@ def workflow(request: HttpRequest, slug: str) -> HttpResponse:
 def _edit_workflow(request: HttpRequest, row: Workflow) -> HttpResponse:
     created, slug, name, stored = row.pk is None, row.slug, row.name, editing.version(row)
     form = WorkflowForm(request.POST if request.method == "POST" else None, instance=row)
-    if request.method == "POST" and form.is_valid() and _saved(request, form):
+    if request.method == "POST" and not form.rows.redrawn and form.is_valid() and _saved(request, form):
         messages.success(request, f"'{row.name}' is saved.")
         return redirect("action-new", row.slug) if created else redirect("workflow", row.slug)
+    form.prepare(chosen=request.POST.get("event", ""))
+    stored = request.POST.get("seen", "") if form.rows.redrawn else stored
     actions = [] if created else list(row.actions.defer("body"))
     context = {"form": form, "created": created, "slug": slug, "name": name, "actions": actions, "seen": stored}
     return render(request, "workflows/workflow.html", context, status=422 if form.errors else 200)
