@@ -145,14 +145,18 @@ def test_switching_off(editor: Client, workflow: Workflow) -> None:
     assert not Workflow.objects.get().enabled
 
 
-def test_only_a_workflow_that_never_ran_is_deleted(editor: Client, workflow: Workflow) -> None:
-    services.trigger(Incoming("incident_created", SEV1))
+def test_only_a_workflow_no_run_of_which_has_begun_is_deleted(editor: Client, workflow: Workflow) -> None:
+    run = services.trigger(Incoming("incident_created", SEV1)).runs[0]
+    Run.objects.update(status="completed")
+    assert "1 run waits and would be cancelled" not in text(editor.get(ONE))
     assert "switch it off instead" in text(editor.post(f"{ONE}delete/", follow=True))
     assert Workflow.objects.exists()
-    Run.objects.all().delete()
+    Run.objects.filter(pk=run.pk).update(status="queued")
+    assert "1 run waits and would be cancelled" in text(editor.get(ONE))
     assert "is deleted" in text(editor.post(f"{ONE}delete/", follow=True))
     assert not Workflow.objects.exists()
-    assert AuditEvent.objects.filter(action="workflow deleted", actor="editor").exists()
+    told = AuditEvent.objects.get(action="workflow deleted", actor="editor")
+    assert told.details == {"workflow": "tell", "cancelled_runs": 1}
 
 
 # An action
