@@ -15,8 +15,10 @@
   });
 
   const put = (order) => {
+    const held = document.activeElement; // a row that is put elsewhere loses the focus
     order.forEach((key) => list.append(rows().find((row) => row.dataset.key === key)));
     number();
+    held.focus();
   };
 
   const save = async (row, was) => {
