@@ -144,7 +144,7 @@ def preview_action(request: HttpRequest, slug: str) -> HttpResponse:
     row = get_object_or_404(Workflow, slug=slug)
     form, sample = ActionForm(request.POST, instance=Action(workflow=row, position=1)), _sample(request, row)
     context = _shown(request, form, sample)
-    context["variables"] = variables.of(sample.data) if request.POST.get("listed") != sample.key else None
+    context["variables"] = variables.of(sample.data) if request.POST.get("listed", sample.key) != sample.key else None
     return render(request, "workflows/_preview_answer.html", context)
 
 
