@@ -359,6 +359,7 @@ SCENES = [
     Scene("workflows-none-fits", "/workflows/?search=nothing+like+that&state=off"),
     Scene("workflows-wrong-filter", "/workflows/?kind=pigeon&state=lost"),
     Scene("workflow-locked", "/workflows/locked/", prepare=_locked, act=_move),
+    Scene("workflows-locked", "/workflows/?state=locked", act=_open_all),
     Scene("workflow-wrong-timing", "/workflows/locked/", act=_save_wrong_timing),
     Scene("workflow-read-only", "/workflows/locked/", act=_open_all, user="eve"),
     Scene("action-read-only", "/workflows/locked/", act=_open_action, user="eve"),

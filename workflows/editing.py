@@ -71,7 +71,8 @@ def delete_workflow(workflow: Workflow, *, actor: str, admin: bool = False) -> b
     with transaction.atomic():
         _open(workflow, admin=admin)
         runs = runs_of(workflow)
-        waiting = len(runs.filter(status=Run.Status.QUEUED).select_for_update())  # no worker begins one meanwhile
+        queued = runs.filter(status=Run.Status.QUEUED).only("pk")
+        waiting = len(queued.select_for_update(of=("self",)))  # no worker begins one meanwhile
         if runs.exclude(status=Run.Status.QUEUED).exists():
             return False
         slug, cancelled = workflow.slug, {"cancelled_runs": waiting} if waiting else {}
