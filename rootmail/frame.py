@@ -36,6 +36,7 @@ class Entry:
 MENU = {
     "": [
         Entry("Workflows", "workflows", icon="route"),
+        Entry("Runs", "runs", icon="player-play"),
         Entry("Deliveries", "home", icon="send", section="/deliveries/"),
     ],
     "Configuration": [

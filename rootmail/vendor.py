@@ -16,8 +16,8 @@ VENDOR = Path(__file__).resolve().parent / "static" / "vendor"
 PACKAGES = {"@tabler/core": "1.6.1", "@tabler/icons": "3.52.0", "htmx.org": "2.0.11"}
 ICONS = [
     *("alert-circle", "alert-triangle", "arrow-left", "check", "chevron-down", "circle-check", "clock"),
-    *("device-desktop", "history", "info-circle", "key", "lock", "logout", "menu-2", "moon", "plug-connected"),
-    *("route", "send", "sun", "users", "x"),
+    *("device-desktop", "history", "info-circle", "key", "lock", "logout", "menu-2", "moon", "player-play"),
+    *("plug-connected", "route", "send", "sun", "users", "webhook", "x"),
 ]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg">\n{}\n</svg>\n'
 STROKES = 'fill="none" stroke="currentColor" stroke-linecap="round" stroke-linejoin="round"'

@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Stage, TransportError
+from tests import run_scenes
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import SEV1, queued, with_tasks
@@ -367,6 +368,14 @@ SCENES = [
     Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
     Scene("action", "/workflows/tell/", act=_open_action),
     Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),
+    Scene("runs-empty", "/runs/?status=completed_with_errors"),
+    Scene("runs", "/runs/", prepare=run_scenes.prepare),
+    Scene("run-failed", "/runs/", act=run_scenes.open_one(status="failed")),
+    Scene("run-repeating", "/runs/", act=run_scenes.open_one(number=1)),
+    Scene("run-cancelled", "/runs/", act=run_scenes.open_one(status="canceled")),
+    Scene("run-waiting", "/runs/", act=run_scenes.open_one(status="queued", number=0)),
+    Scene("run-by-hand", "/workflows/runs/run/"),
+    Scene("run-by-hand-wrong", "/workflows/runs/run/", act=run_scenes.start_wrongly),
     Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
     Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),

@@ -22,7 +22,7 @@ from integrations.models import ApiToken, SendGridIntegration, SmtpIntegration
 from integrations.people import Role
 from tests.test_runs import queued, with_tasks
 from workflows import runs
-from workflows.models import Action, Delivery
+from workflows.models import Action, Delivery, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,7 @@ SMTP = {"kind": "smtp"}
 TELL: dict[str, Any] = {"slug": "tell"}
 ACTION: dict[str, Any] = TELL | {"number": 0}  # replaced by the action that the test made
 SOMEBODY: dict[str, Any] = {"pk": 0}  # replaced by whom the test made
+RUN: dict[str, Any] = {"run": UUID(int=0)}  # replaced by the run that the test made
 MAIL: dict[str, Any] = {"pk": UUID(int=0)}  # replaced by the mail that the test made
 
 # name: (arguments, GET by anonymous, Viewer, Editor, Admin; POST without any field of its own by the same)
@@ -63,6 +64,10 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "action": (ACTION, EDITORS, EDITORS_422),
     "action-preview": (TELL, NOBODY, EDITORS),
     "action-change": (ACTION | {"verb": "up"}, NOBODY, EDITORS_302),
+    "workflow-run": (TELL, EDITORS, EDITORS_302),
+    "runs": ({}, MEMBERS, NOBODY),
+    "run": (RUN, MEMBERS, NOBODY),
+    "run-act": (RUN | {"verb": "cancel"}, NOBODY, EDITORS_302),
     "delivery": (MAIL, MEMBERS, NOBODY),
     "delivery-mail": (MAIL, MEMBERS, NOBODY),
     "delivery-source": (MAIL, MEMBERS, NOBODY),
@@ -119,6 +124,8 @@ def addresses(team: dict[str, User]) -> dict[str, str]:
             arguments = {"pk": ApiToken.objects.get().pk if name == "token-revoke" else person.pk}
         if "pk" in arguments and arguments["pk"] == MAIL["pk"]:
             arguments = arguments | {"pk": mail}
+        if "run" in arguments:
+            arguments = arguments | {"run": Run.objects.get().pk}
         if "number" in arguments:
             arguments = arguments | {"number": Action.objects.get().pk}
         made[name] = reverse(name, kwargs=arguments) + QUERY.get(name, "")

@@ -158,6 +158,9 @@ def test_timing_is_kept_as_it_was_typed_and_told_in_words(editor: Client, workfl
     page = editor.get(ONE)
     said = "Waits 2h 30min, then repeats every day on Mondays and Sundays (Europe/Berlin), whether its conditions hold"
     assert said in text(page)
+    run = services.trigger(Incoming("incident_created", SEV1)).runs[0]
+    assert said in text(editor.get(f"/runs/{run.pk}/"))
+    assert f'<a href="/runs/{run.pk}/">Last run</a>' in editor.get(LIST).content.decode()
     for shown in ('value="1 Day"', 'value="S" id="id_repeat_on_6" checked', 'value="Europe/Berlin"', 'value="5"'):
         assert shown in page.content.decode(), shown
     assert re.findall(r'form-selectgroup-label">(\w+)<', page.content.decode()) == [

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from workflows import events
 from workflows.events import EventError, Incoming
 
 
+def read_event(body: bytes | str, *, key: str = "") -> Incoming:
+    """Return the one event of a body."""
+    [event], several = events.read_events(body, key=key)
+    assert not several
+    return event
+
+
 def test_reads_an_event_with_its_key() -> None:
     body = b'{"event": "incident_created", "id": "k-1", "data": {"incident": {"title": "caf\xc3\xa9"}}}'
-    assert events.read_event(body) == Incoming("incident_created", {"incident": {"title": "café"}}, key="k-1")
+    assert read_event(body) == Incoming("incident_created", {"incident": {"title": "café"}}, key="k-1")
 
 
 def test_data_may_be_missing() -> None:
-    assert events.read_event('{"event": "pulse_created"}') == Incoming("pulse_created", {})
+    assert read_event('{"event": "pulse_created"}') == Incoming("pulse_created", {})
 
 
 def test_drops_what_a_database_cannot_store() -> None:
-    read = events.read_event('{"event": "alert_created", "data": {"a\\u0000b": ["x\\u0000", "\\ud800y", {"n": 1.5}]}}')
+    read = read_event('{"event": "alert_created", "data": {"a\\u0000b": ["x\\u0000", "\\ud800y", {"n": 1.5}]}}')
     assert read.data == {"ab": ["x", "y", {"n": 1.5}]}
 
 
@@ -50,7 +59,57 @@ def test_drops_what_a_database_cannot_store() -> None:
 )
 def test_refuses_what_is_no_event(body: bytes, complaint: str) -> None:
     with pytest.raises(EventError, match=complaint.replace("(", r"\(").replace(")", r"\)")):
-        events.read_event(body)
+        read_event(body)
+
+
+def test_reads_several_events() -> None:
+    body = '{"events": [{"event": "pulse_created", "id": "a"}, {"event": "deploy.finished", "data": {"id": 3}}]}'
+    several = [Incoming("pulse_created", {}, key="a"), Incoming("deploy.finished", {"id": 3})]
+    assert events.read_events(body) == (several, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "complaint"),
+    [
+        ('{"events": []}', "", "'events' must be a list of 1 to 100 events."),
+        ('{"events": {}}', "", "'events' must be a list of 1 to 100 events."),
+        ('{"events": [' + ",".join(['{"event": "pulse_created"}'] * 101) + "]}", "", "1 to 100"),
+        ('{"events": [{"event": "pulse_created"}, {"event": "lunch"}]}', "", "^Event 2: Unknown event 'lunch'"),
+        ('{"events": [{"event": "pulse_created"}, 7]}', "", "^Event 2: The body must be a JSON object."),
+        ('{"events": [{"event": "pulse_created"}], "id": "x"}', "", "Unknown key 'events'"),
+        ('{"events": [{"event": "pulse_created"}]}', "k", "give each event of 'events' its own 'id'"),
+        ('{"event": "pulse_created", "id": "a"}', "b", "The Idempotency-Key header and 'id' differ"),
+        ('{"event": "pulse_created"}', "x" * 201, "'id' must be a text of 1 to 200"),
+    ],
+)
+def test_refuses_several_events_for_one_that_is_wrong(body: str, key: str, complaint: str) -> None:
+    with pytest.raises(EventError, match=complaint):
+        events.read_events(body, key=key)
+
+
+def test_the_key_may_come_as_a_header() -> None:
+    assert read_event('{"event": "pulse_created"}', key="k") == Incoming("pulse_created", {}, key="k")
+    assert read_event('{"event": "pulse_created", "id": "k"}', key="k").key == "k"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "resource"),
+    [
+        ("incident_created", {"incident": {"id": 7}}, "incident:7"),
+        ("incident_created", {"incident": {"id": "a-7"}, "alert": {"id": 1}}, "incident:a-7"),
+        ("status_updated", {"post_mortem": {"id": 7}}, "post_mortem:7"),
+        ("status_updated", {}, ""),
+        ("incident_created", {"incident": {"id": ""}}, ""),
+        ("incident_created", {"incident": {"id": True}}, ""),
+        ("incident_created", {"incident": {"id": [1]}}, ""),
+        ("incident_created", {"incident": "7"}, ""),
+        ("incident_created", {"incident": {"id": "x" * 300}}, ("incident:" + "x" * 300)[:200]),
+        ("deploy.finished", {"id": "d-19"}, "custom:d-19"),
+        ("deploy.finished", {"deploy": {"id": 1}}, ""),
+    ],
+)
+def test_tells_what_an_event_is_about(name: str, data: dict[str, Any], resource: str) -> None:
+    assert events.resource(Incoming(name, data)) == resource
 
 
 @pytest.mark.parametrize(
@@ -61,6 +120,13 @@ def test_refuses_what_is_no_event(body: bytes, complaint: str) -> None:
         ("custom_fields.affected-region.updated", "incident", True),
         ("custom_fields.affected-region.updated", "alert", False),
         ("custom_fields.Affected Region.updated", "incident", False),
+        ("deploy.finished", "custom", True),
+        ("deploy.finished", "incident", False),
+        ("org.example.deploy-finished", "custom", True),
+        ("deploy_finished", "custom", False),
+        ("Deploy.finished", "custom", False),
+        ("deploy.", "custom", False),
+        ("incident_created", "custom", False),
         ("alert_created", "incident", False),
         ("alert_created", "alert", True),
         ("incident_created", "no_such_type", False),

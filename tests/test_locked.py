@@ -67,7 +67,7 @@ def post(client: Client, path: str, values: dict[str, Any], *, action: Action) -
 def test_the_table_has_every_address_of_a_workflow() -> None:
     names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
     about_one = {name for name in names if name.startswith(("workflow", "action"))}
-    assert about_one - {"workflows", "workflow-new", "workflow-start"} == {
+    assert about_one - {"workflows", "workflow-new", "workflow-start", "workflow-run"} == {
         "workflow", "workflow-change", "workflow-delete", "action-new", "action-order", "action", "action-change",
         "action-preview",
     }  # fmt: skip

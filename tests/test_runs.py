@@ -15,7 +15,7 @@ from django.db import DataError, InterfaceError, OperationalError
 
 from integrations import clock
 from tests.test_documents import EXAMPLE, SMALL, changed
-from workflows import documents, runs, services
+from workflows import documents, mails, runs, services
 from workflows.events import Incoming
 from workflows.ids import new_id
 from workflows.models import Delivery, Recipient, Run, Workflow
@@ -147,7 +147,10 @@ def test_a_run_that_waits_is_left_alone_until_its_time() -> None:
     ("change", "reason"),
     [
         ({"enabled": False}, "The workflow was switched off before the run began."),
-        ({"conditions": [{"path": "incident.severity", "operator": "UNSET"}]}, "Its conditions do not hold any more."),
+        (
+            {"conditions": [{"path": "incident.severity", "operator": "UNSET"}]},
+            "Its conditions do not hold: incident.severity is not set (it is 'SEV1').",
+        ),
     ],
 )
 def test_the_workflow_is_looked_at_again_after_the_wait(change: dict[str, Any], reason: str) -> None:
@@ -256,20 +259,20 @@ def test_a_run_that_ends_its_worker_again_and_again_fails(monkeypatch: pytest.Mo
 
 def test_a_task_that_is_removed_while_it_is_rendered_still_sends_its_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     queued(changed("wait", None))
-    render = runs.rendering.render
+    render = mails.rendering.render
 
     def slowly(*args: Any, **kwargs: Any) -> Any:
         documents.load(changed("tasks", []))
         return render(*args, **kwargs)
 
-    monkeypatch.setattr(runs.rendering, "render", slowly)
+    monkeypatch.setattr(mails.rendering, "render", slowly)
     runs.execute_due()
     assert list(Delivery.objects.values_list("state", "action")) == [("queued", None)]
 
 
 def test_every_icon_that_a_template_may_use_is_there() -> None:
-    images = runs.images()
-    assert set(images) == {f"{app}_url_16" for app in runs.ICONS}
+    images = mails.images()
+    assert set(images) == {f"{app}_url_16" for app in mails.ICONS}
     for address in images.values():
         path = address.removeprefix(f"{settings.SITE_URL}/static/")
         assert finders.find(path), path

@@ -66,7 +66,8 @@ class TestInProcess:
 
     def test_says_why_a_workflow_did_not_run(self, workflow: Workflow) -> None:
         done = services.trigger(Incoming("incident_created", {"incident": {"severity": "sev3"}}))
-        assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": "Its conditions (ALL) do not hold."}]
+        reason = "Its conditions do not hold: incident.severity is 'sev0' or 'sev1' (it is 'sev3')."
+        assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": reason}]
         Workflow.objects.update(enabled=False)
         done = services.trigger(Incoming("incident_created", SEV1))
         assert done.as_dict()["skipped"] == [{"workflow": "tell", "reason": "The workflow is switched off."}]
@@ -146,6 +147,33 @@ class TestHttp:
         assert (first.status_code, again.status_code) == (202, 200)
         assert first.json() == again.json()
 
+    def test_several_events_are_answered_one_by_one(
+        self, client: Client, workflow: Workflow, headers: dict[str, str]
+    ) -> None:
+        event = {"event": "incident_created", "id": "k-1", "data": SEV1}
+        own = {"event": "deploy.finished", "data": {"id": 3}}
+        answer = post(client, {"events": [event, own, event]}, headers)
+        first, second, third = answer.json()["events"]
+        assert answer.status_code == 202
+        assert first == third
+        assert ([run["workflow"] for run in first["runs"]], second["runs"], second["skipped"]) == (["tell"], [], [])
+        assert post(client, {"events": [event]}, headers).status_code == 200
+        assert (Event.objects.count(), Run.objects.count()) == (2, 1)
+
+    def test_the_key_as_a_header(self, client: Client, workflow: Workflow, headers: dict[str, str]) -> None:
+        event = {"event": "incident_created", "data": SEV1}
+        first, again = (post(client, event, {**headers, "Idempotency-Key": key}) for key in ("k-1", '"k-1"'))
+        assert (first.status_code, again.status_code) == (202, 200)
+        assert Event.objects.get().key == "k-1"
+
+    def test_one_wrong_event_of_several_stores_none(
+        self, client: Client, workflow: Workflow, headers: dict[str, str]
+    ) -> None:
+        answer = post(client, {"events": [{"event": "incident_created", "data": SEV1}, {"event": "lunch"}]}, headers)
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["detail"].startswith("Event 2: Unknown event 'lunch'")
+        assert not Event.objects.exists()
+
     def test_the_slash_at_the_end_may_be_there(self, client: Client, headers: dict[str, str]) -> None:
         answer = client.post("/v1/events/", b'{"event": "pulse_created"}', content_type="text/plain", headers=headers)
         assert answer.status_code == 202
@@ -215,7 +243,8 @@ class TestCommand:
 
     def test_says_on_standard_error_what_was_skipped(self, workflow: Workflow) -> None:
         out, err = self.run("trigger", "incident_created")
-        assert (out, err.strip()) == ("", "tell: Its conditions (ALL) do not hold.")
+        reason = "Its conditions do not hold: incident.severity is 'sev0' or 'sev1' (it is not set)."
+        assert (out, err.strip()) == ("", f"tell: {reason}")
 
     @pytest.mark.parametrize(
         ("arguments", "complaint"),

@@ -11,10 +11,13 @@ from . import events, services
 
 @api("POST", scope="trigger")
 def trigger(request: HttpRequest) -> HttpResponse:
-    """Take an event and answer with the runs it made; they are committed by then."""
+    """Take one event, or several at once, and answer with the runs they made; they are committed by then."""
     try:
-        incoming = events.read_event(bounded_body(request))
+        batch, several = events.read_events(
+            bounded_body(request), key=request.headers.get("Idempotency-Key", "").strip().strip('"')
+        )
     except events.EventError as error:
         raise Problem(400, "Bad request", str(error)) from error
-    done = services.trigger(incoming)
-    return JsonResponse(done.as_dict(), status=200 if done.repeated else 202)
+    done = services.trigger_all(batch)
+    document = {"events": [one.as_dict() for one in done]} if several else done[0].as_dict()
+    return JsonResponse(document, status=200 if all(one.repeated for one in done) else 202)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 OPERATORS: dict[str, Callable[[list[str], list[str]], bool]] = {
@@ -18,6 +19,38 @@ OPERATORS: dict[str, Callable[[list[str], list[str]], bool]] = {
     "UNSET": lambda found, wanted: not found,
 }
 NEED_NO_VALUES = ("ANY", "SET", "UNSET")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    path: str
+    operator: str
+    values: list[Any]
+    saw: list[str]
+    held: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    held: bool
+    looks: tuple[Look, ...]
+
+
+def examine(conditions: Sequence[Mapping[str, Any]], data: Mapping[str, Any], *, join: str) -> Verdict:
+    looks = tuple(
+        Look(
+            one["path"],
+            one["operator"],
+            list(one.get("values", [])),
+            [str(leaf) for leaf in _leaves(look_up(data, one["path"]))],
+            holds(one, data),
+        )
+        for one in conditions
+    )
+    return Verdict(satisfied(conditions, data, join=join), looks)
 
 
 def satisfied(conditions: Sequence[Mapping[str, Any]], data: Mapping[str, Any], *, join: str) -> bool:

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from integrations import audit, clock, senders
 from integrations.transports.base import TransportError
 
-from . import liquid, mime, rendering, runs, services
+from . import liquid, mails, mime, rendering, services
 from .ids import new_id
 from .models import Action, Delivery, Event, Recipient, Run
 from .rendering import RenderedMail, RenderingError
@@ -70,7 +70,7 @@ def of(action: Action, sample: Sample) -> Draft:
 
 
 def _made(action: Action, sample: Sample, *, deadline: float) -> tuple[RenderedMail, bytes]:
-    now, template, variables = clock.now(), runs.template_of(action), _variables(action, sample)
+    now, template, variables = clock.now(), mails.template_of(action), _variables(action, sample)
     mail = rendering.render(template, variables, now=now, site_url=settings.SITE_URL, deadline=deadline)
     try:
         if mail.sender:
@@ -98,7 +98,7 @@ def _without(field: str, action: Action) -> Action:
 
 def _variables(action: Action, sample: Sample) -> dict[str, object]:
     event = Event(name=sample.event, data=sample.data)
-    return runs.variables_of(Run(workflow=action.workflow, event=event, triggered_by="system"))
+    return mails.variables_of(Run(workflow=action.workflow, event=event, triggered_by="system"), sample.data)
 
 
 def _at_its_line(error: RenderingError) -> str:
@@ -133,13 +133,13 @@ def send_to(address: str, action: Action, sample: Sample, *, actor: str) -> Deli
     event = Event(name=PREVIEW, data=sample.data, received_at=now)
     run = Run(workflow=action.workflow, event=event, due_at=now, started_at=now, triggered_by="user")
     run.status = Run.Status.STARTED
-    delivery, recipients = runs.delivery_of(run, _addressed_to(address, action), _variables(action, sample))
+    delivery, recipients = mails.delivery_of(run, _addressed_to(address, action), _variables(action, sample))
     if delivery.state == Delivery.State.FAILED:
         raise NotMade(delivery.reason)
     with transaction.atomic():
         event.save(force_insert=True)
         run.save(force_insert=True)
-        runs.forget_removed_actions([delivery])
+        mails.forget_removed_actions([delivery])
         delivery.save(force_insert=True)
         Recipient.objects.bulk_create(recipients)
         audit.record("test mail of an action", actor=actor, workflow=action.workflow.slug, delivery=str(delivery.pk))

@@ -32,9 +32,8 @@ def for_editors(view: View) -> View:
     def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
             return guarded(request, *args, **kwargs)
-        page = reverse("delivery", args=[kwargs["pk"]]) if "pk" in kwargs else reverse("home")
-        page = reverse("workflow", args=[kwargs["slug"]]) if "slug" in kwargs else page
-        return redirect_to_login(request.get_full_path() if request.method in ("GET", "HEAD") else page)
+        asked = request.get_full_path() if request.method in ("GET", "HEAD") else _page(kwargs)
+        return redirect_to_login(asked)
 
     return never_cache(entered)
 
@@ -53,3 +52,11 @@ def admins() -> list[str]:
     """Return who may change a locked workflow."""
     found = User.objects.with_perm(ADMINISTER, backend=BACKEND).order_by("username")
     return list(found.values_list("username", flat=True))
+
+
+def _page(arguments: dict[str, Any]) -> str:
+    """Return the page that a form which needs these arguments stands on."""
+    for argument, name in (("slug", "workflow"), ("run", "run"), ("pk", "delivery")):
+        if argument in arguments:
+            return reverse(name, args=[arguments[argument]])
+    return reverse("home")

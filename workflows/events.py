@@ -39,6 +39,7 @@ _OWN_NAME = re.compile(r"(?=.{3,100}\Z)[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
 MAX_DEPTH = 50
+MOST_EVENTS = 100
 
 
 class EventError(ValueError):
@@ -93,15 +94,39 @@ def resource(incoming: Incoming) -> str:
     return f"{kind}:{identity}"[:200]
 
 
-def read_event(body: bytes | str) -> Incoming:
-    """Return the event of a JSON document {"event", "data", "id"?}; raises EventError."""
+def read_events(body: bytes | str, *, key: str = "") -> tuple[list[Incoming], bool]:
+    """Return the events of {"event", "data", "id"?} or of {"events": [...]}, and whether it was the latter.
+
+    `key` is the idempotency key of the Idempotency-Key header (IETF draft-ietf-httpapi-idempotency-key-header), for one
+    event. Raises EventError, for all events or none.
+    """
     document = _parse(body)
+    if not isinstance(document, dict) or set(document) != {"events"}:
+        return [_read_event(document, key=key)], False
+    several = document["events"]
+    if not isinstance(several, list) or not 0 < len(several) <= MOST_EVENTS:
+        raise EventError(f"'events' must be a list of 1 to {MOST_EVENTS} events.")
+    if key:
+        raise EventError("An Idempotency-Key is for one event: give each event of 'events' its own 'id'.")
+    return [_numbered(number, one) for number, one in enumerate(several, start=1)], True
+
+
+def _numbered(number: int, document: Any) -> Incoming:
+    try:
+        return _read_event(document)
+    except EventError as error:
+        raise EventError(f"Event {number}: {error}") from error
+
+
+def _read_event(document: Any, *, key: str = "") -> Incoming:
     if not isinstance(document, dict):
         raise EventError("The body must be a JSON object.")
     unknown = sorted(set(document) - {"event", "data", "id"})
     if unknown:
         raise EventError(f"Unknown key '{unknown[0]}'. An event has 'event', 'data' and, if you like, 'id'.")
-    return make_event(document.get("event"), document.get("data", {}), key=document.get("id"))
+    if key and document.get("id") not in (None, key):
+        raise EventError("The Idempotency-Key header and 'id' differ: send one of them.")
+    return make_event(document.get("event"), document.get("data", {}), key=key or document.get("id"))
 
 
 def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:

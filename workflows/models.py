@@ -154,6 +154,7 @@ class Run(Leased):
     manual = models.BooleanField(default=False)  # somebody asked for it: neither wait nor conditions
     first = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="repeats")
     number = models.PositiveIntegerField(default=0)
+    stopped = models.BooleanField(default=False)  # of a first run: somebody wants no more repeats of it
     # Set while it is the one run of its workflow for a resource, where the workflow wants no more.
     once_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 (NULL: not bound, and not unique)
     checks = models.JSONField(default=list)  # what each look at the conditions saw
@@ -181,6 +182,9 @@ class Run(Leased):
             models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),
             models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="run_leased"),
             models.Index(fields=["finished_at"], name="run_finished"),
+            # The list's filters; ids sort by time.
+            models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
+            models.Index(fields=["status", "-id"], name="run_by_status"),
         ]
 
     def __str__(self) -> str:

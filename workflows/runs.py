@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 
-from integrations import clock, senders
+from integrations import clock
 
-from . import conditions, mime, rendering, retry
+from . import mails, occasions, repeats
 from .ids import new_id
 from .leases import RELEASED
-from .models import Action, Delivery, Recipient, Run, Workflow
-from .rendering import MailTemplate, RenderedMail, RenderingError
+from .models import Delivery, Recipient, Run
 from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
@@ -87,9 +86,12 @@ def _release(run: Run, *, tries: int) -> None:
 
 
 def _fail(run: Run, message: str) -> None:
-    Run.objects.filter(pk=run.pk, lease=run.lease).update(
-        status=Run.Status.FAILED, status_message=message, finished_at=clock.now(), **RELEASED
-    )
+    """End a run that could not be carried out; what repeats goes on with its next run."""
+    run.started_at = now = clock.now()
+    values = {"status": Run.Status.FAILED, "status_message": message, "started_at": now, "finished_at": now}
+    with transaction.atomic():
+        if Run.objects.filter(pk=run.pk, lease=run.lease).update(**values, **RELEASED):
+            repeats.plan_next(run)
 
 
 def _claim(lease: uuid.UUID) -> int:
@@ -108,120 +110,50 @@ def free_expired_leases() -> int:
 
 def execute(run: Run) -> None:
     """Render the actions of a leased run and store what they made, in one transaction."""
-    reason = _why_cancelled(run)
-    made = [] if reason else list(_deliveries(run))
+    data = occasions.data_of(run)
+    reason = _why_cancelled(run, data)
+    made = [] if reason else list(_deliveries(run, data))
     with transaction.atomic():
         if not _start(run, cancelled=reason):
             return  # the lease was lost: another worker does it
-        forget_removed_actions([delivery for delivery, _ in made])
+        mails.forget_removed_actions([delivery for delivery, _ in made])
         Delivery.objects.bulk_create([delivery for delivery, _ in made])
         Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
         settle(run.pk)
+        if not reason:
+            repeats.plan_next(run)
 
 
-def forget_removed_actions(made: list[Delivery]) -> None:
-    """Within the transaction that stores them: an action may have been deleted while we rendered it."""
-    kept = set(Action.objects.filter(pk__in=[delivery.action_id for delivery in made]).values_list("pk", flat=True))
-    for delivery in made:
-        if delivery.action_id not in kept:
-            delivery.action = None
-
-
-def _why_cancelled(run: Run) -> str:
-    """Look at the workflow again: it may have been changed while the run was waiting."""
-    if not run.workflow.enabled:
+def _why_cancelled(run: Run, data: dict[str, Any]) -> str:
+    """Look at the workflow again: it, or what it is about, may have changed while the run was waiting."""
+    workflow = run.workflow
+    if run.manual:
+        return ""
+    if not workflow.enabled:
         return "The workflow was switched off before the run began."
-    if not conditions.satisfied(run.workflow.conditions, run.event.data, join=run.workflow.condition):
-        return "Its conditions do not hold any more."
-    return ""
+    when = occasions.REPEAT if run.number else occasions.WAIT
+    reason, note = occasions.look(workflow, data, when=when, at=clock.now())
+    if workflow.conditions and (reason or run.number or workflow.wait):
+        run.checks = [*run.checks, note]
+    return "" if run.number and workflow.continuously_repeat else reason
 
 
 def _start(run: Run, *, cancelled: str) -> bool:
-    now = clock.now()
-    values: dict[str, object] = {**RELEASED, "started_at": now}
+    run.started_at = now = clock.now()
+    values: dict[str, object] = {**RELEASED, "started_at": now, "checks": run.checks}
     if cancelled:
-        values |= {"status": Run.Status.CANCELED, "status_message": cancelled, "finished_at": now}
+        values |= {"status": Run.Status.CANCELED, "status_message": cancelled, "finished_at": now, "once_key": None}
     return bool(Run.objects.filter(pk=run.pk, lease=run.lease).update(**values))
 
 
-def _deliveries(run: Run) -> Iterator[tuple[Delivery, list[Recipient]]]:
+def _deliveries(run: Run, data: dict[str, Any]) -> Iterator[tuple[Delivery, list[Recipient]]]:
     """Yield a delivery for each action, from the top; a failed one ends the run unless it may be skipped."""
-    variables = variables_of(run)
+    variables = mails.variables_of(run, data)
     for action in run.workflow.actions.filter(enabled=True).order_by("position"):
-        delivery, recipients = delivery_of(run, action, variables)
+        delivery, recipients = mails.delivery_of(run, action, variables)
         yield delivery, recipients
         if delivery.state == Delivery.State.FAILED and not action.skip_on_failure:
             return
-
-
-def variables_of(run: Run) -> dict[str, object]:
-    """Return what the templates of a run may use: the event's objects, and what we add. The run may be unsaved."""
-    return {
-        **run.event.data,
-        "event": {"id": str(run.event_id), "name": run.event.name},
-        "workflow": {"name": run.workflow.name, "slug": run.workflow.slug},
-        "run": {"id": str(run.pk), "triggered_by": run.triggered_by},
-        "images": images(),
-    }
-
-
-ICONS = ("slack", "google_meet", "zoom", "webex", "jira", "asana", "trello", "shortcut", "service_now")
-
-
-def images() -> dict[str, str]:
-    """Return the addresses of the 16-pixel icons, absolute since mail programs know no site."""
-    return {f"{app}_url_16": f"{settings.SITE_URL}/static/icons/{app}_16.png" for app in ICONS}
-
-
-def delivery_of(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:
-    """Render an action into a delivery and its recipients, not saved yet; a failed one says why and has nobody."""
-    now = clock.now()
-    delivery = Delivery(
-        run=run,
-        workflow=run.workflow,
-        action=action if action.pk else None,
-        action_name=action.name,
-        position=action.position,
-        optional=action.skip_on_failure,
-        triggered_at=run.event.received_at,
-        next_attempt_at=now,
-        give_up_at=now + retry.deadline(run.workflow.give_up_after),
-        hold_unknown=run.workflow.on_unknown == Workflow.OnUnknown.HOLD,
-    )
-    try:
-        mail = rendering.render(template_of(action), variables, now=now, site_url=settings.SITE_URL)
-        if mail.sender:
-            senders.refuse_reserved(mail.sender)
-        _fill(delivery, mail, now=now)
-    except (RenderingError, senders.SenderError) as error:
-        delivery.state, delivery.reason, delivery.next_attempt_at = Delivery.State.FAILED, str(error), None
-        return delivery, []
-    return delivery, [Recipient(delivery=delivery, address=address, kind=kind) for address, kind in mail.envelope]
-
-
-def template_of(action: Action) -> MailTemplate:
-    return MailTemplate(
-        to=tuple(action.to),
-        cc=tuple(action.cc),
-        bcc=tuple(action.bcc),
-        sender=action.sender,
-        reply_to=action.reply_to,
-        subject=action.subject,
-        preheader=action.preheader,
-        body=action.body,
-        include_header=action.include_header,
-        include_footer=action.include_footer,
-        custom_logo_url=action.custom_logo_url,
-    )
-
-
-def _fill(delivery: Delivery, mail: RenderedMail, *, now: datetime) -> None:
-    domain = senders.default_sender().domain
-    delivery.message_id = f"<{delivery.pk.hex}@{senders.canonical_domain(domain)}>"
-    delivery.requested_from = mail.sender
-    delivery.subject = mail.subject
-    delivery.warnings = list(mail.warnings)
-    delivery.content = mime.build(mail, message_id=delivery.message_id, date=now, delivery_id=str(delivery.pk))
 
 
 def settle(run_id: uuid.UUID) -> None:

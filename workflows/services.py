@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from integrations import clock
 
-from . import conditions, events, schedule, tasks
+from . import events, occasions, schedule, tasks
 from .events import Incoming
 from .models import Event, Run, Workflow
 
@@ -54,7 +55,8 @@ def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> l
         try:
             with transaction.atomic():
                 done = [_known(incoming) or _store(incoming, triggered_by=triggered_by) for incoming in batch]
-                transaction.on_commit(ring)
+                if any(one.runs and not one.repeated for one in done):
+                    transaction.on_commit(ring)
             return done
         except IntegrityError as error:  # one of them arrived twice at once, the other one won: it is known now
             lost = error
@@ -69,25 +71,26 @@ def _known(incoming: Incoming) -> Triggered | None:
 
 
 def _store(incoming: Incoming, *, triggered_by: str) -> Triggered:
-    now = clock.now()
     event = Event(
         name=incoming.name,
         key=incoming.key,
         resource=events.resource(incoming),
         data=incoming.data,
-        received_at=now,
+        received_at=clock.now(),
     )
     event.save(force_insert=True)
-    runs, skipped = [], []
-    for workflow in _hearing(incoming):
-        reason = why_skipped(workflow, incoming.data)
+    hearing = list(_hearing(incoming))
+    busy = _busy_with(event.resource, hearing)
+    made, skipped = [], []
+    for workflow in hearing:
+        reason, note = why_skipped(workflow, incoming.data, at=event.received_at)
         if reason:
             skipped.append((workflow, reason))
-            continue
-        wait = schedule.parse_duration(workflow.wait)
-        runs.append(Run(workflow=workflow, event=event, due_at=now + wait, triggered_by=triggered_by))
-    Run.objects.bulk_create(runs)
-    return Triggered(event, runs, skipped)
+        else:
+            run = _run(workflow, event, note, triggered_by=triggered_by, busy=workflow.pk in busy)
+            made.append(run)
+    Run.objects.bulk_create(made)
+    return Triggered(event, made, skipped)
 
 
 def _hearing(incoming: Incoming) -> Iterable[Workflow]:
@@ -99,13 +102,31 @@ def _hearing(incoming: Incoming) -> Iterable[Workflow]:
             yield workflow
 
 
-def why_skipped(workflow: Workflow, data: dict[str, Any]) -> str:
-    """Return why this workflow does not run on this data, or an empty text."""
+def _busy_with(resource: str, hearing: Sequence[Workflow]) -> set[int]:
+    """Return which of the workflows that run once for a resource have done so for this one."""
+    once = [workflow.pk for workflow in hearing if workflow.run_once_per_resource]
+    if not once or not resource:
+        return set()
+    return set(Run.objects.filter(workflow__in=once, once_key=resource).values_list("workflow", flat=True))
+
+
+def why_skipped(workflow: Workflow, data: dict[str, Any], *, at: datetime) -> tuple[str, dict[str, Any]]:
+    """Return why this workflow does not run on this data, or an empty text; and what its conditions saw."""
     if not workflow.enabled:
-        return "The workflow is switched off."
-    if not conditions.satisfied(workflow.conditions, data, join=workflow.condition):
-        return f"Its conditions ({workflow.condition}) do not hold."
-    return ""
+        return "The workflow is switched off.", {}
+    return occasions.look(workflow, data, when=occasions.TRIGGER, at=at)
+
+
+def _run(workflow: Workflow, event: Event, note: dict[str, Any], *, triggered_by: str, busy: bool) -> Run:
+    due = event.received_at + schedule.parse_duration(workflow.wait)
+    run = Run(workflow=workflow, event=event, due_at=due, triggered_by=triggered_by)
+    run.checks = [note] if workflow.conditions else []
+    if busy:
+        run.status, run.finished_at = Run.Status.CANCELED, event.received_at
+        run.status_message = f"It runs once for each resource, and has a run for {event.resource} already."
+    elif workflow.run_once_per_resource and event.resource:
+        run.once_key = event.resource
+    return run
 
 
 RING_AGAIN_AFTER = 5.0  # seconds; the sweeper rings in the meantime

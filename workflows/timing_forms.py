@@ -36,7 +36,7 @@ class TimingForm(forms.ModelForm):  # type: ignore[type-arg]
             "repeat_condition_duration_since_first_run": "Stop so long after the first run",
             "continuously_repeat": "Repeat even when its conditions no longer hold",
             "run_once_per_resource": "Run only once for each incident, alert or other resource",
-            "time_zone": "Time zone of the days",
+            "time_zone": "Time zone",
         }  # fmt: skip
         help_texts = {
             "wait": f"{EXAMPLES} Blank: at once.",
@@ -52,7 +52,8 @@ class TimingForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["time_zone"].help_text = f"For example Europe/Berlin. Blank: {settings.TIME_ZONE}."
+        example = f"For example Europe/Berlin. Blank: {settings.TIME_ZONE}."
+        self.fields["time_zone"].help_text = f"Of the days, and of the clock that whole days keep to. {example}"
 
     @property
     def time_zones(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from . import api, change_views, editor_views, intervention_views, views, workflow_views
+from . import api, change_views, editor_views, intervention_views, run_views, views, workflow_views
 
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
@@ -16,6 +16,7 @@ urlpatterns = [
         change_views.change_workflow,
         name="workflow-change",
     ),
+    path("workflows/<slug:slug>/run/", run_views.start, name="workflow-run"),
     path("workflows/<slug:slug>/preview/", editor_views.preview_action, name="action-preview"),
     path("workflows/<slug:slug>/actions/new/", editor_views.new_action, name="action-new"),
     path("workflows/<slug:slug>/actions/order", change_views.order_actions, name="action-order"),
@@ -25,6 +26,9 @@ urlpatterns = [
         change_views.change_action,
         name="action-change",
     ),
+    path("runs/", run_views.runs, name="runs"),
+    path("runs/<uuid:run>/", run_views.run, name="run"),
+    re_path(r"^runs/(?P<run>[0-9a-f-]{36})/(?P<verb>cancel|again)/$", run_views.act, name="run-act"),
     path("deliveries/<uuid:pk>/", views.delivery, name="delivery"),
     path("deliveries/<uuid:pk>/mail", views.mail, name="delivery-mail"),
     path("deliveries/<uuid:pk>/mail.eml", views.source, name="delivery-source"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 VALUES_SHOWN = 10
+REFUSALS_SHOWN, VALUE_SHOWN = 3, 60
 _CUSTOM_FIELD = re.compile(r"custom_fields\.(.+)\.updated")
 
 # operator: what stands before the values, and between the last two of them
@@ -126,3 +127,22 @@ def _listed(values: Sequence[Any], between: str) -> str:
     if len(others) >= VALUES_SHOWN:
         others, last = others[: VALUES_SHOWN - 1], f"{len(values) - VALUES_SHOWN + 1} more"
     return f"{', '.join(others)} {between} {last}" if others else last
+
+
+def of_refusal(looks: Sequence[Any], *, join: str) -> str:
+    """Return which conditions (`conditions.Look`) keep a workflow from running, with what was seen instead."""
+    if join == "ANY":
+        return f"None of its conditions holds: {_each_seen(looks)}."
+    if join == "NONE":
+        return f"None of its conditions may hold, but: {_each_seen([one for one in looks if one.held])}."
+    return f"Its conditions do not hold: {_each_seen([one for one in looks if not one.held])}."
+
+
+def _each_seen(looks: Sequence[Any]) -> str:
+    shown = [f"{of_condition(one.as_dict())} (it is {_seen(one.saw)})" for one in looks[:REFUSALS_SHOWN]]
+    more = len(looks) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _seen(saw: Sequence[str]) -> str:
+    return _listed([text[:VALUE_SHOWN] for text in saw], "and") if saw else "not set"

@@ -44,6 +44,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='run',
+            name='stopped',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='run',
             name='once_key',
             field=models.CharField(max_length=200, null=True),
         ),
@@ -106,5 +111,13 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='run',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('first__isnull', True), ('number', 0)), models.Q(('first__isnull', False), ('number__gte', 1)), _connector='OR'), name='repeats_have_a_first_run'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['workflow', '-id'], name='run_by_workflow'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['status', '-id'], name='run_by_status'),
         ),
     ]

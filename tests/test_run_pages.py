@@ -1,0 +1,214 @@
+"""Pages of runs, as their users read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from integrations import clock
+from integrations.models import AuditEvent
+from tests.test_runs import SEV1, queued, with_tasks
+from workflows import documents, retention, run_control, runs, services
+from workflows.events import Incoming
+from workflows.models import Delivery, Event, Run, Workflow
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def editor(client: Client, team: dict[str, User]) -> Client:
+    client.force_login(team["Editor"])
+    return client
+
+
+def words(client: Client, address: str) -> str:
+    """Return what stands on a page."""
+    answer = client.get(address)
+    assert answer.status_code == 200
+    main = answer.content.decode().partition("<main")[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", main).split())
+
+
+def accept_everything() -> None:
+    Delivery.objects.update(state="accepted", next_attempt_at=None)
+    for run in Run.objects.filter(status="started"):
+        runs.settle(run.pk)
+
+
+def test_a_run_is_told_from_the_trigger_to_the_last_mail(editor: Client) -> None:
+    run = queued(with_tasks({"subject": "One"}, {"subject": "Two"}))
+    waiting = words(editor, f"/runs/{run.pk}/")
+    assert "It waits for its time." in waiting
+    assert "At the trigger: they held" in waiting
+    assert "incident.severity is &#x27;sev0&#x27; or &#x27;sev1&#x27; SEV1 yes" in waiting
+    runs.execute_due()
+    assert "Its mails are on their way." in words(editor, f"/runs/{run.pk}/")
+    accept_everything()
+    done = words(editor, f"/runs/{run.pk}/")
+    assert "All its mails were accepted." in done
+    assert re.search(r"Mail : One .* Accepted .* Two .* Accepted", done)
+
+
+def test_a_page_asks_again_until_the_run_has_ended(editor: Client) -> None:
+    run = queued(with_tasks({}))
+    page = f"/runs/{run.pk}/"
+    assert 'hx-trigger="every 5s"' in editor.get(page).content.decode()
+    runs.execute_due()
+    assert 'hx-trigger="every 2s"' in editor.get(page).content.decode()
+    accept_everything()
+    assert "hx-trigger" not in editor.get(page).content.decode()
+
+
+def test_what_was_not_reached_is_said(editor: Client) -> None:
+    run = queued(with_tasks({"to": ["{{ nobody }}"]}, {"subject": "Two"}))
+    runs.execute_due()
+    text = words(editor, f"/runs/{run.pk}/")
+    assert "It failed." in text
+    assert "no address came out of &#x27;{{ nobody }}&#x27;" in text
+    assert "Not carried out: the action before it failed." in text
+
+
+def test_a_repeating_run_shows_its_chain_and_can_be_stopped(editor: Client) -> None:
+    run = queued(with_tasks({}))
+    Workflow.objects.update(repeat_every_duration="1 day")
+    runs.execute_due()
+    text = words(editor, f"/runs/{run.pk}/")
+    assert "It repeats: the next run is due" in text
+    assert "Stop repeating" in text
+    assert "Repeat 1" in text
+    answer = editor.post(f"/runs/{run.pk}/cancel/", follow=True)
+    assert "It is cancelled: nothing more comes of it." in answer.content.decode()
+    assert Run.objects.get(number=1).status == "canceled"
+    last = AuditEvent.objects.latest("pk")
+    assert (last.action, last.actor, last.details["run"]) == ("run cancelled", "editor", str(run.pk))
+
+
+def test_what_has_ended_can_run_again_and_not_be_cancelled(editor: Client) -> None:
+    run = queued(with_tasks({}))
+    runs.execute_due()
+    accept_everything()
+    answer = editor.post(f"/runs/{run.pk}/cancel/", follow=True)
+    assert "Nothing of it waits any more" in answer.content.decode()
+    answer = editor.post(f"/runs/{run.pk}/again/", follow=True)
+    made = Run.objects.exclude(pk=run.pk).get()
+    assert answer.redirect_chain == [(f"/runs/{made.pk}/", 302)]
+    assert (made.manual, made.event, made.status) == (True, run.event, "queued")
+    assert "Not looked at: somebody wanted this run." in answer.content.decode()
+
+
+def test_a_cancelled_run_says_why(editor: Client) -> None:
+    run = queued(with_tasks({}, wait="1 hour"))
+    run_control.cancel(run, actor="ada")
+    text = words(editor, f"/runs/{run.pk}/")
+    assert "It was cancelled; nothing was sent. Cancelled by ada." in text
+
+
+def test_data_of_an_event_cannot_break_out(editor: Client) -> None:
+    evil = {"incident": {"severity": "SEV1", "id": "<script>alert(1)</script>", "title": "<img src=x>"}}
+    run = queued(with_tasks({"subject": "{{ incident.title }}"}), evil)
+    runs.execute_due()
+    for page in (f"/runs/{run.pk}/", "/runs/"):
+        html = editor.get(page).content.decode()
+        assert "<script>alert" not in html
+        assert "<img src=x" not in html
+
+
+class TestList:
+    def test_shows_the_newest_first_with_why(self, editor: Client) -> None:
+        documents.load(with_tasks({}))
+        for _ in range(2):
+            services.trigger(Incoming("incident_created", SEV1))
+        run_control.cancel(Run.objects.latest("pk"), actor="ada")
+        text = words(editor, "/runs/")
+        assert text.index("Cancelled by ada.") < text.rindex("Queued")
+
+    def test_can_be_filtered(self, editor: Client) -> None:
+        documents.load(with_tasks({}))
+        services.trigger(Incoming("incident_created", SEV1))
+        assert "No run fits" in words(editor, "/runs/?status=failed")
+        assert "No run fits" not in words(editor, "/runs/?status=queued&workflow=tell")
+        assert editor.get("/runs/?status=nonsense").status_code == 422
+        assert editor.get("/runs/?before=nonsense").status_code == 404
+
+    def test_goes_on_page_by_page(self, editor: Client) -> None:
+        documents.load(with_tasks({}))
+        event = services.trigger(Incoming("incident_created", SEV1)).event
+        workflow = Workflow.objects.get()
+        Run.objects.bulk_create(Run(workflow=workflow, event=event, due_at=clock.now(), manual=True) for _ in range(60))
+        first = editor.get("/runs/")
+        link = re.search(r'rel="next" href="([^"]+)"', first.content.decode())
+        assert link
+        second = editor.get("/runs/" + link[1].replace("&amp;", "&"))
+        assert (len(first.context["runs"]), len(second.context["runs"])) == (50, 11)
+        assert set(first.context["runs"]).isdisjoint(second.context["runs"])
+
+    def test_says_that_there_is_none(self, editor: Client) -> None:
+        assert "No run yet" in words(editor, "/runs/")
+
+
+class TestByHand:
+    @pytest.fixture(autouse=True)
+    def workflow(self) -> Workflow:
+        documents.load(with_tasks({"subject": "{{ incident.title }}"}, wait="1 day"))
+        return Workflow.objects.get()
+
+    def start(self, client: Client, **fields: Any) -> Any:
+        return client.post("/workflows/tell/run/", fields, follow=True)
+
+    def test_on_a_built_in_sample(self, editor: Client) -> None:
+        answer = self.start(editor, sample="incident_created", payload="")
+        run = Run.objects.get()
+        assert answer.redirect_chain == [(f"/runs/{run.pk}/", 302)]
+        assert (run.manual, run.event.name, run.event.resource) == (True, "incident_created", "")
+        runs.execute_due()
+        assert Delivery.objects.get().subject
+
+    def test_on_data_of_ones_own(self, editor: Client) -> None:
+        self.start(editor, sample="incident_created", payload='{"incident": {"title": "Mine"}}')
+        runs.execute_due()
+        assert Delivery.objects.get().subject == "Mine"
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            ("{", "The body is not JSON that can be read"),
+            ("[]", "The data must be a JSON object"),
+            ("7", "JSON object"),
+        ],
+    )
+    def test_says_what_is_wrong_and_keeps_it(self, editor: Client, data: str, said: str) -> None:
+        answer = self.start(editor, sample="incident_created", payload=data)
+        assert answer.status_code == 422
+        assert said in answer.content.decode()
+        assert f">\n{data}</textarea>" in answer.content.decode()
+        assert not Event.objects.exists()
+
+    def test_not_while_it_is_switched_off(self, editor: Client) -> None:
+        Workflow.objects.update(enabled=False)
+        answer = self.start(editor, sample="incident_created", payload="")
+        assert answer.status_code == 422
+        assert "It is switched off: switch it on first." in answer.content.decode()
+
+    def test_it_is_on_record(self, editor: Client) -> None:
+        self.start(editor, sample="incident_created", payload="")
+        last = AuditEvent.objects.latest("pk")
+        assert (last.action, last.actor) == ("workflow run by hand", "editor")
+
+
+def test_a_first_run_outlives_its_repeats(settings: Any) -> None:
+    settings.KEEP_DELIVERIES_DAYS = 1
+    run = queued(with_tasks({}))
+    later = clock.now() + timedelta(days=400)
+    Run.objects.update(status="completed", finished_at=clock.now())
+    Run.objects.create(workflow=run.workflow, event=run.event, first=run, number=1, due_at=later)
+    retention._delete_runs(runs.new_id())
+    assert Run.objects.count() == 2
+    Run.objects.filter(number=1).update(finished_at=clock.now())
+    assert retention._delete_runs(runs.new_id()) == 1
+    assert retention._delete_runs(runs.new_id()) == 1
+    assert not Run.objects.exists()

@@ -1,0 +1,69 @@
+"""What people do with runs: start one, run it again, cancel it, stop what repeats. Audited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from integrations import audit, clock
+
+from . import events, services
+from .models import Event, Run, Workflow
+
+
+class NotPossible(Exception):
+    """It cannot be done with this run, or workflow; the text says why."""
+
+
+def start(workflow: Workflow, *, event: str, data: dict[str, Any], actor: str) -> Run:
+    """Make a run on this data at once, without wait and conditions; raises NotPossible or EventError.
+
+    Its event is of no resource, so what somebody tries out here is never taken for news of an incident, and no other
+    workflow hears it.
+    """
+    if not workflow.enabled:
+        raise NotPossible("It is switched off: switch it on first.")
+    now = clock.now()
+    made = Event(name=event, data=events.storable(data), received_at=now)
+    with transaction.atomic():
+        made.save(force_insert=True)
+        return _start(workflow, made, actor=actor, what="workflow run by hand")
+
+
+def again(run: Run, *, actor: str) -> Run:
+    """Make another run on the event of this one; raises NotPossible."""
+    if not run.workflow.enabled:
+        raise NotPossible("The workflow is switched off: switch it on first.")
+    with transaction.atomic():
+        return _start(run.workflow, run.event, actor=actor, what="run again", was=str(run.pk))
+
+
+def _start(workflow: Workflow, event: Event, *, actor: str, what: str, **details: str) -> Run:
+    run = Run(workflow=workflow, event=event, due_at=clock.now(), triggered_by="user", manual=True)
+    run.save(force_insert=True)
+    audit.record(what, actor=actor, workflow=workflow.slug, run=str(run.pk), **details)
+    transaction.on_commit(services.ring)
+    return run
+
+
+def cancel(run: Run, *, actor: str) -> None:
+    """End a run that waits, and with it what would repeat; raises NotPossible where none waits any more.
+
+    A run that has begun has stored its mails: they are cancelled one by one.
+    """
+    first = run.first_id or run.pk
+    with transaction.atomic():
+        Run.objects.select_for_update().filter(pk=first).update(stopped=True)
+        waiting = Run.objects.filter(Q(pk=first) | Q(first=first), status=Run.Status.QUEUED, lease__isnull=True)
+        done = waiting.update(
+            status=Run.Status.CANCELED,
+            status_message=f"Cancelled by {actor}.",
+            finished_at=clock.now(),
+            once_key=None,
+        )
+        if not done:
+            transaction.set_rollback(True)
+            raise NotPossible("Nothing of it waits any more: cancel its mails, as far as they are not sent.")
+        audit.record("run cancelled", actor=actor, workflow=run.workflow.slug, run=str(run.pk))

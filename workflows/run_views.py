@@ -1,0 +1,100 @@
+"""Pages of runs: the list, one run, and starting one by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from . import run_control, run_story, samples, words
+from .entrance import for_editors
+from .models import Run, Workflow
+from .run_forms import RunFilterForm, StartForm
+
+PAGE = 50
+
+
+@require_safe
+@never_cache
+@login_required
+def runs(request: HttpRequest) -> HttpResponse:
+    """The runs that the filter lets through, newest first."""
+    form = RunFilterForm(request.GET)
+    rows: list[Run] = list(_wanted(request, form)[: PAGE + 1]) if form.is_valid() else []
+    query = request.GET.copy()
+    if len(rows) > PAGE:
+        query["before"] = str(rows[PAGE - 1].pk)
+    context = {"form": form, "runs": rows[:PAGE], "older": query.urlencode() if len(rows) > PAGE else ""}
+    return render(request, "workflows/runs.html", context, status=422 if form.errors else 200)
+
+
+def _wanted(request: HttpRequest, form: RunFilterForm) -> Any:
+    wanted = {name: form.cleaned_data[name] for name in ("status",) if form.cleaned_data[name]}
+    if form.cleaned_data["workflow"]:
+        wanted["workflow__slug"] = form.cleaned_data["workflow"]
+    if "before" in request.GET:
+        wanted["pk__lt"] = _id(request.GET["before"])
+    rows = Run.objects.filter(**wanted).exclude(event__name=samples.PREVIEW)
+    return rows.select_related("workflow", "event").defer("event__data", "checks").order_by("-pk")
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Http404 from error
+
+
+@require_safe
+@never_cache
+@login_required
+def run(request: HttpRequest, run: UUID) -> HttpResponse:
+    """One run: why it is as it is, and what may be done."""
+    row = get_object_or_404(Run.objects.select_related("workflow", "event"), pk=run)
+    payload = json.dumps(row.event.data, indent=2, ensure_ascii=False)
+    context = {"run": row, "story": run_story.of(row), "payload": payload[: run_story.PAYLOAD]}
+    context |= {"cut": len(payload) > run_story.PAYLOAD, "preview": row.event.name == samples.PREVIEW}
+    context["timing"] = words.of_timing(row.workflow, zone=settings.TIME_ZONE)
+    return render(request, "workflows/run.html", context)
+
+
+@require_POST
+@for_editors
+def act(request: HttpRequest, run: UUID, verb: str) -> HttpResponse:
+    """Cancel a run, with what repeats, or run it again."""
+    row = get_object_or_404(Run.objects.select_related("workflow", "event"), pk=run)
+    try:
+        if verb == "again":
+            made = run_control.again(row, actor=request.user.get_username())
+            messages.success(request, "It runs again. This is the new run.")
+            return redirect("run", made.pk)
+        run_control.cancel(row, actor=request.user.get_username())
+        messages.success(request, "It is cancelled: nothing more comes of it.")
+    except run_control.NotPossible as error:
+        messages.warning(request, str(error))
+    return redirect("run", run)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_editors
+def start(request: HttpRequest, slug: str) -> HttpResponse:
+    """Run a workflow by hand, on a sample or on data of one's own."""
+    workflow = get_object_or_404(Workflow, slug=slug)
+    form = StartForm(request.POST if request.method == "POST" else None, workflow=workflow)
+    if form.is_bound and form.is_valid():
+        event, data = form.chosen
+        try:
+            made = run_control.start(workflow, event=event, data=data, actor=request.user.get_username())
+            return redirect("run", made.pk)
+        except run_control.NotPossible as error:
+            form.add_error(None, str(error))
+    context = {"form": form, "workflow": workflow}
+    return render(request, "workflows/start.html", context, status=422 if form.errors else 200)
