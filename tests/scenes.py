@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
@@ -170,6 +170,22 @@ def _workflows() -> None:
     Run.objects.update(status="failed", finished_at=timezone.now())
 
 
+def _locked() -> None:
+    """Locked and repeating, with everything filled in, and an Editor who may only read it."""
+    trigger = {"trigger_type": "custom", "triggers": ["deploy.finished", f"{'long-' * 15}name.of.an-event"]}
+    timing = {
+        "wait": "30 seconds", "repeat_every_duration": "1 day", "repeat_on": list("MTWRF"), "locked": True,
+        "repeat_condition_number_of_repeats": 5, "repeat_condition_duration_since_first_run": "2 weeks",
+        "time_zone": "America/Argentina/ComodRivadavia", "run_once_per_resource": True, "trigger_params": trigger,
+    }  # fmt: skip
+    base = SMALL["workflows"][0]
+    tasks = [base["tasks"][0] | {"position": number, "enabled": number != 2} for number in (1, 2, 3)]
+    documents.load({"workflows": [base | timing | {"slug": "locked", "name": LONG_HOST[:150], "tasks": tasks}]})
+    made, _ = User.objects.get_or_create(username="eve")
+    made.groups.set([Group.objects.get_or_create(name="Editor")[0]])
+    made.groups.get().permissions.set(Permission.objects.filter(content_type__app_label="workflows"))
+
+
 def _paused() -> None:
     """A relay that refuses who we are, at length, while mails wait."""
     heartbeat.beat()
@@ -264,6 +280,20 @@ def _try_conditions(page: Page) -> None:
     page.locator(".saw").first.wait_for()
 
 
+def _save_wrong_timing(page: Page) -> None:
+    _open_all(page)
+    page.get_by_label("Repeat every").fill("now and then")
+    page.get_by_label("Time zone").fill("Middle Earth")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_load_state()
+
+
+def _move(page: Page) -> None:
+    page.get_by_role("button", name="down").first.click()
+    page.locator("#order").wait_for()
+    _open_all(page)
+
+
 def _open_action(page: Page) -> None:
     page.locator("ol a").first.click()
     page.wait_for_load_state()
@@ -339,6 +369,14 @@ SCENES = [
     Scene("workflow-wrong", "/workflows/_new/", act=_create_a_wrong_workflow),
     Scene("workflow", "/workflows/tell/", act=_open_all),
     Scene("workflow-conditions", f"/workflows/{'l' * 100}/", act=_try_conditions),
+    Scene("workflows-none-fits", "/workflows/?search=nothing+like+that&state=off"),
+    Scene("workflows-wrong-filter", "/workflows/?kind=pigeon&state=lost"),
+    Scene("workflow-locked", "/workflows/locked/", prepare=_locked, act=_move),
+    Scene("workflows-locked", "/workflows/?state=locked", act=_open_all),
+    Scene("workflow-wrong-timing", "/workflows/locked/", act=_save_wrong_timing),
+    Scene("workflow-read-only", "/workflows/locked/", act=_open_all, user="eve"),
+    Scene("action-read-only", "/workflows/locked/", act=_open_action, user="eve"),
+    Scene("action-not-allowed", "/workflows/locked/actions/new/", user="eve"),
     Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
     Scene("action", "/workflows/tell/", act=_open_action),
     Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),

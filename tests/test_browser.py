@@ -281,3 +281,28 @@ def test_pages_fit_a_phone_and_load_without_help_from_elsewhere(page: Page, inst
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
     assert [url for url in asked if not re.match(re.escape(installation.site), url)] == []
+
+
+def test_actions_are_moved_by_keyboard_and_by_dragging(page: Page, request: Any) -> None:
+    page.goto("/workflows/_new/")
+    page.get_by_role("button", name="Start with this Tell stakeholders").click()
+    page.get_by_role("link", name="Add an action").click()
+    page.get_by_label("Name of the action").fill("Second")
+    page.locator("#id_to").fill("a@example.org")
+    page.get_by_label("Subject").fill("Hello")
+    page.get_by_label("Body").fill("World")
+    page.get_by_role("button", name="Save").click()
+    names = page.locator("#order b")
+    expect(names).to_have_text(["1. Mail the stakeholders", "2. Second"])
+
+    page.get_by_role("button", name="Move Second up").press("Enter")
+    expect(names).to_have_text(["1. Second", "2. Mail the stakeholders"])
+    if "with JavaScript" in request.node.name:
+        expect(page.get_by_role("status").last).to_have_text("Second is now 1 of 2.")
+        expect(page.get_by_role("button", name="Move Second down")).to_be_focused()
+        page.locator(".handle").first.drag_to(page.locator("#order li").last, target_position={"x": 40, "y": 60})
+        expect(page.get_by_role("status").last).to_have_text("Second is now 2 of 2.")
+        page.reload()
+        expect(names).to_have_text(["1. Mail the stakeholders", "2. Second"])
+    page.get_by_role("button", name="Switch off Second").click()
+    expect(page.locator("#order .badge")).to_have_text(["Switched off"])

@@ -7,15 +7,21 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
+from .models import Workflow
+
 CHANGE = "workflows.change_delivery"  # an Editor's: workflows and actions go with it
-MANAGE = "integrations.manage_integrations"  # an Admin's
+ADMINISTER = "integrations.manage_integrations"  # an Admin's: locked workflows go with it
+BACKEND = "django.contrib.auth.backends.ModelBackend"  # the one of ours that knows permissions
+LOCKED = "This workflow is locked: only Admins may change it and its actions."
 View = Callable[..., HttpResponseBase]
 
 
@@ -26,7 +32,7 @@ def for_editors(view: View) -> View:
 
 def for_admins(view: View) -> View:
     """Guard a page likewise, for Admins alone; no secret of it stands in error reports."""
-    return sensitive_post_parameters()(_for(MANAGE, view))
+    return sensitive_post_parameters()(_for(ADMINISTER, view))
 
 
 def _for(permission: str, view: View) -> View:
@@ -40,6 +46,22 @@ def _for(permission: str, view: View) -> View:
         return redirect_to_login(asked)
 
     return never_cache(entered)
+
+
+def refuse_locked(request: HttpRequest, workflow: Workflow) -> None:
+    """Raise PermissionDenied where this person may read the workflow and not change it."""
+    if workflow.locked and not is_admin(request):
+        raise PermissionDenied(LOCKED)
+
+
+def is_admin(request: HttpRequest) -> bool:
+    return request.user.has_perm(ADMINISTER)
+
+
+def admins() -> list[str]:
+    """Return who may change a locked workflow."""
+    found = User.objects.with_perm(ADMINISTER, backend=BACKEND).order_by("username")
+    return list(found.values_list("username", flat=True))
 
 
 def _page(arguments: dict[str, Any]) -> str:

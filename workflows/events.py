@@ -33,7 +33,7 @@ TRIGGERS: dict[str, frozenset[str]] = {
     "custom": frozenset(),
 }
 CUSTOM = "custom"  # the type of events that no catalogue names: deploy.finished
-_WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
+WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
 _CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated\Z")
 _OWN_NAME = re.compile(r"(?=.{3,100}\Z)[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
@@ -57,7 +57,7 @@ class Incoming:
 
 def is_trigger(name: str, *, trigger_type: str) -> bool:
     if _CUSTOM_FIELD.match(name):
-        return trigger_type in _WITH_CUSTOM_FIELDS
+        return trigger_type in WITH_CUSTOM_FIELDS
     if trigger_type == CUSTOM:
         return bool(_OWN_NAME.match(name))
     return name in TRIGGERS.get(trigger_type, ())

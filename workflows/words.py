@@ -1,4 +1,4 @@
-"""What sets a workflow off, in words for people. Pure."""
+"""What sets a workflow off, and when it acts, in words for people. Pure."""
 
 from __future__ import annotations
 
@@ -37,8 +37,21 @@ _JOINS = {
 }
 
 
+_ONE = re.compile(r"1\s*(second|minute|hour|day|week|month)s?", re.IGNORECASE)
+# The week as it is lived; the letters are those of the public API.
+_WEEK = {
+    "M": "Monday",
+    "T": "Tuesday",
+    "W": "Wednesday",
+    "R": "Thursday",
+    "F": "Friday",
+    "U": "Saturday",
+    "S": "Sunday",
+}
+
+
 def of_kind(trigger_type: str) -> str:
-    return trigger_type.replace("_", " ")
+    return "custom event" if trigger_type == "custom" else trigger_type.replace("_", " ")
 
 
 def of_trigger(name: str, *, kind: str) -> str:
@@ -46,6 +59,8 @@ def of_trigger(name: str, *, kind: str) -> str:
     field = _CUSTOM_FIELD.fullmatch(name)
     if field:
         return f"custom field {field[1]} updated"
+    if "." in name:
+        return name  # of one's own, and written like this by whoever sends it
     words = name.replace("_", " ")
     return f"{words} (any change)" if name == f"{kind}_updated" else words
 
@@ -67,6 +82,59 @@ def of_condition(condition: Mapping[str, Any]) -> str:
 def of_join(join: str, *, number: int) -> str:
     """Return what stands before so many conditions."""
     return "if" if number == 1 and join != "NONE" else _JOINS[join]
+
+
+def of_timing(workflow: Any, *, zone: str) -> str:
+    """Return one sentence: 'Waits 30 seconds, then repeats every day on Mondays while its conditions hold.'
+
+    `zone` is the time zone of a workflow that names none. Durations stand as they were typed.
+    """
+    start = f"Waits {workflow.wait}" if workflow.wait else "Starts at once"
+    repeats = workflow.repeat_every_duration or workflow.repeat_on
+    then = f", then repeats{_of_repeats(workflow, zone=zone)}" if repeats else ""
+    once = ", only once for each resource" if workflow.run_once_per_resource else ""
+    return f"{start}{once if not then else ''}{then}{f'; runs{once[1:]}' if once and then else ''}."
+
+
+def _of_repeats(workflow: Any, *, zone: str) -> str:
+    words = f" {_every(workflow.repeat_every_duration)}" if workflow.repeat_every_duration else ""
+    if workflow.repeat_on:
+        words += f" on {of_days(workflow.repeat_on)} ({workflow.time_zone or zone})"
+    if workflow.conditions:
+        words += (
+            ", whether its conditions hold or not" if workflow.continuously_repeat else " while its conditions hold"
+        )
+    return words + (_of_ends(workflow) or ("" if workflow.conditions else ", without end"))
+
+
+def _of_ends(workflow: Any) -> str:
+    number, length = workflow.repeat_condition_number_of_repeats, workflow.repeat_condition_duration_since_first_run
+    times = [f"at most {number} time{'' if number == 1 else 's'}"] if number else []
+    ends = times + ([f"until {length} after its first run"] if length else [])
+    return f", {' and '.join(ends)}" if ends else ""
+
+
+def _every(duration: str) -> str:
+    one = _ONE.fullmatch(duration.strip())
+    return f"every {one[1].lower() if one else duration}"
+
+
+def of_days(letters: Sequence[str]) -> str:
+    """Return 'Mondays to Wednesdays and Fridays'."""
+    if set(letters) >= set(_WEEK):
+        return "every day of the week"
+    stretches: list[list[str]] = [[]]
+    for letter, name in _WEEK.items():
+        if letter in letters:
+            stretches[-1].append(f"{name}s")
+        elif stretches[-1]:
+            stretches.append([])
+    parts = [part for stretch in stretches for part in _stretch(stretch)]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _stretch(days: list[str]) -> list[str]:
+    return [f"{days[0]} to {days[-1]}"] if len(days) > 2 else days
 
 
 def _listed(values: Sequence[Any], between: str, *, plain: bool = False) -> str:
