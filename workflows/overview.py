@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery, prefetch_related_objects
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, prefetch_related_objects
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from . import editing, samples, words
@@ -139,9 +140,10 @@ def _newest_runs(workflows: list[Workflow]) -> dict[int, Run]:
 
 def runs_of(workflow: Workflow) -> dict[str, Any]:
     """Return how many of its runs wait, and whether any has begun: then it cannot be deleted."""
-    runs = editing.runs_of(workflow)
-    waits = Q(status=Run.Status.QUEUED)
-    return {"waiting": runs.filter(waits).count(), "has_run": runs.exclude(waits).exists()}
+    runs, waits = editing.runs_of(workflow), Q(status=Run.Status.QUEUED)
+    waiting = runs.filter(waits).order_by().values("workflow").annotate(number=Count("pk")).values("number")
+    asked = Workflow.objects.filter(pk=workflow.pk)
+    return dict(asked.values(waiting=Coalesce(Subquery(waiting), 0), has_run=Exists(runs.exclude(waits))).get())
 
 
 def _counts() -> dict[int, tuple[int, int]]:
