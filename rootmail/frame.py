@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 MANAGE = "integrations.manage_integrations"
+EDIT = "workflows.change_delivery"
 THEMES = {"auto": "device-desktop", "light": "sun", "dark": "moon"}
 THEME_COOKIE = "theme"
 YEAR = 365 * 24 * 3600
@@ -41,6 +42,7 @@ MENU = {
     ],
     "Configuration": [
         Entry("Integrations", "integrations", icon="plug-connected", permission=MANAGE),
+        Entry("Webhooks", "webhooks", icon="webhook", permission=EDIT),
         Entry("API tokens", "tokens", icon="key", permission=MANAGE),
         Entry("Audit log", "audit", icon="history", permission=MANAGE),
         Entry("People", "people", icon="users", permission=MANAGE),

@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Stage, TransportError
-from tests import run_scenes
+from tests import run_scenes, webhook_scenes
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import SEV1, queued, with_tasks
@@ -284,6 +284,16 @@ def _move(page: Page) -> None:
     _open_all(page)
 
 
+def _try_conditions(page: Page) -> None:
+    """Hold, fail, cannot be read, and values that are many and long."""
+    for number, (path, value) in enumerate([("$..[?@.slug].name", "/^pay/i"), (f"incident..{ARABIC}", LONG_HOST)], 3):
+        page.get_by_role("button", name="Add a condition").click()
+        page.locator(f"#id_{number}_condition-path").fill(path)
+        page.locator(f"#id_{number}_condition-values").fill(f"{value}\n" * 20)
+    page.get_by_role("button", name="Try them").click()
+    page.locator(".saw").first.wait_for()
+
+
 def _open_action(page: Page) -> None:
     page.locator("ol a").first.click()
     page.wait_for_load_state()
@@ -312,6 +322,7 @@ def _open_all(page: Page) -> None:
 
 
 CATALOGUE = "/configuration/integrations/"
+WEBHOOKS = webhook_scenes.WEBHOOKS
 SCENES = [
     Scene("login", "/login/", user=""),
     Scene("deliveries-empty", "/"),
@@ -365,6 +376,7 @@ SCENES = [
     Scene("workflow-read-only", "/workflows/locked/", act=_open_all, user="eve"),
     Scene("action-read-only", "/workflows/locked/", act=_open_action, user="eve"),
     Scene("action-not-allowed", "/workflows/locked/actions/new/", user="eve"),
+    Scene("workflow-conditions", f"/workflows/{'l' * 100}/", act=_try_conditions),
     Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
     Scene("action", "/workflows/tell/", act=_open_action),
     Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),
@@ -376,6 +388,19 @@ SCENES = [
     Scene("run-waiting", "/runs/", act=run_scenes.open_one(status="queued", number=0)),
     Scene("run-by-hand", "/workflows/runs/run/"),
     Scene("run-by-hand-wrong", "/workflows/runs/run/", act=run_scenes.start_wrongly),
+    Scene("webhooks-empty", WEBHOOKS),
+    Scene("webhook-kinds", f"{WEBHOOKS}new/"),
+    Scene("webhook-new", f"{WEBHOOKS}new/grafana/", act=_open_all),
+    Scene("webhook-wrong", f"{WEBHOOKS}new/json/", act=webhook_scenes.make_a_wrong_one),
+    Scene("webhook-made", f"{WEBHOOKS}new/alertmanager/", act=webhook_scenes.make_one),
+    Scene("webhooks", WEBHOOKS, prepare=webhook_scenes.prepare),
+    Scene("webhook-quiet", WEBHOOKS, act=webhook_scenes.open_one("Alertmanager of the shop")),
+    Scene("webhook-busy", WEBHOOKS, act=webhook_scenes.open_one("Any JSON")),
+    Scene("webhook-long", WEBHOOKS, act=webhook_scenes.open_one("monitoring.monitoring")),
+    Scene("webhook-rtl", WEBHOOKS, act=webhook_scenes.open_one(ARABIC)),
+    Scene("webhook-tried", WEBHOOKS, act=webhook_scenes.try_one),
+    Scene("webhook-tried-wrong", WEBHOOKS, act=webhook_scenes.try_a_wrong_one),
+    Scene("webhook-edit", WEBHOOKS, act=webhook_scenes.edit_one),
     Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
     Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),

@@ -15,6 +15,10 @@ from tests.installation import Installation, from_environment, wait_until
 
 pytestmark = pytest.mark.processes
 PASSWORD = "blue pelican 42"
+CONDITIONS = [
+    ("incident.severity", "is one of", "sev0\nsev1"),
+    ("$.incident.raw_services[*].name", "contains any of", "/^search/i"),
+]
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
@@ -203,6 +207,33 @@ def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status").first).to_contain_text("'Send an Email' is saved.")
     expect(page.locator("ol")).to_contain_text("{{ incident.notify_emails }}")
+
+
+def test_an_editor_adds_conditions_tries_them_and_saves_them(page: Page, request: Any) -> None:
+    name = "Conditions with" if "with JavaScript" in request.node.name else "Conditions without"
+    page.goto("/workflows/_new/")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("incident created").check()
+    for number, (path, operator, values) in enumerate(CONDITIONS, start=1):
+        page.get_by_role("button", name="Add a condition").click()
+        expect(page.get_by_label(f"{number}. Value of the event")).to_be_focused()
+        row = page.get_by_role("group", name=f"Condition {number}")
+        row.get_by_label("Value of the event").fill(path)
+        row.get_by_label("Operator").select_option(operator)
+        row.get_by_label("Values").fill(values)
+    page.get_by_role("button", name="Try them").click()
+    expect(page.locator(".saw")).to_have_text(["Holds. It sees SEV1", "Does not hold. It sees Checkout, Payments API"])
+    expect(page.locator(".told")).to_have_text("With this event it would not run.")
+    page.get_by_role("button", name="Remove condition 2").click()
+    expect(page.get_by_role("button", name="Add a condition")).to_be_focused()
+    if "with JavaScript" in request.node.name:
+        page.route("**/workflows/_new/", lambda route: route.fulfill(body="Log in"))
+        page.get_by_role("button", name="Remove condition 1").click()
+        expect(page.locator(".told")).to_contain_text("What you typed still stands here")
+        page.unroute_all()
+    page.get_by_label("1. Value of the event").press("Enter")  # it saves, and does not remove the first row
+    page.goto("/workflows/")
+    expect(page.locator(".card", has_text=name)).to_contain_text("if incident.severity is 'sev0' or 'sev1'")
 
 
 @pytest.mark.parametrize("page", ["without JavaScript"], indirect=True)

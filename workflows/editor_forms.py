@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
 from . import events, words
+from .condition_forms import ConditionsForm
 from .models import Action
 from .timing_forms import TIMING, TimingForm
 
@@ -136,7 +137,7 @@ def _kind_choices() -> list[tuple[str, str]]:
     return [(kind, words.of_kind(kind).capitalize()) for kind in events.TRIGGERS]
 
 
-class WorkflowForm(TimingForm):
+class WorkflowForm(ConditionsForm, TimingForm):
     """What a workflow is called and what sets it off. The events of the other kinds are not looked at."""
 
     trigger_type = forms.ChoiceField(label="About", choices=_kind_choices)
@@ -147,7 +148,8 @@ class WorkflowForm(TimingForm):
     others = LinesField(label="Changes of custom fields", help_text="One in each line: custom_fields.region.updated")
 
     class Meta(TimingForm.Meta):
-        fields = ("name", "slug", "enabled", "locked", "trigger_type", *TIMING, "give_up_after", "on_unknown")
+        fields = ("name", "slug", "enabled", "locked", "trigger_type", *TIMING, "give_up_after", "on_unknown",
+                  "condition")  # fmt: skip
         labels = {
             **TimingForm.Meta.labels, "give_up_after": "Give up after", "locked": "Locked: only Admins may change it",
             "on_unknown": "Where a relay may have taken a mail and its answer was not heard",
@@ -186,7 +188,7 @@ class WorkflowForm(TimingForm):
 
     @property
     def stored(self) -> list[str]:
-        return [*self._meta.fields, "triggers"]  # type: ignore[misc]
+        return [*self._meta.fields, "triggers", "conditions"]  # type: ignore[misc]
 
     def clean_slug(self) -> str:
         made = re.sub(r"[-_]+", "-", slugify(self.cleaned_data.get("name", "")))[:100].strip("-")

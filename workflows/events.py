@@ -153,6 +153,11 @@ def read_data(body: bytes | str) -> dict[str, Any]:
     return data
 
 
+def read_json(body: bytes | str) -> Any:
+    """Return what a JSON document holds, without what a database cannot keep; raises EventError."""
+    return storable(_parse(body))
+
+
 def _shown(name: Any) -> str:
     return f"'{name[:60]}'" if isinstance(name, str) else "(no name)"
 

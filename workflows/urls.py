@@ -2,7 +2,16 @@
 
 from django.urls import path, re_path
 
-from . import api, change_views, editor_views, intervention_views, run_views, views, workflow_views
+from . import (
+    api,
+    change_views,
+    editor_views,
+    intervention_views,
+    run_views,
+    views,
+    webhook_views,
+    workflow_views,
+)
 
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
@@ -34,5 +43,19 @@ urlpatterns = [
     path("deliveries/<uuid:pk>/mail.eml", views.source, name="delivery-source"),
     path("deliveries/<uuid:pk>/<slug:verb>/", intervention_views.act, name="delivery-act"),
     path("deliveries/all/<slug:verb>/", intervention_views.act_on_all, name="deliveries-act"),
+    path("configuration/webhooks/", webhook_views.listed, name="webhooks"),
+    path("configuration/webhooks/new/", webhook_views.kinds, name="webhook-kinds"),
+    path("configuration/webhooks/new/<slug:kind>/", webhook_views.create, name="webhook-new"),
+    path("configuration/webhooks/<uuid:endpoint>/", webhook_views.one, name="webhook"),
+    path("configuration/webhooks/<uuid:endpoint>/edit/", webhook_views.edit, name="webhook-edit"),
+    path("configuration/webhooks/<uuid:endpoint>/secret/", webhook_views.exchange_secret, name="webhook-secret"),
+    path("configuration/webhooks/<uuid:endpoint>/address/", webhook_views.exchange_address, name="webhook-address"),
+    path("configuration/webhooks/<uuid:endpoint>/test/", webhook_views.rehearse, name="webhook-test"),
+    re_path(
+        r"^configuration/webhooks/(?P<endpoint>[0-9a-f-]{36})/(?P<verb>end-old|retire|take-back|delete)/$",
+        webhook_views.act,
+        name="webhook-act",
+    ),
     re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
+    re_path(r"^hooks/(?P<address>[\w-]{1,100})/?$", api.receive, name="hook"),
 ]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .conditions import is_pattern
+
 VALUES_SHOWN = 10
 REFUSALS_SHOWN, VALUE_SHOWN = 3, 60
 _CUSTOM_FIELD = re.compile(r"custom_fields\.(.+)\.updated")
@@ -20,6 +22,14 @@ _IN_WORDS = {
     "CONTAINS_NONE": ("does not contain", "or"),
 }
 _WITHOUT_VALUES = {"SET": "is set", "UNSET": "is not set", "ANY": "is anything"}
+_IN_A_LIST = {
+    "IS": "is one of",
+    "IS NOT": "is not one of",
+    "CONTAINS": "contains any of",
+    "CONTAINS_ALL": "contains all of",
+    "CONTAINS_NONE": "contains none of",
+    "NONE": "is none of",
+}
 _JOINS = {
     "ALL": "if all of these hold:",
     "ANY": "if at least one of these holds:",
@@ -55,8 +65,13 @@ def of_trigger(name: str, *, kind: str) -> str:
     return f"{words} (any change)" if name == f"{kind}_updated" else words
 
 
+def of_operator(operator: str) -> str:
+    """Return 'contains any of' for CONTAINS, as it stands before a list of values."""
+    return (_IN_A_LIST | _WITHOUT_VALUES)[operator]
+
+
 def of_condition(condition: Mapping[str, Any]) -> str:
-    """Return "incident.severity is 'SEV0' or 'SEV1'"."""
+    """Return "incident.severity is 'SEV0' or a match of /^sev1/"; a path is said as it is written."""
     path, operator = condition["path"], condition["operator"]
     if operator in _WITHOUT_VALUES:
         return f"{path} {_WITHOUT_VALUES[operator]}"
@@ -122,8 +137,9 @@ def _stretch(days: list[str]) -> list[str]:
     return [f"{days[0]} to {days[-1]}"] if len(days) > 2 else days
 
 
-def _listed(values: Sequence[Any], between: str) -> str:
-    *others, last = [f"'{value}'" for value in values]
+def _listed(values: Sequence[Any], between: str, *, plain: bool = False) -> str:
+    """Return the values with a word before the last; unless they are plain, some may be patterns."""
+    *others, last = [f"a match of {one}" if is_pattern(one) and not plain else f"'{one}'" for one in values]
     if len(others) >= VALUES_SHOWN:
         others, last = others[: VALUES_SHOWN - 1], f"{len(values) - VALUES_SHOWN + 1} more"
     return f"{', '.join(others)} {between} {last}" if others else last
@@ -134,15 +150,21 @@ def of_refusal(looks: Sequence[Any], *, join: str) -> str:
     if join == "ANY":
         return f"None of its conditions holds: {_each_seen(looks)}."
     if join == "NONE":
-        return f"None of its conditions may hold, but: {_each_seen([one for one in looks if one.held])}."
+        return f"None of its conditions may hold, but: {_each_seen([one for one in looks if one.held or one.error])}."
     return f"Its conditions do not hold: {_each_seen([one for one in looks if not one.held])}."
 
 
 def _each_seen(looks: Sequence[Any]) -> str:
-    shown = [f"{of_condition(one.as_dict())} (it is {_seen(one.saw)})" for one in looks[:REFUSALS_SHOWN]]
+    shown = [f"{of_condition(one.as_dict())} ({_told(one)})" for one in looks[:REFUSALS_SHOWN]]
     more = len(looks) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
-def _seen(saw: Sequence[str]) -> str:
-    return _listed([text[:VALUE_SHOWN] for text in saw], "and") if saw else "not set"
+def _told(look: Any) -> str:
+    if look.error:
+        return f"it cannot be told: {look.error.removesuffix('.')}"
+    return (
+        f"it is {_listed([text[:VALUE_SHOWN] for text in look.saw], 'and', plain=True)}"
+        if look.saw
+        else "it is not set"
+    )
