@@ -270,16 +270,6 @@ def _create_a_wrong_workflow(page: Page) -> None:
     page.wait_for_load_state()
 
 
-def _try_conditions(page: Page) -> None:
-    """Hold, fail, cannot be read, and values that are many and long."""
-    for number, (path, value) in enumerate([("$..[?@.slug].name", "/^pay/i"), (f"incident..{ARABIC}", LONG_HOST)], 3):
-        page.get_by_role("button", name="Add a condition").click()
-        page.locator(f"#id_{number}_condition-path").fill(path)
-        page.locator(f"#id_{number}_condition-values").fill(f"{value}\n" * 20)
-    page.get_by_role("button", name="Try them").click()
-    page.locator(".saw").first.wait_for()
-
-
 def _save_wrong_timing(page: Page) -> None:
     _open_all(page)
     page.get_by_label("Repeat every").fill("now and then")
@@ -292,6 +282,16 @@ def _move(page: Page) -> None:
     page.get_by_role("button", name="down").first.click()
     page.locator("#order").wait_for()
     _open_all(page)
+
+
+def _try_conditions(page: Page) -> None:
+    """Hold, fail, cannot be read, and values that are many and long."""
+    for number, (path, value) in enumerate([("$..[?@.slug].name", "/^pay/i"), (f"incident..{ARABIC}", LONG_HOST)], 3):
+        page.get_by_role("button", name="Add a condition").click()
+        page.locator(f"#id_{number}_condition-path").fill(path)
+        page.locator(f"#id_{number}_condition-values").fill(f"{value}\n" * 20)
+    page.get_by_role("button", name="Try them").click()
+    page.locator(".saw").first.wait_for()
 
 
 def _open_action(page: Page) -> None:
@@ -368,7 +368,6 @@ SCENES = [
     Scene("workflow-new", "/workflows/_new/"),
     Scene("workflow-wrong", "/workflows/_new/", act=_create_a_wrong_workflow),
     Scene("workflow", "/workflows/tell/", act=_open_all),
-    Scene("workflow-conditions", f"/workflows/{'l' * 100}/", act=_try_conditions),
     Scene("workflows-none-fits", "/workflows/?search=nothing+like+that&state=off"),
     Scene("workflows-wrong-filter", "/workflows/?kind=pigeon&state=lost"),
     Scene("workflow-locked", "/workflows/locked/", prepare=_locked, act=_move),
@@ -377,6 +376,7 @@ SCENES = [
     Scene("workflow-read-only", "/workflows/locked/", act=_open_all, user="eve"),
     Scene("action-read-only", "/workflows/locked/", act=_open_action, user="eve"),
     Scene("action-not-allowed", "/workflows/locked/actions/new/", user="eve"),
+    Scene("workflow-conditions", f"/workflows/{'l' * 100}/", act=_try_conditions),
     Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
     Scene("action", "/workflows/tell/", act=_open_action),
     Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),

@@ -148,17 +148,8 @@ class WorkflowForm(ConditionsForm, TimingForm):
     others = LinesField(label="Changes of custom fields", help_text="One in each line: custom_fields.region.updated")
 
     class Meta(TimingForm.Meta):
-        fields = (
-            "name",
-            "slug",
-            "enabled",
-            "locked",
-            "trigger_type",
-            *TIMING,
-            "give_up_after",
-            "on_unknown",
-            "condition",
-        )
+        fields = ("name", "slug", "enabled", "locked", "trigger_type", *TIMING, "give_up_after", "on_unknown",
+                  "condition")  # fmt: skip
         labels = {
             **TimingForm.Meta.labels, "give_up_after": "Give up after", "locked": "Locked: only Admins may change it",
             "on_unknown": "Where a relay may have taken a mail and its answer was not heard",

@@ -38,7 +38,7 @@ def new_workflow(request: HttpRequest) -> HttpResponse:
 @require_http_methods(GET_OR_POST)
 @for_editors
 def workflow(request: HttpRequest, slug: str) -> HttpResponse:
-    return _edit_workflow(request, get_object_or_404(Workflow, slug=slug))
+    return _edit_workflow(request, get_object_or_404(overview.with_runs(), slug=slug))
 
 
 def _edit_workflow(request: HttpRequest, row: Workflow) -> HttpResponse:
@@ -55,14 +55,14 @@ def _edit_workflow(request: HttpRequest, row: Workflow) -> HttpResponse:
     return render(request, "workflows/workflow.html", page | {"form": form}, status=422 if form.errors else 200)
 
 
-def _of_workflow(request: HttpRequest, row: Workflow) -> dict[str, Any]:
+def _of_workflow(request: HttpRequest, row: Any) -> dict[str, Any]:
     """Return what its page shows of it as it is stored: what is typed becomes another."""
     page: dict[str, Any] = {"created": row.pk is None, "slug": row.slug, "name": row.name}
     if row.pk is None:
         return page | {"starters": starters.all_of_them()}
     page |= {"seen": editing.version(row), "timing": words.of_timing(row, zone=settings.TIME_ZONE)}
     page |= {"actions": list(row.actions.defer("body")), "enabled": row.enabled}
-    page |= overview.runs_of(row)
+    page |= {"waiting": row.waiting, "has_run": row.has_run}
     return page | _lock(request, row)
 
 

@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from .models import Workflow
 
 CHANGE = "workflows.change_delivery"  # an Editor's: workflows and actions go with it
-ADMINISTER = "integrations.manage_integrations"  # an Admin's: locked workflows go with it
+MANAGE = "integrations.manage_integrations"  # an Admin's: locked workflows go with it
 BACKEND = "django.contrib.auth.backends.ModelBackend"  # the one of ours that knows permissions
 LOCKED = "This workflow is locked: only Admins may change it and its actions."
 View = Callable[..., HttpResponseBase]
@@ -55,12 +55,12 @@ def refuse_locked(request: HttpRequest, workflow: Workflow) -> None:
 
 
 def is_admin(request: HttpRequest) -> bool:
-    return request.user.has_perm(ADMINISTER)
+    return request.user.has_perm(MANAGE)
 
 
 def admins() -> list[str]:
     """Return who may change a locked workflow."""
-    found = User.objects.with_perm(ADMINISTER, backend=BACKEND).order_by("username")
+    found = User.objects.with_perm(MANAGE, backend=BACKEND).order_by("username")
     return list(found.values_list("username", flat=True))
 
 

@@ -13,7 +13,7 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sub
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from . import editing, samples, words
+from . import samples, words
 from .models import Action, Run, Workflow
 
 SHOWN = 50
@@ -138,12 +138,12 @@ def _newest_runs(workflows: list[Workflow]) -> dict[int, Run]:
     return {run.workflow_id: run for run in found}
 
 
-def runs_of(workflow: Workflow) -> dict[str, Any]:
-    """Return how many of its runs wait, and whether any has begun: then it cannot be deleted."""
-    runs, waits = editing.runs_of(workflow), Q(status=Run.Status.QUEUED)
-    waiting = runs.filter(waits).order_by().values("workflow").annotate(number=Count("pk")).values("number")
-    asked = Workflow.objects.filter(pk=workflow.pk)
-    return dict(asked.values(waiting=Coalesce(Subquery(waiting), 0), has_run=Exists(runs.exclude(waits))).get())
+def with_runs() -> QuerySet[Any]:
+    """Return workflows that know how many of their runs wait (`waiting`), and whether any has begun (`has_run`)."""
+    runs = Run.objects.filter(workflow=OuterRef("pk")).exclude(event__name=samples.PREVIEW).order_by()
+    waits = Q(status=Run.Status.QUEUED)
+    number = runs.filter(waits).values("workflow").annotate(number=Count("pk")).values("number")
+    return Workflow.objects.annotate(waiting=Coalesce(Subquery(number), 0), has_run=Exists(runs.exclude(waits)))
 
 
 def _counts() -> dict[int, tuple[int, int]]:
