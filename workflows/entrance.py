@@ -32,7 +32,7 @@ def for_editors(view: View) -> View:
 
 def for_admins(view: View) -> View:
     """Guard a page likewise, for Admins alone; no secret of it stands in error reports."""
-    return sensitive_post_parameters()(_for(ADMINISTER, view))
+    return sensitive_post_parameters()(_for(MANAGE, view))
 
 
 def _for(permission: str, view: View) -> View:
