@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from . import envelope
-from .base import Receipt, Reply, Scope, Stage, Submission, TransportError
+from .base import Receipt, Reply, Scope, Stage, Submission, TransportError, storable
 from .sendgrid_payload import payload
 from .transcript import Transcript
 from .veil import Veil, visible
 
 LONGEST_WAIT = 3600  # a clock that is wrong, theirs or ours, must not stop mail for days
 BODY_LIMIT = 64 * 1024
+LONGEST_ID = 100  # theirs has 22 characters
 REQUEST_IDS = ("X-Message-Id", "X-Request-Id")  # by which SendGrid's support finds a request
 
 
@@ -96,6 +97,7 @@ class SendGridTransport:
             milliseconds=_milliseconds(started),
             tls=answer.tls,
             refused=refused,
+            provider_id=storable(answer.headers.get("X-Message-Id", "")).strip()[:LONGEST_ID],
             transcript=self._transcript.text(),
         )
 
