@@ -21,7 +21,8 @@ from integrations.transports.sendgrid import (
 )
 from integrations.transports.sendgrid_payload import payload
 
-from .fake_sendgrid import FakeSendGrid, broken_rules, refuse
+from .fake_sendgrid import FakeSendGrid, message_id, refuse
+from .sendgrid_rules import broken_rules
 
 KEY = "SG.key"
 
@@ -68,8 +69,8 @@ def test_sends_a_mail() -> None:
     with FakeSendGrid() as fake:
         receipt = send(fake)
     assert fake.requests == ["POST /v3/mail/send"]
-    assert receipt.reply == Reply(202, "queued as id-1")
-    assert (receipt.message_id, receipt.refused, receipt.tls) == ("<1@x.test>", {}, "")
+    assert receipt.reply == Reply(202, f"queued as {message_id(1)}")
+    assert (receipt.message_id, receipt.refused, receipt.tls) == ("<1@x.test>", {}, "TLSv1.3")
     assert fake.ledger == [
         {
             "personalizations": [{"to": [{"email": "b@x.test"}]}],
