@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ MAPPINGS = ("from", "reply_to", "headers", "custom_args", "mail_settings", "trac
 
 def broken_rules(document: Any, *, now: float = 0.0) -> Problems:
     """Yield (message, field) for each hard rule that the request breaks; of wrong types only that it does."""
-    if not is_shaped(document):
+    if not is_shaped(document) or not _is_text(document):
         yield "Bad Request", None
         return
     yield from _personalizations(document)
@@ -89,6 +90,14 @@ def is_shaped(document: Any) -> bool:
     people = [one.get(kind, []) for one in personal for kind in ("to", "cc", "bcc")]
     mappings = [document.get(name, {}) for name in MAPPINGS]
     return all(map(_is_list, people)) and all(isinstance(each, dict) for each in mappings)
+
+
+def _is_text(document: object) -> bool:
+    """Say whether all of it is Unicode: half a surrogate pair is none."""
+    try:
+        return bool(json.dumps(document, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_list(value: object) -> bool:

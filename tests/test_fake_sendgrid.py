@@ -115,6 +115,7 @@ BROKEN: list[tuple[Json, str, str | None]] = [
     ({"personalizations": {"to": [B]}}, "Bad Request", None),
     ({"personalizations": [{"to": "b@x.test"}]}, "Bad Request", None),
     ({"headers": []}, "Bad Request", None),
+    ({"subject": "\ud800"}, "Bad Request", None),
     ({"custom_args": "text"}, "Bad Request", None),
     ({"categories": "text"}, "Bad Request", None),
 ]  # fmt: skip
