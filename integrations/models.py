@@ -26,7 +26,9 @@ class Integration(models.Model):
     connected_by = models.CharField(max_length=150, blank=True, editable=False)
     secret_set_at = models.DateTimeField(null=True, editable=False)
     next_check_at = models.DateTimeField(null=True, editable=False)  # the daily check by rootmail itself
-    check_failed_at = models.DateTimeField(null=True, editable=False)  # NULL: the last check found nothing, or came none
+    check_failed_at = models.DateTimeField(
+        null=True, editable=False
+    )  # NULL: the last check found nothing, or came none
     check_problem = models.TextField(blank=True, editable=False)  # without what is stored encrypted
     default_from = models.CharField(
         "Default From",

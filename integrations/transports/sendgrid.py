@@ -93,7 +93,12 @@ class SendGridTransport:
         told: dict[str, Any] = {"extensions": {"trace": trace}} if trace else {}
         try:
             with self._client.stream(method, url, content=content or None, headers=self._headers(), **told) as response:
-                answer = Answer(response.status_code, response.headers, _body(response, seconds=self.settings.reply_seconds), _tls(response))
+                answer = Answer(
+                    response.status_code,
+                    response.headers,
+                    _body(response, seconds=self.settings.reply_seconds),
+                    _tls(response),
+                )
         except httpx.InvalidURL as error:
             raise _http_error("The base URL cannot be read.") from error
         except httpx.HTTPError as error:
