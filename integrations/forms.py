@@ -198,6 +198,10 @@ class SendGridForm(IntegrationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["api_key"].required = not self.has_stored_secret
+        self.fields["default_from"].help_text = (
+            "Used where an action leaves From blank, for example Incident Desk <incidents@example.com>. Without it "
+            "such actions fail. It must be a verified sender at SendGrid, or of an authenticated domain."
+        )
 
     class Meta:
         model = SendGridIntegration

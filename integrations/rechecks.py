@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 AT_LEAST, SCATTER = timedelta(hours=20), timedelta(hours=8)
 # What may mend itself is looked at again soon; never refused credentials, which some servers count.
 SOON = timedelta(hours=1)
+OF_CREDENTIALS = ("user_name", "password", "api_key")
 FINE: dict[str, Any] = {"check_failed_at": None, "check_problem": ""}
 
 
@@ -57,7 +58,7 @@ def note(row: SmtpIntegration | SendGridIntegration, found: Diagnosis, *, kind: 
     host, user_name = getattr(row, "address", ""), getattr(row, "user_name", "") or ""
     problem = without_names(found.cause, host=host, user_name=user_name)
     values: dict[str, Any] = {"check_failed_at": clock.now(), "check_problem": problem}
-    if found.steps[-1].name != "auth":
+    if found.steps[-1].name != "auth" and found.field not in OF_CREDENTIALS:
         values["next_check_at"] = clock.now() + SOON
     type(row)._default_manager.filter(pk=row.pk).update(**values)
     if not row.check_problem:

@@ -12,13 +12,13 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from integrations import jobs, pauses, rechecks, services
+from integrations import jobs, pauses, rechecks, services, trials
 from integrations.catalogue import cards
 from integrations.models import KINDS, AuditEvent, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
 
 from .fake_relay import FakeRelay
-from .fake_sendgrid import FakeSendGrid
+from .fake_sendgrid import FakeSendGrid, message_id
 
 pytestmark = pytest.mark.django_db
 
@@ -140,6 +140,16 @@ def test_refused_credentials_are_shown_once_a_day(smtp: SmtpIntegration, relay: 
     assert smtp.check_problem
 
 
+def test_a_refused_key_is_shown_once_a_day(sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid) -> None:
+    sendgrid_api.api_key = "SG.another"
+    recheck()
+    jobs.recheck_due()
+    sendgrid.refresh_from_db()
+    assert sendgrid_api.requests == ["GET /v3/scopes"]
+    assert sendgrid.next_check_at
+    assert sendgrid.next_check_at > timezone.now() + timedelta(hours=19)
+
+
 def test_what_is_stored_encrypted_is_not_in_the_reason(smtp: SmtpIntegration) -> None:
     smtp.address, smtp.port = "localhost", 1
     smtp.save()
@@ -180,6 +190,16 @@ def test_a_mail_that_is_accepted_ends_the_alarm(sendgrid: SendGridIntegration, s
     SendGridIntegration.objects.update(check_problem="SendGrid answered 503", check_failed_at=timezone.now())
     EmailMessage("S", "T", "a@example.com", ["b@x.test"]).send()
     assert (len(sendgrid_api.ledger), problem_of("sendgrid")) == (1, "")
+
+
+def test_a_test_mail_that_is_accepted_ends_it_as_well(
+    sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    SendGridIntegration.objects.update(check_problem="SendGrid answered 503", check_failed_at=timezone.now())
+    sent = trials.send_test_mail("sendgrid", "eve@x.test", actor="ada")
+    assert (sent["ok"], sent["code"], sent["reply"]) == (True, 202, f"queued as {message_id(1)}")
+    assert problem_of("sendgrid") == ""
+    assert sendgrid_api.ledger[0]["custom_args"] == {"rootmail_message_id": sent["message_id"]}
 
 
 @pytest.mark.usefixtures("live_router")

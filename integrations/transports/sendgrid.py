@@ -81,7 +81,7 @@ class SendGridTransport:
             raise self._refusal(answer, sending=False)
         names = answer.document.get("scopes") if isinstance(answer.document, dict) else None
         if not isinstance(names, list):
-            raise _http_error(f"{self.settings.base_url} does not answer like SendGrid. Check the base URL.")
+            raise _http_error(f"{self.settings.base_url} does not answer like SendGrid. Check the API address.")
         return [str(name) for name in names]
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class SendGridTransport:
                     _tls(response),
                 )
         except httpx.InvalidURL as error:
-            raise _http_error("The base URL cannot be read.") from error
+            raise _http_error("The API address cannot be read.") from error
         except httpx.HTTPError as error:
             if not isinstance(error, BEFORE_THE_CONNECTION + BEFORE_THE_END_OF_THE_BODY):
                 self._transcript.sent(said)
@@ -132,7 +132,8 @@ class SendGridTransport:
             text = f"{place} cannot be trusted: {self._clean(str(error))}. {_TRUST}"
             return TransportError(text, stage=Stage.TLS, scope=Scope.PROVIDER)
         if isinstance(error, BEFORE_THE_CONNECTION):
-            text = f"{place} cannot be reached: {self._clean(str(error)) or 'no answer in time'}"
+            why = self._clean(str(error)) or "no answer in time"
+            text = f"{place} cannot be reached: {why}. Check the API address, and what stands on the way to it."
             return TransportError(text, stage=Stage.CONNECT, scope=Scope.PROVIDER)
         if isinstance(error, BEFORE_THE_END_OF_THE_BODY) or not sending:
             return _http_error(f"The connection to {place} broke before the request was answered.")
@@ -182,7 +183,7 @@ BEFORE_THE_END_OF_THE_BODY = (
     httpx.UnsupportedProtocol,
 )
 
-_TRUST = "Check the base URL. Where a proxy on the way inspects TLS, SSL_CERT_FILE must name a file with its CA."
+_TRUST = "Check the API address. Where a proxy on the way inspects TLS, SSL_CERT_FILE must name a file with its CA."
 
 
 def _is_about_tls(error: BaseException) -> bool:
@@ -193,15 +194,15 @@ def _is_about_tls(error: BaseException) -> bool:
 
 
 def checked_url(base_url: str) -> str:
-    """Return the base URL without its last slash; the key never goes out in clear text."""
+    """Return the API address without its last slash; the key never goes out in clear text."""
     try:
         parts = urlsplit(base_url)
     except ValueError as error:
-        raise _http_error("The base URL cannot be read.") from error
+        raise _http_error("The API address cannot be read.") from error
     loopback = parts.scheme == "http" and _is_loopback(parts.hostname or "")
     if parts.hostname and (parts.scheme == "https" or loopback):
         return base_url.rstrip("/")
-    raise _http_error("The base URL must begin with https://, so that the API key is not sent in clear text.")
+    raise _http_error("The API address must begin with https://, so that the API key is not sent in clear text.")
 
 
 def _is_loopback(host: str) -> bool:

@@ -78,7 +78,7 @@ _MAY_NOT = Verdict(
 _CREDITS = Verdict(Scope.PROVIDER, advice="The plan is used up: wait for its reset, or raise it.", wait=HOURS_LONG)
 _BLOCKED = Verdict(Scope.PROVIDER, advice="Too many bad requests came before: wait some minutes.", wait=MINUTES_LONG)
 _THEIRS = Verdict(Scope.PROVIDER)
-_ELSEWHERE = Verdict(Scope.PROVIDER, advice="Check the base URL.")
+_ELSEWHERE = Verdict(Scope.PROVIDER, advice="Check the API address.")
 
 # Read from the top, the first row that fits decides. A status alone does not tell: 401 and 403 mean several
 # things, so the words count (looked for in message and field, in small letters).
