@@ -4,7 +4,7 @@
         ...
         assert fake.ledger == [...]
 
-While it runs, SSL_CERT_FILE names its CA, as an operator names one of their own: httpx goes by it.
+While it runs, SSL_CERT_FILE names its CA, as an operator names one of their own: httpx goes by that.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class FakeSendGrid:
     says_retry_after: bool = False
     size_limit: int = 30_000_000
     tls: bool = True
+    trusted: bool = True  # whether SSL_CERT_FILE names its CA
     slow: float = 0.0
     answer: Answer | None = None
     fault: str = ""
@@ -115,8 +116,9 @@ class FakeSendGrid:
         self.server.tls = _tls() if self.tls else None
         scheme, host = ("https", "localhost") if self.tls else ("http", "127.0.0.1")
         self.base_url = f"{scheme}://{host}:{self.server.server_port}"
-        self._trusted_before = os.environ.get("SSL_CERT_FILE")
-        os.environ["SSL_CERT_FILE"] = authority_file()
+        self._trusted_before = os.environ.pop("SSL_CERT_FILE", None)
+        if self.trusted:
+            os.environ["SSL_CERT_FILE"] = authority_file()
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -124,7 +126,7 @@ class FakeSendGrid:
         self.stopped.set()
         self.server.shutdown()
         self.server.socket.close()
-        del os.environ["SSL_CERT_FILE"]
+        os.environ.pop("SSL_CERT_FILE", None)
         if self._trusted_before is not None:
             os.environ["SSL_CERT_FILE"] = self._trusted_before
 

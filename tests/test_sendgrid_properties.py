@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from email.message import EmailMessage as StandardMessage
 from typing import Any
 
@@ -17,14 +18,16 @@ from workflows import mime
 from workflows.rendering import RenderingError
 
 from .test_mime import MESSAGE_ID, NOON, a_mail
+from .test_smtp_properties import TEXTS
 
-TEXT = st.text(max_size=60)
-LINE = st.text(st.characters(exclude_characters="\r\n"), max_size=60)
+TEXT = TEXTS | st.text(max_size=60)
+LINE = TEXT.map(lambda text: re.sub(r"[\r\n]", "", text))
 LOCAL = st.text(st.characters(min_codepoint=33, max_codepoint=0x17F), min_size=1, max_size=12)
 DOMAIN = st.sampled_from(["x.test", "X.TEST", "bücher.test", "xn--bcher-kva.test", "-", "a b", "", "x_y.test"])
 ADDRESS = st.builds(lambda local, domain: f"{local}@{domain}", LOCAL, DOMAIN) | st.sampled_from(
     ["b@x.test", "B@x.test", '"a b"@x.test', "bö@x.test", "nobody"]
 )
+BYTES = st.binary(max_size=60) | TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass"))
 PEOPLE = st.lists(ADDRESS, max_size=4)
 NAME = st.sampled_from(
     ["X-A", "x-sg-id", "To", "REPLY-TO", "List-Unsubscribe", "Received", "X-Ü", "Content-Type", "Cc"]
@@ -77,8 +80,8 @@ def test_any_mail_of_django_is_taken(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    fields=st.lists(st.tuples(FIELD, st.binary(max_size=60)), max_size=8),
-    body=st.binary(max_size=200),
+    fields=st.lists(st.tuples(FIELD, BYTES), max_size=8),
+    body=BYTES,
     recipients=st.lists(ADDRESS, min_size=1, max_size=4, unique=True),
     sender=ADDRESS,
 )
