@@ -11,7 +11,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from . import limits, pauses, providers
+from . import limits, pauses, providers, rechecks
 from .redaction import redact_error, redact_receipt
 from .senders import Sender, SenderError
 from .transports import envelope
@@ -85,6 +85,7 @@ class EmailBackend(BaseEmailBackend):
             pauses.note_nothing(route.provider.name, admission)
             raise
         pauses.note_success(route.provider.name, admission)
+        rechecks.note_accepted(route.row, kind=route.provider.name)
         return receipt
 
     def _admitted(self) -> tuple[providers.Route, pauses.Admission]:

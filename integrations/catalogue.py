@@ -33,6 +33,11 @@ class Card:
         return pauses.in_words(self.state) if self.state else ""
 
     @property
+    def problem(self) -> str:
+        """What the last check found wrong, or ''; a pause tells the same, and more."""
+        return "" if self.pause or not self.row else str(self.row.check_problem)
+
+    @property
     def attention(self) -> list[str]:
         """What an admin should look after although mail leaves."""
         if not isinstance(self.row, SmtpIntegration):

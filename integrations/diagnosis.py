@@ -79,19 +79,26 @@ class Recorder:
 
     watch: Watch = unwatched
     steps: list[Step] = dataclasses.field(default_factory=list)
+    since: float = dataclasses.field(default_factory=monotonic)  # when the present step began
 
     def take(self, name: str, act: Callable[[], str], *, detail: Callable[[], str] = str) -> None:
-        started = monotonic()
+        self.since = monotonic()
         try:
             said = act()
         except TransportError as error:
-            spoken = error.reply is not None and error.reply.code is not None
-            self._add(name, False, started, str(error.reply) if spoken else "", "" if spoken else error.text)
+            self.fail(name, error)
             raise
-        self._add(name, True, started, said, detail())
+        self.add(name, True, said, detail())
 
-    def _add(self, name: str, ok: bool, started: float, said: str, detail: str) -> None:
-        self.steps.append(Step(name, ok, round((monotonic() - started) * 1000), said, storable(detail)))
+    def fail(self, name: str, error: TransportError) -> None:
+        spoken = error.reply is not None and error.reply.code is not None
+        self.add(name, False, str(error.reply) if spoken else "", "" if spoken else error.text)
+
+    def add(self, name: str, ok: bool, said: str = "", detail: str = "") -> None:
+        """Note a step that ends now; the next one begins."""
+        now = monotonic()
+        self.steps.append(Step(name, ok, round((now - self.since) * 1000), said, storable(detail)))
+        self.since = now
         self.watch(self.steps)
 
     def diagnosis(self, mode: str, *, hint: Hint, certificate: CertificateReport | None = None) -> Diagnosis:
@@ -163,10 +170,9 @@ def diagnose_sendgrid(settings: SendGridSettings, *, watch: Watch = unwatched) -
     """Ask what the key may do; nothing is sent and no credit is used."""
     recorder = Recorder(watch)
     transport = SendGridTransport(settings)
-    scopes: list[str] = []
     hint = Hint()
     try:
-        recorder.take("scopes", lambda: _ask_scopes(transport, scopes), detail=lambda: f"{len(scopes)} scopes")
+        scopes = _ask_scopes(transport, recorder)
         recorder.take("mail.send", lambda: _check_scope(scopes))
     except TransportError as error:
         hint = Hint(error.text, _sendgrid_field(error, step=recorder.steps[-1].name))
@@ -175,15 +181,35 @@ def diagnose_sendgrid(settings: SendGridSettings, *, watch: Watch = unwatched) -
     return recorder.diagnosis("HTTPS: the v3 API", hint=hint)
 
 
+_UNDER_WAY = {"connection.connect_tcp.complete": "connect", "connection.start_tls.complete": "tls"}  # httpcore's words
+
+
+def _ask_scopes(transport: SendGridTransport, recorder: Recorder) -> list[str]:
+    """Return the key's scopes; what happens on the way to the answer are steps of their own."""
+
+    def hear(event: str, info: Mapping[str, Any]) -> None:
+        if event in _UNDER_WAY:
+            recorder.add(_UNDER_WAY[event], True, detail=_met(info["return_value"]))
+
+    try:
+        scopes = transport.scopes(trace=hear)
+    except TransportError as error:
+        recorder.fail({Stage.CONNECT: "connect", Stage.TLS: "tls"}.get(error.stage, "scopes"), error)
+        raise
+    recorder.add("scopes", True, "200", f"{len(scopes)} scopes")
+    return scopes
+
+
+def _met(stream: Any) -> str:
+    """Say what was connected to: the protocol where it is encrypted, else the address."""
+    encrypted = stream.get_extra_info("ssl_object")
+    return str(encrypted.version()) if encrypted else str((stream.get_extra_info("server_addr") or [""])[0])
+
+
 def _sendgrid_field(error: TransportError, *, step: str) -> str:
     if step == "mail.send" or error.code in (401, 403) or "API key" in error.text:
         return "api_key"
     return "" if error.code == 429 or (error.code or 0) >= 500 else "base_url"
-
-
-def _ask_scopes(transport: SendGridTransport, scopes: list[str]) -> str:
-    scopes.extend(transport.scopes())
-    return "200"
 
 
 def _check_scope(scopes: list[str]) -> str:

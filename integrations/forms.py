@@ -8,6 +8,8 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from .models import Integration, SendGridIntegration, SmtpIntegration
 from .transports.smtp import SmtpSettings, TlsMode
@@ -174,28 +176,38 @@ class HttpsAddress(forms.URLField):
         super().__init__(assume_scheme="https", **options)
 
 
+class AddressInput(forms.URLInput):
+    """An address to type, with the usual ones to choose from."""
+
+    def __init__(self, choices: Mapping[str, str]) -> None:
+        super().__init__(attrs={"list": "usual-addresses", "spellcheck": "false", "autocapitalize": "none"})
+        self.choices = choices
+
+    def render(self, *args: Any, **kwargs: Any) -> SafeString:
+        options = format_html_join("", '<option value="{}">{}</option>', self.choices.items())
+        return format_html('{}<datalist id="usual-addresses">{}</datalist>', super().render(*args, **kwargs), options)
+
+
+REGIONS = {"https://api.sendgrid.com": "Global", "https://api.eu.sendgrid.com": "EU"}
+
+
 class SendGridForm(IntegrationForm):
     secret = "api_key"  # noqa: S105 (the name of a field)
-    when_stored = "Leave it blank to keep it, unless you change Region."
-    REGIONS = (("https://api.sendgrid.com", "Global"), ("https://api.eu.sendgrid.com", "EU"))
+    when_stored = "Leave it blank to keep it, unless you change the API address."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["api_key"].required = not self.has_stored_secret
-        region = self.fields["base_url"]
-        region.label, region.help_text = "Region", "EU only for a subuser whose region is the EU."
-        region.widget = forms.Select(choices=self._regions())
-
-    def _regions(self) -> list[tuple[str, str]]:
-        """Return the regions, and whatever else was entered (on the command line, for instance)."""
-        value = str(self["base_url"].value() or "")
-        return [*self.REGIONS, *([] if value in dict(self.REGIONS) or not value else [(value, value)])]
+        self.fields["default_from"].help_text = (
+            "Used where an action leaves From blank, for example Incident Desk <incidents@example.com>. Without it "
+            "such actions fail. It must be a verified sender at SendGrid, or of an authenticated domain."
+        )
 
     class Meta:
         model = SendGridIntegration
-        fields = ["api_key", "base_url", "default_from", *LIMITS]
+        fields = ["api_key", "base_url", "default_from", "click_tracking", "open_tracking", *LIMITS]
         field_classes = {"base_url": HttpsAddress}
-        widgets = {"api_key": SecretInput()}
+        widgets = {"api_key": SecretInput(), "base_url": AddressInput(REGIONS)}
 
     MAIN = Meta.fields[:3]
     MORE = Meta.fields[3:]

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.message import make_msgid
 
-from . import backends, clock, detection, diagnosis, pauses, providers, senders
+from . import backends, clock, detection, diagnosis, pauses, providers, rechecks, senders
 from .diagnosis import Diagnosis, Step
 from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
 from .transports.base import Receipt, TransportError
@@ -53,13 +53,29 @@ def check(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """Check the settings in the request, or what is connected where it holds none."""
     model = KINDS[request["kind"]]
     values = request["values"]
+    version = pauses.version_of(request["kind"])
     row = model(**values) if values else model._default_manager.get(connected=True)
     found = diagnose(row, watch=lambda steps: tell({"steps": [asdict(step) for step in steps]}))
+    if row.pk:
+        _note(row, found, kind=request["kind"], version=version)
     if row.pk and found.ok:
         pauses.hasten(request["kind"])
-    if row.pk and found.certificate and isinstance(row, SmtpIntegration):
-        SmtpIntegration.objects.filter(pk=row.pk).update(certificate_until=found.certificate_until)
     return found.as_dict()
+
+
+def recheck_due() -> None:
+    """Check each connected integration whose time has come, once, and write down what was found. Sends nothing."""
+    for kind in KINDS:
+        version = pauses.version_of(kind)
+        row = rechecks.take_due(kind)
+        if row:
+            _note(row, diagnose(row), kind=kind, version=version)
+
+
+def _note(row: SmtpIntegration | SendGridIntegration, found: Diagnosis, *, kind: str, version: int) -> None:
+    rechecks.note(row, found, kind=kind, version=version)
+    if found.certificate and isinstance(row, SmtpIntegration):
+        SmtpIntegration.objects.filter(pk=row.pk).update(certificate_until=found.certificate_until)
 
 
 def diagnose(
@@ -104,6 +120,7 @@ def send_test_mail(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     except TransportError as error:
         return outcome | _failure(error)
     pauses.lift(provider.name, version=version)
+    rechecks.note_accepted(route.row, kind=provider.name)
     refused = receipt.refused.get(request["to"])
     return outcome | _success(receipt) if refused is None else outcome | {"error": f"Refused: {refused}"}
 

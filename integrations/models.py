@@ -25,6 +25,11 @@ class Integration(models.Model):
     connected_at = models.DateTimeField(null=True, editable=False)
     connected_by = models.CharField(max_length=150, blank=True, editable=False)
     secret_set_at = models.DateTimeField(null=True, editable=False)
+    next_check_at = models.DateTimeField(null=True, editable=False)  # the daily check by rootmail itself
+    check_failed_at = models.DateTimeField(
+        null=True, editable=False
+    )  # NULL: the last check found nothing, or came none
+    check_problem = models.TextField(blank=True, editable=False)  # without what is stored encrypted
     default_from = models.CharField(
         "Default From",
         max_length=320,
@@ -151,6 +156,18 @@ class SendGridIntegration(Integration):
         default="https://api.sendgrid.com",
         validators=[validate_sendgrid_url],
         help_text="https://api.sendgrid.com, or https://api.eu.sendgrid.com for a subuser in the EU.",
+    )
+    click_tracking = models.BooleanField(
+        "Click tracking",
+        default=False,
+        help_text="Lets SendGrid lead every link of the HTML part through its own server. Off also where the account "
+        "has it on.",
+    )
+    open_tracking = models.BooleanField(
+        "Open tracking",
+        default=False,
+        help_text="Lets SendGrid add an invisible picture that tells when a mail was opened. Off also where the "
+        "account has it on.",
     )
 
     class Meta:

@@ -65,7 +65,12 @@ def smtp_settings(row: SmtpIntegration) -> SmtpSettings:
 
 
 def sendgrid_settings(row: SendGridIntegration) -> SendGridSettings:
-    return SendGridSettings(api_key=row.api_key or "", base_url=row.base_url)
+    return SendGridSettings(
+        api_key=row.api_key or "",
+        base_url=row.base_url,
+        click_tracking=row.click_tracking,
+        open_tracking=row.open_tracking,
+    )
 
 
 def _smtp_sender(row: SmtpIntegration, requested: str) -> senders.Sender:

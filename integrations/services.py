@@ -13,7 +13,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import audit, errands, pauses, providers
+from . import audit, clock, errands, pauses, providers, rechecks
 from .diagnosis import Diagnosis, Step
 from .errands import NoAnswer
 from .fields import EncryptedTextField, Undecryptable
@@ -120,6 +120,7 @@ def connect(
         raise CheckFailed(found)
     if found and isinstance(row, SmtpIntegration):
         row.certificate_until = found.certificate_until
+    row.check_failed_at, row.check_problem, row.next_check_at = None, "", clock.now() + rechecks.next_day()
     with transaction.atomic():
         _save(row, found_at=found_at)
         pauses.forget(kind, proven=check)
@@ -276,10 +277,11 @@ def after_connect(kind: str) -> tuple[str, str]:
 
 def disconnect(kind: str, *, actor: str) -> bool:
     """Take an integration out of force and erase its credentials. Returns whether it was connected."""
-    erased = {"smtp": {"user_name": None, "password": None}, "sendgrid": {"api_key": None}}[kind]
+    forgotten = {"smtp": {"user_name": None, "password": None}, "sendgrid": {"api_key": None}}[kind]
+    forgotten = {**forgotten, **rechecks.FINE, "next_check_at": None}
     with transaction.atomic():
         rows = KINDS[kind]._default_manager.filter(connected=True)
-        done = rows.update(connected=False, connected_at=None, connected_by="", secret_set_at=None, **erased)
+        done = rows.update(connected=False, connected_at=None, connected_by="", secret_set_at=None, **forgotten)
         if done:
             pauses.forget(kind, proven=True)
             audit.record(f"{kind} disconnected", actor=actor)

@@ -32,6 +32,11 @@ def tell_admins() -> None:
     alerts.tell_admins()
 
 
+@shared_task  # type: ignore[untyped-decorator]
+def recheck_integrations() -> None:
+    jobs.recheck_due()
+
+
 @shared_task(bind=True, max_retries=None)  # type: ignore[untyped-decorator]
 def mail_password_link(self: Any, pk: int) -> None:
     """Mail it as soon as mail leaves. It ends with the link: one that does not work any more waits for nothing."""

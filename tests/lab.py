@@ -31,6 +31,7 @@ import redis
 from rootmail import broker, state
 from tests import lab_invariants, lab_places
 from tests.fake_relay import FakeRelay, authority_pem
+from tests.fake_sendgrid import authority_file
 from tests.installation import wait_until
 from tests.lab_faults import FREEZE, HANG, KILL, Faults
 from tests.lab_invariants import Story
@@ -72,7 +73,7 @@ class Lab:
     @property
     def environment(self) -> dict[str, str]:
         own = {"ROOTMAIL_VAR": str(self.folder), "LOG_LEVEL": "DEBUG", "SWEEP_SECONDS": "0.2", "QUEUE": self.queue}
-        own |= {"DEFAULT_SENDER": "workflows@rootmail.example"}
+        own |= {"DEFAULT_SENDER": "workflows@rootmail.example", "SSL_CERT_FILE": authority_file()}
         # A transaction of a frozen process ends before its lease does, as with the real times.
         options = f"?options=-c%20idle_in_transaction_session_timeout%3D{round(600 * self.scale)}"
         own |= {"DATABASE_URL": self.database_url + options} if self.database_url else {}

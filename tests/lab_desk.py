@@ -40,19 +40,19 @@ def trigger_many(number: int, data: dict[str, Any]) -> list[str]:
     return [run for _ in range(number) for run in trigger_event(data)]
 
 
-def connect(values: dict[str, Any], proven: bool = False) -> None:
+def connect(values: dict[str, Any], proven: bool = False, kind: str = "smtp") -> None:
     """Connect without a check, as an operator may. `proven`: as if a check had found the settings right."""
-    services.connect("smtp", values, actor=ACTOR, check=False)
+    services.connect(kind, values, actor=ACTOR, check=False)
     if proven:
-        pauses.forget("smtp", proven=True)
+        pauses.forget(kind, proven=True)
 
 
-def disconnect() -> None:
-    services.disconnect("smtp", actor=ACTOR)
+def disconnect(kind: str = "smtp") -> None:
+    services.disconnect(kind, actor=ACTOR)
 
 
-def try_now() -> bool:
-    return pauses.try_now("smtp", actor=ACTOR)
+def try_now(kind: str = "smtp") -> bool:
+    return pauses.try_now(kind, actor=ACTOR)
 
 
 def cancel(since: str) -> dict[str, float]:
@@ -89,6 +89,7 @@ def _delivery(row: Delivery) -> dict[str, Any]:
         "reason": row.reason,
         "message_id": row.message_id,
         "provider": row.provider,
+        "provider_id": row.provider_id,
         "hold": row.hold_unknown,
         "leased": row.lease is not None,
         "give_up_at": row.give_up_at.timestamp(),
@@ -117,8 +118,8 @@ def runs(since: str = NOBODY) -> list[dict[str, Any]]:
     ]
 
 
-def provider() -> dict[str, Any]:
-    state = ProviderState.objects.filter(pk="smtp").values("reason", "failures", "version", "paused_at").first() or {}
+def provider(kind: str = "smtp") -> dict[str, Any]:
+    state = ProviderState.objects.filter(pk=kind).values("reason", "failures", "version", "paused_at").first() or {}
     return {name: value if isinstance(value, str | int) else str(value) for name, value in state.items()}
 
 

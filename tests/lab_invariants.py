@@ -25,7 +25,7 @@ class Story:
     mails_of_a_run: int
     lied: bool = False  # the relay refused mails that it took
     one_sender: bool = True
-    provider: str = "smtp"
+    providers: Sequence[str] = ("smtp",)
     lost_workers: int = 0  # killed, hung beyond their lease, or out of memory between an answer and its record
     late_seconds: float = 1.0  # a mail in flight at its deadline is finished
     by_id: dict[str, list[Accepted]] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def failed_is_not(story: Story) -> list[str]:
 def one_provider(story: Story) -> list[str]:
     """(6) No second provider, ever, for one delivery attempt."""
     used = Counter(attempt["provider"] for one in story.deliveries for attempt in one["attempts"])
-    return [f"{number} attempts through {name}" for name, number in used.items() if name not in ("", story.provider)]
+    return [f"{number} attempts through {name}" for name, number in used.items() if name not in ("", *story.providers)]
 
 
 def same_bytes(story: Story) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 
 from integrations import backends, pauses
-from integrations.transports import smtp_session
+from integrations.transports import sendgrid, smtp_session
 from integrations.transports.base import Stage
 from tests.lab_faults import DONE, Faults
 from workflows import deadlines, delivery, leases, mails, outcomes, runs, tasks
@@ -65,6 +65,7 @@ STEPS = (
     Step(backends.providers, "active_route", cut, before="look-up"),
     Step(backends.limits.Session, "take", cut, before="slot"),
     Step(backends, "hand_over", memory, before="hand_over", after="handed_over"),
+    Step(sendgrid.SendGridTransport, "_request", memory, before="http.post", after="http.answered"),
     Step(pauses, "begin", closed, before="pause"),
     Step(pauses, "lift", closed, before="lift"),
     Step(delivery, "record_receipt", memory, before="record"),

@@ -54,11 +54,10 @@ def shorten() -> None:
 
 
 def _hasty(provider: Any) -> Any:
-    if provider.name != "smtp":
-        return provider.settings
     seconds = {"connect_seconds": STEP_SECONDS, "reply_seconds": STEP_SECONDS}
-    seconds |= {"total_seconds": MAIL_SECONDS, "final_reply_seconds": FINAL_SECONDS}
-    return lambda row: replace(provider.settings(row), **seconds)
+    if provider.name == "smtp":
+        seconds |= {"total_seconds": MAIL_SECONDS, "final_reply_seconds": FINAL_SECONDS}
+    return provider.settings if provider.name == "default" else lambda row: replace(provider.settings(row), **seconds)
 
 
 def shift_clock(seconds: float) -> None:

@@ -22,7 +22,7 @@ from integrations.transports.pool import POOL
 
 from .damage import lose_key_of
 from .fake_relay import Accepted, FakeRelay
-from .fake_sendgrid import FakeSendGrid
+from .fake_sendgrid import FakeSendGrid, message_id
 from .installation import wait_until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
@@ -85,11 +85,13 @@ def test_sends_through_sendgrid(sendgrid: SendGridIntegration, sendgrid_api: Fak
     assert document["personalizations"] == [{"to": [{"email": "bob@x.test"}]}]
     receipt: Receipt = message.receipt  # type: ignore[attr-defined]
     assert receipt == Receipt(
-        reply=Reply(202, "queued as id-1"),
+        reply=Reply(202, f"queued as {message_id(1)}"),
         message_id="<1@x.test>",
         milliseconds=receipt.milliseconds,
+        tls="TLSv1.3",
         provider="sendgrid",
         sender="Ada <ada@example.com>",
+        provider_id=message_id(1),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from integrations import services as integrations
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
-from tests.fake_sendgrid import FakeSendGrid
+from tests.fake_sendgrid import FakeSendGrid, message_id
 from tests.test_runs import queued, with_tasks
 from workflows import delivery, delivery_documents, leases, outcomes, runs, stubborn
 from workflows.ids import new_id
@@ -111,6 +112,45 @@ def test_a_refused_recipient_does_not_hold_up_the_others(smtp: SmtpIntegration, 
         "completed_with_errors",
         "Mail: b@example.org refused: 550 5.1.1 no such user",
     )
+
+
+def test_an_address_that_sendgrid_refuses_does_not_hold_up_the_others(
+    sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    """SendGrid refuses the whole request for its sake, so the others get theirs in the next attempt."""
+    rows = [{"message": "Does not contain a valid address.", "field": "personalizations.0.cc.0.email", "help": None}]
+    sendgrid_api.answer = 400, json.dumps({"errors": rows}), {}
+    stored()
+    delivery.send_due()
+    sendgrid_api.answer = None
+    assert Delivery.objects.get().state == "deferred"
+    make_due()
+    delivery.send_due()
+    assert said() == [
+        ("a@example.org", "accepted", 202, ""),
+        ("b@example.org", "refused", 400, "5.1.3"),
+        ("c@example.org", "accepted", 202, ""),
+    ]
+    assert [one["personalizations"] for one in sendgrid_api.ledger] == [
+        [{"to": [{"email": "a@example.org"}], "bcc": [{"email": "c@example.org"}]}]
+    ]
+
+
+def test_a_mail_is_found_by_the_number_that_its_provider_gave_it(
+    sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    stored(TO, TO)
+    delivery.send_due()
+    rows = Delivery.objects.order_by("pk")
+    assert list(rows.values_list("provider_id", flat=True)) == [message_id(1), message_id(2)]
+    arguments = [one["custom_args"] for one in sendgrid_api.ledger]
+    assert arguments == [{"rootmail_delivery": str(row.pk), "rootmail_message_id": row.message_id} for row in rows]
+
+
+def test_a_mail_through_smtp_has_no_such_number(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored()
+    delivery.send_due()
+    assert Delivery.objects.get().provider_id == ""
 
 
 def test_only_the_deferred_recipient_gets_the_next_attempt(smtp: SmtpIntegration, relay: FakeRelay) -> None:

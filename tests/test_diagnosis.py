@@ -436,11 +436,24 @@ def test_a_good_key() -> None:
     with FakeSendGrid() as fake:
         found = diagnose_sendgrid(SendGridSettings("SG.key", base_url=fake.base_url))
     assert [(step.name, step.ok, step.said, step.detail) for step in found.steps] == [
+        ("connect", True, "", "127.0.0.1"),
+        ("tls", True, "", "TLSv1.3"),
         ("scopes", True, "200", "1 scopes"),
         ("mail.send", True, "", ""),
     ]
     assert (found.ok, found.cause, found.field, dict(found.proposal)) == (True, "", "", {})
     assert fake.requests == ["GET /v3/scopes"]
+
+
+def test_a_failure_on_the_way_to_sendgrid_stands_at_its_own_step() -> None:
+    with FakeSendGrid(trusted=False) as fake:
+        found = [diagnose_sendgrid(SendGridSettings("SG.key", base_url=fake.base_url))]
+    found.append(diagnose_sendgrid(SendGridSettings("SG.key", base_url=fake.base_url)))
+    assert [[(step.name, step.ok) for step in one.steps] for one in found] == [
+        [("connect", True), ("tls", False)],
+        [("connect", False)],
+    ]
+    assert {one.field for one in found} == {"base_url"}
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,11 @@ def test_what_is_not_named_has_its_documented_default() -> None:
 def test_every_option_of_sendgrid(sendgrid_api: FakeSendGrid, stdin: Callable[[str], None]) -> None:
     stdin("SG.key\n")
     words = ["--api-key-stdin", "--base-url", sendgrid_api.base_url, "--default-from", "desk@example.com"]
+    words += ["--click-tracking", "--no-open-tracking"]
     assert document("integration", "connect", "sendgrid", *words) == {"connected": "sendgrid", "in_force": "sendgrid"}
     row = SendGridIntegration.objects.get()
     assert (row.api_key, row.base_url, row.default_from) == ("SG.key", sendgrid_api.base_url, "desk@example.com")
+    assert (row.click_tracking, row.open_tracking) == (True, False)
     assert sendgrid_api.requests == ["GET /v3/scopes"]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from integrations.transports.base import Scope, Stage, TransportError
-from workflows.retry import next_delay
+from integrations.transports.base import Reply, Scope, Stage, TransportError
+from workflows.retry import next_delay, spends_try
 
 
 def error(**values: object) -> TransportError:
@@ -35,3 +35,25 @@ def test_a_permanent_error_ends_it() -> None:
 
 def test_an_unknown_outcome_is_tried_again_whatever_else_it_says() -> None:
     assert next_delay(error(permanent=True, outcome_unknown=True), attempt=1) == 30
+
+
+ANSWER = {"stage": Stage.HTTP, "reply": Reply(429, "too many requests"), "scope": Scope.PROVIDER}
+
+
+@pytest.mark.parametrize(
+    ("values", "spends", "delay"),
+    [
+        ({"stage": Stage.CONNECT, "scope": Scope.PROVIDER}, False, 0),
+        (ANSWER, False, 0),
+        (ANSWER | {"retry_after": 600}, False, 0),
+        (ANSWER | {"outcome_unknown": True}, True, 30),
+        (ANSWER | {"reply": None}, True, 30),
+        (ANSWER | {"scope": Scope.MESSAGE, "permanent": True}, True, None),
+        ({"stage": Stage.DATA, "scope": Scope.PROVIDER, "reply": Reply(421, "busy")}, True, 30),
+    ],
+)
+def test_what_any_mail_would_have_met_costs_this_one_nothing(
+    values: dict[str, object], spends: bool, delay: int | None
+) -> None:
+    met = error(**values)
+    assert (spends_try(met), next_delay(met, attempt=1)) == (spends, delay)

@@ -13,15 +13,12 @@ import httpx
 import pytest
 
 from integrations.transports.base import Receipt, Reply, Scope, Stage, Submission, TransportError
-from integrations.transports.sendgrid import (
-    SendGridSettings,
-    SendGridTransport,
-    checked_url,
-    stated_seconds,
-)
+from integrations.transports.sendgrid import SendGridSettings, SendGridTransport, checked_url
+from integrations.transports.sendgrid_answers import stated_seconds
 from integrations.transports.sendgrid_payload import payload
 
-from .fake_sendgrid import FakeSendGrid, broken_rules, refuse
+from .fake_sendgrid import BAD_KEY, NOT_VERIFIED, STATES, FakeSendGrid, message_id, refuse
+from .sendgrid_rules import broken_rules
 
 KEY = "SG.key"
 
@@ -68,8 +65,8 @@ def test_sends_a_mail() -> None:
     with FakeSendGrid() as fake:
         receipt = send(fake)
     assert fake.requests == ["POST /v3/mail/send"]
-    assert receipt.reply == Reply(202, "queued as id-1")
-    assert (receipt.message_id, receipt.refused, receipt.tls) == ("<1@x.test>", {}, "")
+    assert receipt.reply == Reply(202, f"queued as {message_id(1)}")
+    assert (receipt.message_id, receipt.refused, receipt.tls) == ("<1@x.test>", {}, "TLSv1.3")
     assert fake.ledger == [
         {
             "personalizations": [{"to": [{"email": "b@x.test"}]}],
@@ -211,43 +208,140 @@ def test_refuses_addresses_beyond_ascii_and_sends_to_the_others() -> None:
 
 
 P, M = Scope.PROVIDER, Scope.MESSAGE
+KEY_ADVICE = "Check the API key: it must be valid"
 HTML = (502, "<html>Bad Gateway</html>", {"Content-Type": "text/html"})
 
 
 @pytest.mark.parametrize(
-    ("answer", "scope", "permanent", "unknown", "words"),
+    ("answer", "scope", "permanent", "unknown", "wait", "words"),
     [
-        (refuse(400, "Bad Request"), M, True, False, "400 Bad Request"),
-        (refuse(400, "too short", "subject"), M, True, False, "400 too short (field subject)"),
-        (refuse(401, "Permission denied, wrong credentials"), P, False, False, "Check the API key"),
-        (refuse(401, "Maximum credits exceeded"), P, False, False, "The plan is used up"),
-        (refuse(401, "Authenticated user is not authorized to send mail"), P, False, False, "Check the API key"),
-        (refuse(403, "The from address does not match a verified Sender Identity.", "from"), M, True, False, "Verify"),
-        (refuse(403, "no", "from.email"), M, True, False, "Verify"),
-        (refuse(403, "access forbidden"), P, False, False, "Check the API key"),
-        (refuse(403, "You are temporarily blocked from sending emails"), P, False, False, "wait some minutes"),
-        (refuse(404, "not found"), P, False, False, "Check the base URL"),
-        (refuse(405, "method not allowed"), P, False, False, "Check the base URL"),
-        ((302, "", {"Location": "https://elsewhere.test/"}), P, False, False, "Check the base URL"),
-        ((200, "{}", {}), P, False, False, "Check the base URL"),
-        ((413, "<html>", {}), M, True, False, "too large"),
-        (refuse(429, "too many requests"), P, False, False, "429 too many requests"),
-        ((500, "", {}), P, False, True, "500 Internal Server Error"),
-        (HTML, P, False, True, "502 Bad Gateway"),
-        ((503, "[1]", {}), P, False, True, "503"),
-        ((504, '{"errors": ["text"]}', {}), P, False, True, "504"),
+        (refuse(400, "Bad Request"), M, True, False, None, "400 Bad Request"),
+        (refuse(400, "too short", "subject"), M, True, False, None, "400 too short (field subject)"),
+        (refuse(401, "Permission denied, wrong credentials"), P, False, False, None, KEY_ADVICE),
+        (refuse(*BAD_KEY), P, False, False, None, KEY_ADVICE),
+        (refuse(401, "authorization required"), P, False, False, None, KEY_ADVICE),
+        (refuse(401, "Maximum credits exceeded"), P, False, False, 600, "The plan is used up"),
+        (refuse(*STATES["suspended"]), P, False, False, None, "whether the account is under review"),
+        (refuse(403, NOT_VERIFIED, "from"), M, True, False, None, "Verify the sender"),
+        (refuse(403, "no", "from.email"), M, True, False, None, "Verify the sender"),
+        (refuse(403, "access forbidden"), P, False, False, None, KEY_ADVICE),
+        (refuse(*STATES["blocked"]), P, False, False, 300, "wait some minutes"),
+        (refuse(404, "not found"), P, False, False, None, "Check the API address"),
+        (refuse(405, "method not allowed"), P, False, False, None, "Check the API address"),
+        (refuse(406, "not acceptable"), P, False, False, None, "Check the API address"),
+        (refuse(408, "request timeout"), P, False, False, None, "408 request timeout"),
+        (refuse(415, "unsupported media type"), P, False, False, None, "Check the API address"),
+        ((302, "", {"Location": "https://elsewhere.test/"}), P, False, False, None, "Check the API address"),
+        ((200, "{}", {}), P, False, False, None, "Check the API address"),
+        (refuse(413, "content too large"), M, True, False, None, "too large"),
+        ((413, "<html>", {}), M, True, False, None, "too large"),
+        (refuse(422, "no"), M, True, False, None, "422 no"),
+        (refuse(429, "too many requests"), P, False, False, None, "429 too many requests"),
+        ((429, "", {"Retry-After": "9"}), P, False, False, 9, "429 Too Many Requests"),
+        ((401, refuse(*STATES["credits"])[1], {"Retry-After": "9"}), P, False, False, 9, "The plan is used up"),
+        ((500, "", {}), P, False, True, None, "500 Internal Server Error"),
+        (HTML, P, False, True, None, "502 Bad Gateway"),
+        ((503, "[1]", {"Retry-After": "7"}), P, False, True, 7, "503"),
+        ((504, '{"errors": ["text"]}', {}), P, False, True, None, "504"),
+        ((500, "[" * 5000, {}), P, False, True, None, "500"),
     ],
 )
 def test_reads_what_a_refusal_means(
-    answer: tuple[int, str, Mapping[str, str]], scope: Scope, permanent: bool, unknown: bool, words: str
-) -> None:
+    answer: tuple[int, str, Mapping[str, str]], scope: Scope, permanent: bool, unknown: bool, wait: int | None,
+    words: str,
+) -> None:  # fmt: skip
     with FakeSendGrid(answer=answer) as fake:
         error = fail(fake)
-    stage = Stage.AUTH if words == "Check the API key" else Stage.HTTP
+    stage = Stage.AUTH if words in (KEY_ADVICE, "whether the account is under review") else Stage.HTTP
     assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (stage, scope, permanent, unknown)
-    assert error.code == answer[0]
+    assert (error.code, error.retry_after) == (answer[0], wait)
     assert words in error.text
     assert len(fake.requests) == 1  # neither repeated nor redirected
+
+
+INVALID = "Does not contain a valid address."
+
+
+def refuse_people(*fields: str) -> tuple[int, str, Mapping[str, str]]:
+    rows = [{"message": INVALID, "field": field, "help": None} for field in fields]
+    return 400, json.dumps({"errors": rows}), {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "recipients", "refused", "permanent"),
+    [
+        (["personalizations.0.to.0.email"], ("b@x.test", "c@x.test"), {"b@x.test"}, False),
+        (["personalizations.0.bcc.0.email"], ("b@x.test", "C@x.test"), {"C@x.test"}, False),
+        (["personalizations.0.to.0.email", "personalizations.0.bcc.0"], ("b@x.test", "c@x.test"),
+         {"b@x.test", "c@x.test"}, True),
+        (["personalizations.0.to"], ("b@x.test",), {"b@x.test"}, True),
+        (["personalizations.1.to"], ("d@x.test", "c@x.test"), {"c@x.test"}, False),
+        (["personalizations.0.to"], ("B@x.test", "b@x.test"), {"B@x.test", "b@x.test"}, True),
+        (["personalizations.0.to.0.email", "subject"], ("b@x.test", "c@x.test"), set(), True),
+        (["personalizations.0.to.7.email"], ("b@x.test", "c@x.test"), set(), True),
+        (["personalizations.9.to"], ("b@x.test", "c@x.test"), set(), True),
+        (["personalizations.0.bcc"], ("b@x.test", "c@x.test", "d@x.test"), set(), True),
+        ([], ("b@x.test",), set(), True),
+    ],
+)  # fmt: skip
+def test_an_address_that_sendgrid_refuses_ends_that_recipient_and_not_the_others(
+    fields: list[str], recipients: tuple[str, ...], refused: set[str], permanent: bool
+) -> None:
+    with FakeSendGrid(answer=refuse_people(*fields)) as fake:
+        error = fail(fake, mail(*recipients))
+    assert set(error.refused) == refused
+    assert set(error.refused.values()) <= {Reply(400, INVALID, "5.1.3")}
+    assert (error.scope, error.permanent) == (Scope.RECIPIENT if refused else M, permanent)
+
+
+def test_more_recipients_than_a_request_may_have_follow_later() -> None:
+    everybody = tuple(f"p{number}@x.test" for number in range(1002))
+    with FakeSendGrid() as fake:
+        receipt = send(fake, mail(*everybody))
+    assert receipt.refused == dict.fromkeys(
+        everybody[1000:], Reply(None, "SendGrid takes 1000 recipients at once", "4.5.3")
+    )
+    assert not next(iter(receipt.refused.values())).permanent
+    assert len(fake.ledger[0]["personalizations"]) == 1000
+
+
+def test_a_mail_that_is_too_large_is_not_sent() -> None:
+    with FakeSendGrid() as fake:
+        error = fail(fake, mail(body=content() + b"x" * 30_000_001))
+    assert (error.scope, error.permanent, error.enhanced_code, fake.requests) == (M, True, "5.3.4", [])
+
+
+@pytest.mark.parametrize(("clicks", "opens"), [(False, False), (True, False), (False, True)])
+def test_says_in_every_mail_what_may_be_tracked(clicks: bool, opens: bool) -> None:
+    with FakeSendGrid() as fake:
+        send(fake, click_tracking=clicks, open_tracking=opens)
+    assert fake.ledger[0]["tracking_settings"] == {
+        "click_tracking": {"enable": clicks, "enable_text": False},
+        "open_tracking": {"enable": opens},
+        "subscription_tracking": {"enable": False},
+    }
+
+
+def test_names_the_delivery_and_nobody_in_what_events_will_carry() -> None:
+    document = document_of(mail(X_Rootmail_Delivery="d-1"))
+    assert document["custom_args"] == {"rootmail_delivery": "d-1", "rootmail_message_id": "<1@x.test>"}
+    assert "categories" not in document
+    long = b"From: a@x.test\r\nMessage-ID: <" + b"1" * 1000 + b"@x.test>\r\n\r\nText"
+    assert "custom_args" not in document_of(mail(body=long))
+
+
+def test_the_number_of_a_mail_comes_back_in_the_receipt_and_fits_into_its_column() -> None:
+    with FakeSendGrid(faults=[]) as fake:
+        assert send(fake).provider_id == message_id(1)
+    with FakeSendGrid(answer=(202, "", {"X-Message-Id": "x" * 300})) as fake:
+        assert send(fake).provider_id == "x" * 100
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_shown_the_key() -> None:
+    with FakeSendGrid(trusted=False) as fake:
+        error = fail(fake)
+    assert (error.stage, error.scope, error.outcome_unknown, fake.requests) == (Stage.TLS, P, False, [])
+    assert "SSL_CERT_FILE must name a file with its CA" in error.text
 
 
 def test_a_refusal_never_quotes_the_key() -> None:
@@ -257,12 +351,18 @@ def test_a_refusal_never_quotes_the_key() -> None:
     assert KEY not in error.text + repr(SendGridSettings(KEY))
 
 
-@pytest.mark.parametrize("fault", ["hang", "reset"])
+@pytest.mark.parametrize("fault", ["hang", "reset", "error"])
 def test_no_answer_after_the_whole_mail_leaves_the_outcome_unknown(fault: str) -> None:
-    with FakeSendGrid(fault=fault) as fake:
+    with FakeSendGrid(faults=[fault]) as fake:
         error = fail(fake, reply_seconds=0.3)
     assert (error.stage, error.scope, error.permanent, error.outcome_unknown) == (Stage.HTTP, P, False, True)
     assert len(fake.ledger) == 1
+
+
+def test_a_proxy_that_answers_for_sendgrid_is_not_believed() -> None:
+    with FakeSendGrid(faults=["okay", "page"]) as fake:
+        assert [fail(fake).outcome_unknown for _ in range(2)] == [False, True]
+    assert fake.ledger == []
 
 
 def test_an_accepted_mail_stays_accepted_when_the_body_is_cut_short() -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.fake_relay import FakeRelay, authority_pem
-from tests.fake_sendgrid import FakeSendGrid
+from tests.fake_sendgrid import FakeSendGrid, authority_file
 from tests.installation import EXAMPLES, ROOT, Installation, fresh_postgres, from_environment, wait_until
 
 pytestmark = pytest.mark.processes
 
 USER_NAME, PASSWORD, API_KEY = "mailer-4711", "correct-horse-4711", "SG.key-4711"
 DESK = "desk@example.com"
+TRUSTING = {"SSL_CERT_FILE": authority_file()}
 
 
 @pytest.fixture(params=["embedded", "postgresql+redis", "postgresql+rabbitmq"])
@@ -32,12 +33,13 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
         if request.param != "embedded":
             broker = from_environment("TEST_REDIS_URL" if request.param.endswith("redis") else "TEST_RABBITMQ_URL")
             database = stack.enter_context(fresh_postgres())
-        yield stack.enter_context(Installation(tmp_path, database_url=database, broker_url=broker))
+        places = {"database_url": database, "broker_url": broker}
+        yield stack.enter_context(Installation(tmp_path, **places, environment=TRUSTING))
 
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[Installation]:
-    with Installation(tmp_path) as running:
+    with Installation(tmp_path, environment=TRUSTING) as running:
         yield running
 
 

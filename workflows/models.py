@@ -222,6 +222,7 @@ class Delivery(Leased):
     requested_from = models.TextField(blank=True)
     sent_from = models.TextField(blank=True)
     provider = models.CharField(max_length=20, blank=True)
+    provider_id = models.CharField(max_length=100, blank=True)  # the provider's own number for the mail
     subject = models.TextField(blank=True)
     content = models.BinaryField(default=b"")
     warnings = models.JSONField(default=list)
@@ -254,6 +255,7 @@ class Delivery(Leased):
                 name="delivery_overdue",
             ),
             models.Index(fields=["id"], condition=Q(purged_at__isnull=True), name="delivery_not_purged"),
+            models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="delivery_by_provider_id"),
             # The list's filters; ids sort by time.
             models.Index(fields=["state", "-id"], name="delivery_by_state"),
             models.Index(fields=["provider", "-id"], name="delivery_by_provider"),

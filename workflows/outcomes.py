@@ -34,6 +34,7 @@ def record_receipt(delivery: Delivery, receipt: Receipt, *, addresses: Iterable[
         said=said,
         delay=_delay_of_deferred(delivery, receipt.refused),
         sent_from=receipt.sender,
+        provider_id=receipt.provider_id,
     )
     record(delivery, outcome, outcome.attempt(receipt.reply, told_by=receipt))
 
@@ -89,6 +90,7 @@ class Outcome:
     delay: int | None = None
     reason: str = ""
     sent_from: str = ""
+    provider_id: str = ""
     spends_try: bool = True
 
     def attempt(self, reply: Reply, *, told_by: Receipt | TransportError) -> Attempt:
@@ -115,7 +117,7 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> None:
     values: dict[str, Any] = {"state": state, "reason": outcome.reason or _without_the_mail(delivery)}
     values |= {"provider": attempt.provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
     if outcome.name == Attempt.Outcome.ACCEPTED:
-        values["accepted_at"] = attempt.at
+        values |= {"accepted_at": attempt.at, "provider_id": outcome.provider_id}
     values |= {"next_attempt_at": None if held else due, "tries": F("tries") + int(outcome.spends_try), **RELEASED}
     # The relay's answer was heard and must not be forgotten. A repeat is harmless: where the first write had come
     # through after all, the lease is gone.

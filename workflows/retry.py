@@ -23,8 +23,12 @@ SESSION = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.EHLO, Stage.AUTH)
 
 
 def spends_try(error: TransportError) -> bool:
-    """Say whether this counts as an attempt of the mail. No session with the provider is no fault of the mail's."""
-    return error.scope != Scope.PROVIDER or error.outcome_unknown or error.stage not in SESSION
+    """Say whether this counts as an attempt of the mail. No session with the provider is no fault of the mail's.
+
+    Nor is an answer of an HTTP API about the account (a rate limit, no credits): any other mail would have met it.
+    """
+    at_the_door = error.stage in SESSION or (error.stage == Stage.HTTP and error.code is not None)
+    return error.scope != Scope.PROVIDER or error.outcome_unknown or not at_the_door
 
 
 def next_delay(error: TransportError, *, attempt: int, scatter: float = 0.0) -> int | None:

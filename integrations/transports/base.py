@@ -104,7 +104,8 @@ class Receipt:
 
     `refused` holds the recipients that it did not take, each with its reply; everybody else
     in the submission is accepted. `tls` is the protocol version ("TLSv1.3"), empty in clear text.
-    `sender` is the From that was used; the router fills in it and `provider`. `transcript` is what was said, line
+    `sender` is the From that was used; the router fills in it and `provider`. `provider_id` is the provider's own
+    number for the mail, by which it speaks of it later; empty where it gives none. `transcript` is what was said, line
     by line, without credentials.
     """
 
@@ -115,6 +116,7 @@ class Receipt:
     refused: Mapping[str, Reply] = field(default_factory=dict)
     provider: str = ""
     sender: str = ""
+    provider_id: str = ""
     transcript: str = field(default="", repr=False, compare=False)  # two ways of words may lead to the same
 
 

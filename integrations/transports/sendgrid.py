@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import json
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
@@ -12,13 +13,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from . import envelope
-from .base import Receipt, Reply, Scope, Stage, Submission, TransportError
-from .sendgrid_payload import payload
+from .base import Receipt, Reply, Scope, Stage, Submission, TransportError, storable
+from .sendgrid_answers import Answer, blamed, stated_seconds, verdict
+from .sendgrid_payload import as_json, payload, wire_form
 from .transcript import Transcript
 from .veil import Veil, visible
 
-LONGEST_WAIT = 3600  # a clock that is wrong, theirs or ours, must not stop mail for days
 BODY_LIMIT = 64 * 1024
+LONGEST_ID = 100  # theirs has 22 characters
+Trace = Callable[[str, Mapping[str, Any]], None]
 REQUEST_IDS = ("X-Message-Id", "X-Request-Id")  # by which SendGrid's support finds a request
 
 
@@ -28,41 +31,10 @@ class SendGridSettings:
 
     api_key: str = field(repr=False)
     base_url: str = "https://api.sendgrid.com"
+    click_tracking: bool = False
+    open_tracking: bool = False
     connect_seconds: float = 10
     reply_seconds: float = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response, read as far as we need it."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
-    tls: str
-
-    @property
-    def errors(self) -> list[dict[str, Any]]:
-        """Return the error documents; front ends answer HTML, which has none."""
-        document = self.document
-        rows = document.get("errors") if isinstance(document, dict) else None
-        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-    @property
-    def document(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
-
-    @property
-    def words(self) -> str:
-        texts = [_with_field(str(row.get("message") or ""), field=row.get("field")) for row in self.errors]
-        return "; ".join(text for text in texts if text) or httpx.codes.get_reason_phrase(self.status)
-
-
-def _with_field(message: str, *, field: object) -> str:
-    return f"{message} (field {field})" if field else message
 
 
 class SendGridTransport:
@@ -82,10 +54,12 @@ class SendGridTransport:
         started = monotonic()
         self._transcript = Transcript(self._veil)
         try:
-            document, refused = payload(submission)
-            answer = self._request("POST", "/v3/mail/send", document=document)
+            document, refused = payload(
+                submission, clicks=self.settings.click_tracking, opens=self.settings.open_tracking
+            )
+            answer = self._request("POST", "/v3/mail/send", content=as_json(document))
             if answer.status != 202:
-                raise self._refusal(answer)
+                raise self._of_recipients(answer, document=document, submission=submission, refused=refused)
         except TransportError as error:
             error.milliseconds = _milliseconds(started)
             error.transcript = self._transcript.text("" if error.code else error.text)
@@ -96,31 +70,37 @@ class SendGridTransport:
             milliseconds=_milliseconds(started),
             tls=answer.tls,
             refused=refused,
+            provider_id=storable(answer.headers.get("X-Message-Id", "")).strip()[:LONGEST_ID],
             transcript=self._transcript.text(),
         )
 
-    def scopes(self) -> list[str]:
-        """Return what the key may do; it costs nothing and sends nothing."""
-        answer = self._request("GET", "/v3/scopes")
+    def scopes(self, *, trace: Trace | None = None) -> list[str]:
+        """Return what the key may do; it costs nothing and sends nothing. `trace` hears how the connection is made."""
+        answer = self._request("GET", "/v3/scopes", trace=trace)
         if answer.status != 200:
             raise self._refusal(answer, sending=False)
         names = answer.document.get("scopes") if isinstance(answer.document, dict) else None
         if not isinstance(names, list):
-            raise _http_error(f"{self.settings.base_url} does not answer like SendGrid. Check the base URL.")
+            raise _http_error(f"{self.settings.base_url} does not answer like SendGrid. Check the API address.")
         return [str(name) for name in names]
 
     def close(self) -> None:
         self._client.close()
 
-    def _request(self, method: str, path: str, *, document: object = None) -> Answer:
+    def _request(self, method: str, path: str, *, content: bytes = b"", trace: Trace | None = None) -> Answer:
         url = checked_url(self.settings.base_url) + path
-        content = None if document is None else json.dumps(document).encode()
-        said = f"{method} {path} [{len(content or b''):,} octets]"
+        said = f"{method} {path} [{len(content):,} octets]"
+        told: dict[str, Any] = {"extensions": {"trace": trace}} if trace else {}
         try:
-            with self._client.stream(method, url, content=content, headers=self._headers()) as response:
-                answer = Answer(response.status_code, response.headers, _body(response), _tls(response))
+            with self._client.stream(method, url, content=content or None, headers=self._headers(), **told) as response:
+                answer = Answer(
+                    response.status_code,
+                    response.headers,
+                    _body(response, seconds=self.settings.reply_seconds),
+                    _tls(response),
+                )
         except httpx.InvalidURL as error:
-            raise _http_error("The base URL cannot be read.") from error
+            raise _http_error("The API address cannot be read.") from error
         except httpx.HTTPError as error:
             if not isinstance(error, BEFORE_THE_CONNECTION + BEFORE_THE_END_OF_THE_BODY):
                 self._transcript.sent(said)
@@ -148,8 +128,12 @@ class SendGridTransport:
     def _failure(self, error: httpx.HTTPError, *, sending: bool) -> TransportError:
         """Translate a failure without a response; after the whole body nobody can know the outcome."""
         place = urlsplit(self.settings.base_url).netloc.rpartition("@")[2]
+        if isinstance(error, httpx.ConnectError) and _is_about_tls(error):
+            text = f"{place} cannot be trusted: {self._clean(str(error))}. {_TRUST}"
+            return TransportError(text, stage=Stage.TLS, scope=Scope.PROVIDER)
         if isinstance(error, BEFORE_THE_CONNECTION):
-            text = f"{place} cannot be reached: {self._clean(str(error)) or 'no answer in time'}"
+            why = self._clean(str(error)) or "no answer in time"
+            text = f"{place} cannot be reached: {why}. Check the API address, and what stands on the way to it."
             return TransportError(text, stage=Stage.CONNECT, scope=Scope.PROVIDER)
         if isinstance(error, BEFORE_THE_END_OF_THE_BODY) or not sending:
             return _http_error(f"The connection to {place} broke before the request was answered.")
@@ -158,18 +142,33 @@ class SendGridTransport:
 
     def _refusal(self, answer: Answer, *, sending: bool = True) -> TransportError:
         reply = Reply(answer.status, self._clean(answer.words))
-        scope, permanent, advice = verdict(answer)
+        found = verdict(answer)
+        stated = stated_seconds(answer.headers, now=time())
         return TransportError(
-            f"SendGrid answered {reply}. {advice}".strip(),
-            stage=Stage.AUTH if advice == _KEY else Stage.HTTP,
-            scope=scope,
-            permanent=permanent,
+            f"SendGrid answered {reply}. {found.advice}".strip(),
+            stage=found.stage,
+            scope=found.scope,
+            permanent=found.permanent,
             reply=reply,
             # A 5xx comes from any layer: behind it the mail may have been queued all the same.
             outcome_unknown=sending and answer.status >= 500,
-            retry_after=stated_seconds(answer.headers, now=time()),
+            retry_after=found.wait if stated is None else stated,
             tls=answer.tls,
         )
+
+    def _of_recipients(
+        self, answer: Answer, *, document: Mapping[str, Any], submission: Submission, refused: Mapping[str, Reply]
+    ) -> TransportError:
+        """Return the refusal; where it is about some addresses alone, only these have failed."""
+        wrong = {address.lower(): text for address, text in blamed(answer, document=document).items()}
+        texts = {address: wrong.get(wire_form(address)) for address in submission.recipients}
+        now = {address: Reply(answer.status, self._clean(text), "5.1.3") for address, text in texts.items() if text}
+        if not now:
+            return self._refusal(answer)
+        error = envelope.all_refused({**refused, **now})
+        error.permanent = error.permanent and set(error.refused) >= set(submission.recipients)
+        error.tls = answer.tls
+        return error
 
     def _clean(self, text: str) -> str:
         key = self.settings.api_key.strip()
@@ -184,56 +183,26 @@ BEFORE_THE_END_OF_THE_BODY = (
     httpx.UnsupportedProtocol,
 )
 
-_KEY = "Check the API key: it must be valid and may send mail ('Mail Send')."
-# Read from the top, the first row that fits decides. A status alone does not tell: 401 and 403 mean several
-# things, so the words count (looked for in message and field, in small letters).
-VERDICTS: tuple[tuple[int, str, Scope, bool, str], ...] = (
-    # status, words, whose fault, permanent, advice
-    (400, "", Scope.MESSAGE, True, ""),
-    (401, "maximum credits exceeded", Scope.PROVIDER, False, "The plan is used up: wait for its reset, or raise it."),
-    (401, "", Scope.PROVIDER, False, _KEY),
-    (403, "temporarily blocked", Scope.PROVIDER, False, "Too many bad requests came before: wait some minutes."),
-    (403, "from address", Scope.MESSAGE, True, "Verify the sender or its domain at SendGrid, or send from another."),
-    (403, "sender identity", Scope.MESSAGE, True, "Verify the sender or its domain at SendGrid, or send from another."),
-    (403, "(field from", Scope.MESSAGE, True, "Verify the sender or its domain at SendGrid, or send from another."),
-    (403, "", Scope.PROVIDER, False, _KEY),
-    (413, "", Scope.MESSAGE, True, "The mail is too large."),
-    (422, "", Scope.MESSAGE, True, ""),
-    (429, "", Scope.PROVIDER, False, ""),
-)
-_ELSEWHERE = (Scope.PROVIDER, False, "Check the base URL.")
-_THEIR_FAULT = (Scope.PROVIDER, False, "")
+_TRUST = "Check the API address. Where a proxy on the way inspects TLS, SSL_CERT_FILE must name a file with its CA."
 
 
-def verdict(answer: Answer) -> tuple[Scope, bool, str]:
-    """Say what a refusal means: whose fault, whether another try can help, and what to do."""
-    words = answer.words.lower()
-    for status, pattern, scope, permanent, advice in VERDICTS:
-        if status == answer.status and pattern in words:
-            return scope, permanent, advice
-    return _THEIR_FAULT if answer.status >= 500 else _ELSEWHERE
-
-
-def stated_seconds(headers: httpx.Headers, *, now: float) -> int | None:
-    """Return how long SendGrid asks us to wait, within reason."""
-    after, reset = headers.get("Retry-After", ""), headers.get("X-RateLimit-Reset", "")
-    if after.isdecimal():
-        return min(int(after), LONGEST_WAIT)
-    if reset.isdecimal() and headers.get("X-RateLimit-Remaining", "0") == "0":
-        return min(max(int(reset) - int(now), 1), LONGEST_WAIT)
-    return None
+def _is_about_tls(error: BaseException) -> bool:
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, ssl.SSLError):
+        found = found.__cause__ or found.__context__
+    return found is not None
 
 
 def checked_url(base_url: str) -> str:
-    """Return the base URL without its last slash; the key never goes out in clear text."""
+    """Return the API address without its last slash; the key never goes out in clear text."""
     try:
         parts = urlsplit(base_url)
     except ValueError as error:
-        raise _http_error("The base URL cannot be read.") from error
+        raise _http_error("The API address cannot be read.") from error
     loopback = parts.scheme == "http" and _is_loopback(parts.hostname or "")
     if parts.hostname and (parts.scheme == "https" or loopback):
         return base_url.rstrip("/")
-    raise _http_error("The base URL must begin with https://, so that the API key is not sent in clear text.")
+    raise _http_error("The API address must begin with https://, so that the API key is not sent in clear text.")
 
 
 def _is_loopback(host: str) -> bool:
@@ -243,13 +212,13 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _body(response: httpx.Response) -> bytes:
-    """Read a little of the body: the status counts, and a body cut short does not change it."""
-    body = b""
+def _body(response: httpx.Response, *, seconds: float) -> bytes:
+    """Read a little of the body, for a while: the status counts, and a body cut short does not change it."""
+    body, end = b"", monotonic() + seconds
     try:
         for chunk in response.iter_raw():
             body += chunk
-            if len(body) > BODY_LIMIT:
+            if len(body) > BODY_LIMIT or monotonic() > end:
                 break
     except httpx.HTTPError:
         pass

@@ -213,7 +213,10 @@ def _add_smtp(parser: CommandParser) -> None:
 
 def _add_sendgrid(parser: CommandParser) -> None:
     parser.add_argument("--api-key-stdin", action="store_true", required=True, help="read the key from standard input")
-    parser.add_argument("--base-url", help="default https://api.sendgrid.com")
+    parser.add_argument("--base-url", help="default https://api.sendgrid.com; https://api.eu.sendgrid.com for the EU")
+    switch = argparse.BooleanOptionalAction
+    parser.add_argument("--click-tracking", action=switch, help="let SendGrid rewrite links; off by default")
+    parser.add_argument("--open-tracking", action=switch, help="let SendGrid add a pixel; off by default")
     _add_common(parser)
 
 
