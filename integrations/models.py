@@ -11,7 +11,13 @@ from django.db import models
 from django.db.models import Q
 
 from .fields import EncryptedTextField
-from .validators import validate_ca_certificates, validate_host_name, validate_mailbox, validate_sendgrid_url
+from .validators import (
+    validate_ca_certificates,
+    validate_event_key,
+    validate_host_name,
+    validate_mailbox,
+    validate_sendgrid_url,
+)
 
 
 class Integration(models.Model):
@@ -152,6 +158,14 @@ class SendGridIntegration(Integration):
         validators=[validate_sendgrid_url],
         help_text="https://api.sendgrid.com, or https://api.eu.sendgrid.com for a subuser in the EU.",
     )
+    event_key = models.CharField(
+        "Verification key of the Event Webhook",
+        max_length=200,
+        blank=True,
+        validators=[validate_event_key],
+        help_text="A public key: it proves that events come from SendGrid. Blank: events are refused.",
+    )
+    event_heard_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = "SendGrid"

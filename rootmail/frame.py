@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 MANAGE = "integrations.manage_integrations"
+EDIT = "workflows.change_delivery"
 THEMES = {"auto": "device-desktop", "light": "sun", "dark": "moon"}
 THEME_COOKIE = "theme"
 YEAR = 365 * 24 * 3600
@@ -38,6 +39,7 @@ MENU = {
         Entry("Workflows", "workflows", icon="route"),
         Entry("Runs", "runs", icon="player-play"),
         Entry("Deliveries", "home", icon="send", section="/deliveries/"),
+        Entry("Suppressed", "suppressed", icon="lock", permission=EDIT),
     ],
     "Configuration": [
         Entry("Integrations", "integrations", icon="plug-connected", permission=MANAGE),

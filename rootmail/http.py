@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Concatenate, ParamSpec
 
@@ -23,9 +23,9 @@ View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
 class Problem(Exception):
     """An answer other than success."""
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    def __init__(self, status: int, title: str, detail: str, *, retry_after: int = 10) -> None:
         super().__init__(detail)
-        self.status, self.title, self.detail = status, title, detail
+        self.status, self.title, self.detail, self.retry_after = status, title, detail, retry_after
 
     def response(self) -> JsonResponse:
         document = {"errors": [{"title": self.title, "status": str(self.status), "detail": self.detail}]}
@@ -33,12 +33,26 @@ class Problem(Exception):
         if self.status == 401:
             answer["WWW-Authenticate"] = "Bearer"
         if self.status == 503:
-            answer["Retry-After"] = "10"
+            answer["Retry-After"] = str(self.retry_after)
         return answer
 
 
 def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
-    """Guard a JSON view: one method, a bearer token with this scope; `Problem` becomes the answer.
+    """Guard a JSON view: one method, a bearer token with this scope; `Problem` becomes the answer."""
+
+    def decorate(view: View[Rest]) -> View[Rest]:
+        def proved(request: HttpRequest, /, *args: Rest.args, **kwargs: Rest.kwargs) -> HttpResponse:
+            _demand_token(request, scope)
+            return view(request, *args, **kwargs)
+
+        update_wrapper(proved, view)
+        return answering(method)(proved)
+
+    return decorate
+
+
+def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
+    """Let a view answer these methods, without asking who it is; `Problem` becomes the answer.
 
     There is no cookie in play, so there is nothing for CSRF to protect.
     """
@@ -46,8 +60,7 @@ def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
     def decorate(view: View[Rest]) -> View[Rest]:
         def guarded(request: HttpRequest, /, *args: Rest.args, **kwargs: Rest.kwargs) -> HttpResponse:
             try:
-                _demand_method(request, method)
-                _demand_token(request, scope)
+                _demand_method(request, methods)
                 return view(request, *args, **kwargs)
             except Problem as problem:
                 return problem.response()
@@ -61,9 +74,9 @@ def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
     return decorate
 
 
-def _demand_method(request: HttpRequest, method: str) -> None:
-    if request.method != method:
-        raise Problem(405, "Method not allowed", f"Use {method}.")
+def _demand_method(request: HttpRequest, methods: Sequence[str]) -> None:
+    if request.method not in methods:
+        raise Problem(405, "Method not allowed", f"Use {' or '.join(methods)}.")
 
 
 def _demand_token(request: HttpRequest, scope: str) -> None:

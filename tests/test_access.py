@@ -71,6 +71,9 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "delivery-act": (MAIL | {"verb": "cancel"}, NOBODY, EDITORS_302),
     "deliveries-act": ({"verb": "cancel"}, EDITORS, EDITORS_422),
     "api-events": ({}, NOBODY, (401, 401, 401, 401)),
+    "sendgrid-events": ({}, NOBODY, (403, 403, 403, 403)),
+    "suppressed": ({}, EDITORS, NOBODY),
+    "suppressed-release": ({"number": 7}, NOBODY, ADMINS_302),
     "integrations": ({}, ADMINS, NOBODY),
     "integration-setup": (SMTP, ADMINS, ADMINS_422),
     "integration-disconnect": (SMTP, ADMINS, ADMINS_302),
@@ -123,7 +126,7 @@ def addresses(team: dict[str, User]) -> dict[str, str]:
             arguments = arguments | {"pk": mail}
         if "run" in arguments:
             arguments = arguments | {"run": Run.objects.get().pk}
-        if "number" in arguments:
+        if "number" in arguments and "slug" in arguments:
             arguments = arguments | {"number": Action.objects.get().pk}
         made[name] = reverse(name, kwargs=arguments) + QUERY.get(name, "")
     return made

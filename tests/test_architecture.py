@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("rootmail", "integrations", "workflows")
-DOORS = ("transports.base", "senders", "audit", "tokens", "clock")
+DOORS = ("transports.base", "senders", "audit", "tokens", "clock", "feedback")
 PURE = (
     "rendering",
     "conditions",

@@ -40,9 +40,9 @@ def links(client: Client) -> list[str]:
 
 
 def test_an_admin_sees_the_configuration_and_a_member_does_not(as_admin: Client, member: Any) -> None:
-    assert links(as_admin)[:4] == ["Workflows", "Runs", "Deliveries", "Integrations"]
+    assert links(as_admin)[:4] == ["Workflows", "Runs", "Deliveries", "Suppressed"]
     as_admin.force_login(member)
-    assert links(as_admin) == ["Workflows", "Runs", "Deliveries"]
+    assert links(as_admin) == ["Workflows", "Runs", "Deliveries", "Suppressed"]
 
 
 def test_a_page_that_is_not_there_yet_has_no_link(as_admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,22 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
 CHANGE = "workflows.change_delivery"  # an Editor's: workflows and actions go with it
+MANAGE = "integrations.manage_integrations"  # an Admin's
 View = Callable[..., HttpResponseBase]
 
 
 def for_editors(view: View) -> View:
     """Guard a page: for Editors and Admins, kept by no browser. Whoever has to log in comes back to a page."""
-    guarded = permission_required(CHANGE, raise_exception=True)(view)
+    return _entered(view, CHANGE)
+
+
+def for_admins(view: View) -> View:
+    """Guard a page in the same way, for Admins alone."""
+    return _entered(view, MANAGE)
+
+
+def _entered(view: View, permission: str) -> View:
+    guarded = permission_required(permission, raise_exception=True)(view)
 
     @wraps(view)
     def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from . import api, editor_views, intervention_views, run_views, views, workflow_views
+from . import api, editor_views, intervention_views, run_views, suppression_views, views, workflow_views
 
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
@@ -27,5 +27,8 @@ urlpatterns = [
     path("deliveries/<uuid:pk>/mail.eml", views.source, name="delivery-source"),
     path("deliveries/<uuid:pk>/<slug:verb>/", intervention_views.act, name="delivery-act"),
     path("deliveries/all/<slug:verb>/", intervention_views.act_on_all, name="deliveries-act"),
+    re_path(r"^events/sendgrid/?$", api.sendgrid_events, name="sendgrid-events"),
+    path("suppressed/", suppression_views.suppressed, name="suppressed"),
+    path("suppressed/<int:number>/release/", suppression_views.release, name="suppressed-release"),
     re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
 ]

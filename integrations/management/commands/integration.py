@@ -214,6 +214,7 @@ def _add_smtp(parser: CommandParser) -> None:
 def _add_sendgrid(parser: CommandParser) -> None:
     parser.add_argument("--api-key-stdin", action="store_true", required=True, help="read the key from standard input")
     parser.add_argument("--base-url", help="default https://api.sendgrid.com")
+    parser.add_argument("--event-key", help="the verification key of SendGrid's Event Webhook")
     _add_common(parser)
 
 
