@@ -81,15 +81,16 @@ def enlist(findings: Iterable[Suppression]) -> None:
 
 
 def _merge(row: Suppression, found: Suppression) -> None:
-    """Let a new finding take the place of an old one that is over, or that counts less."""
-    over = row.released_at or (row.expires_at if row.expires_at and row.expires_at <= clock.now() else None)
-    if found.since > over if over else _weight(found) > _weight(row):
+    """Let a new finding take the place of one that counts less, or that was released before it happened."""
+    counts = found.since > row.released_at if row.released_at else _weight(found) > _weight(row)
+    if counts:
         values = {name: getattr(found, name) for name in _MERGED}
         Suppression.objects.filter(pk=row.pk).update(**values, released_at=None, released_by="")
 
 
-def _weight(row: Suppression) -> tuple[int, datetime, str, str]:
-    return _RANK[row.kind], row.since, row.reason, str(row.delivery_id)
+def _weight(row: Suppression) -> tuple[bool, int, datetime, str, str]:
+    unexpired = row.expires_at is None or row.expires_at > clock.now()
+    return unexpired, _RANK[row.kind], row.since, row.reason, str(row.delivery_id)
 
 
 def _audit(rows: Sequence[Suppression]) -> None:
