@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
+import sys
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
@@ -24,6 +27,7 @@ from hypothesis import strategies as st
 from integrations import feedback
 from integrations.models import SendGridIntegration
 from integrations.transports.sendgrid_events import Kind, Notice, genuine, notices
+from tests.damage import lose_key_of
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_deliveries_command import told as command
 from tests.test_delivery import TO, stored
@@ -219,8 +223,6 @@ def test_what_is_signed_and_no_array_is_refused(client: Client, webhook: SendGri
 
 
 def test_a_key_that_cannot_be_decrypted_does_not_matter(client: Client, webhook: SendGridIntegration) -> None:
-    from tests.damage import lose_key_of
-
     SendGridIntegration.objects.update(connected=True)
     webhook.connected, webhook.api_key = True, "SG.key"
     webhook.save()
@@ -496,3 +498,11 @@ def test_a_key_is_saved_and_outlives_the_connection(as_admin: Client, sendgrid: 
     sendgrid.refresh_from_db()
     assert (sendgrid.connected, sendgrid.event_key) == (False, SIGNER.key)
     assert post(as_admin).status_code == 204
+
+
+def test_the_command_line_takes_the_key(sendgrid: SendGridIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = ["connect", "sendgrid", "--api-key-stdin", "--no-check", "--base-url", sendgrid.base_url]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("SG.key"))
+    call_command("integration", *connect, "--event-key", SIGNER.key, stdout=io.StringIO(), stderr=io.StringIO())
+    sendgrid.refresh_from_db()
+    assert sendgrid.event_key == SIGNER.key

@@ -47,6 +47,13 @@ def moment(at: datetime) -> str:
     )
 
 
+@register.simple_tag
+def told_at(at: datetime) -> str:
+    """Return a time to the second, one of several below each other."""
+    shown = timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S")
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(timespec="seconds"), shown)
+
+
 def _distance(gap: timedelta) -> str:
     if abs(gap) > NEAR:
         return ""
