@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -31,6 +32,7 @@ from tests.damage import lose_key_of
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_deliveries_command import told as command
 from tests.test_delivery import TO, stored
+from tests.test_interventions import at_once
 from tests.test_search import made
 from workflows import delivery, documents, leases, told
 from workflows.ids import new_id
@@ -461,6 +463,45 @@ def test_what_is_told_while_a_worker_holds_the_mail_keeps_it_from_being_sent_twi
     row.refresh_from_db()
     assert (row.state, len(sendgrid_api.ledger)) == ("accepted", 1)
     assert "a@example.org" not in str(sendgrid_api.ledger[0]["personalizations"])
+
+
+# --- several at once ----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_events_at_once_are_stored_once() -> None:
+    mails = [accepted("a@example.org", f"r{number}@example.org") for number in range(20)]
+    events = [event("bounce", row, type="bounce", sg_event_id=f"a-{row.pk}") for row in mails]
+    events += [event("spamreport", row, to=f"r{number}@example.org") for number, row in enumerate(mails)]
+    read = notices(json.dumps(events).encode())
+    at_once(*(partial(told.record, read[::step]) for step in (1, -1, 1)))
+    assert (Told.objects.count(), Suppression.objects.count()) == (40, 21)
+    assert Delivery.objects.filter(bounced_at=MOMENT).count() == 20
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("live_router")
+def test_events_and_workers_at_once_end_every_mail_once(
+    sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    stored(*[{"to": ["a@example.org"]}] * 30)
+    Delivery.objects.update(state="unknown", provider="sendgrid")
+    events = [event("delivered", row, sg_event_id=str(row.pk)) for row in Delivery.objects.order_by("-pk")]
+    read = notices(json.dumps(events).encode())
+
+    def tell() -> None:
+        for start in range(0, len(read), 3):
+            told.record(read[start : start + 3])
+
+    def work() -> None:
+        for _ in range(3):
+            delivery.send_due()
+
+    at_once(work, tell, work)
+    work()
+    assert set(Delivery.objects.values_list("state", "lease", "next_attempt_at")) == {("accepted", None, None)}
+    assert len(sendgrid_api.ledger) + Delivery.objects.filter(reason=told.HEARD).count() == 30
+    assert Run.objects.get().status in ("completed", "completed_with_errors")
 
 
 # --- setting it up ------------------------------------------------------------------------------
