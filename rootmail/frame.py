@@ -43,6 +43,7 @@ MENU = {
     ],
     "Configuration": [
         Entry("Integrations", "integrations", icon="plug-connected", permission=MANAGE),
+        Entry("Webhooks", "webhooks", icon="webhook", permission=EDIT),
         Entry("API tokens", "tokens", icon="key", permission=MANAGE),
         Entry("Audit log", "audit", icon="history", permission=MANAGE),
         Entry("People", "people", icon="users", permission=MANAGE),

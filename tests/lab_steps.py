@@ -16,7 +16,7 @@ from integrations import backends, pauses
 from integrations.transports import smtp_session
 from integrations.transports.base import Stage
 from tests.lab_faults import DONE, Faults
-from workflows import deadlines, delivery, leases, outcomes, runs, tasks
+from workflows import deadlines, delivery, leases, mails, outcomes, runs, tasks
 
 Error = Callable[[], BaseException]
 
@@ -55,9 +55,9 @@ class Step:
 STEPS = (
     Step(tasks.work, "apply_async", reset, before="ring", after="rung"),
     Step(runs, "_claim", cut, before="run.claim", after="run.claimed"),
-    Step(runs.rendering, "render", memory, before="run.render"),
+    Step(mails.rendering, "render", memory, before="run.render"),
     Step(runs, "_start", cut, before="run.store"),
-    Step(runs, "forget_removed_actions", cut, before="run.storing"),
+    Step(mails, "forget_removed_actions", cut, before="run.storing"),
     Step(runs, "execute", cut, after="run.stored"),
     Step(delivery, "why_waiting", cut, before="mailer.open"),
     Step(leases.Lease, "_take_due", cut, before="claim", after="claimed"),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Stage, TransportError
-from tests import run_scenes, told_scenes
+from tests import run_scenes, told_scenes, webhook_scenes
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import SEV1, queued, with_tasks
@@ -170,6 +170,22 @@ def _workflows() -> None:
     Run.objects.update(status="failed", finished_at=timezone.now())
 
 
+def _locked() -> None:
+    """Locked and repeating, with everything filled in, and an Editor who may only read it."""
+    trigger = {"trigger_type": "custom", "triggers": ["deploy.finished", f"{'long-' * 15}name.of.an-event"]}
+    timing = {
+        "wait": "30 seconds", "repeat_every_duration": "1 day", "repeat_on": list("MTWRF"), "locked": True,
+        "repeat_condition_number_of_repeats": 5, "repeat_condition_duration_since_first_run": "2 weeks",
+        "time_zone": "America/Argentina/ComodRivadavia", "run_once_per_resource": True, "trigger_params": trigger,
+    }  # fmt: skip
+    base = SMALL["workflows"][0]
+    tasks = [base["tasks"][0] | {"position": number, "enabled": number != 2} for number in (1, 2, 3)]
+    documents.load({"workflows": [base | timing | {"slug": "locked", "name": LONG_HOST[:150], "tasks": tasks}]})
+    made, _ = User.objects.get_or_create(username="eve")
+    made.groups.set([Group.objects.get_or_create(name="Editor")[0]])
+    made.groups.get().permissions.set(Permission.objects.filter(content_type__app_label="workflows"))
+
+
 def _paused() -> None:
     """A relay that refuses who we are, at length, while mails wait."""
     heartbeat.beat()
@@ -254,6 +270,30 @@ def _create_a_wrong_workflow(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def _save_wrong_timing(page: Page) -> None:
+    _open_all(page)
+    page.get_by_label("Repeat every").fill("now and then")
+    page.get_by_label("Time zone").fill("Middle Earth")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_load_state()
+
+
+def _move(page: Page) -> None:
+    page.get_by_role("button", name="down").first.click()
+    page.locator("#order").wait_for()
+    _open_all(page)
+
+
+def _try_conditions(page: Page) -> None:
+    """Hold, fail, cannot be read, and values that are many and long."""
+    for number, (path, value) in enumerate([("$..[?@.slug].name", "/^pay/i"), (f"incident..{ARABIC}", LONG_HOST)], 3):
+        page.get_by_role("button", name="Add a condition").click()
+        page.locator(f"#id_{number}_condition-path").fill(path)
+        page.locator(f"#id_{number}_condition-values").fill(f"{value}\n" * 20)
+    page.get_by_role("button", name="Try them").click()
+    page.locator(".saw").first.wait_for()
+
+
 def _open_action(page: Page) -> None:
     page.locator("ol a").first.click()
     page.wait_for_load_state()
@@ -282,6 +322,7 @@ def _open_all(page: Page) -> None:
 
 
 CATALOGUE = "/configuration/integrations/"
+WEBHOOKS = webhook_scenes.WEBHOOKS
 SCENES = [
     Scene("login", "/login/", user=""),
     Scene("deliveries-empty", "/"),
@@ -327,6 +368,15 @@ SCENES = [
     Scene("workflow-new", "/workflows/_new/"),
     Scene("workflow-wrong", "/workflows/_new/", act=_create_a_wrong_workflow),
     Scene("workflow", "/workflows/tell/", act=_open_all),
+    Scene("workflows-none-fits", "/workflows/?search=nothing+like+that&state=off"),
+    Scene("workflows-wrong-filter", "/workflows/?kind=pigeon&state=lost"),
+    Scene("workflow-locked", "/workflows/locked/", prepare=_locked, act=_move),
+    Scene("workflows-locked", "/workflows/?state=locked", act=_open_all),
+    Scene("workflow-wrong-timing", "/workflows/locked/", act=_save_wrong_timing),
+    Scene("workflow-read-only", "/workflows/locked/", act=_open_all, user="eve"),
+    Scene("action-read-only", "/workflows/locked/", act=_open_action, user="eve"),
+    Scene("action-not-allowed", "/workflows/locked/actions/new/", user="eve"),
+    Scene("workflow-conditions", f"/workflows/{'l' * 100}/", act=_try_conditions),
     Scene("action-new", "/workflows/tell/actions/new/", act=_open_all),
     Scene("action", "/workflows/tell/", act=_open_action),
     Scene("action-wrong", "/workflows/tell/", act=_write_a_wrong_action),
@@ -345,6 +395,19 @@ SCENES = [
     Scene("delivery-told", "/", act=told_scenes.open_one("Told")),
     Scene("delivery-suppressed", "/", act=told_scenes.open_one("Suppressed")),
     Scene("deliveries-bounced", "/?bounced=on"),
+    Scene("webhooks-empty", WEBHOOKS),
+    Scene("webhook-kinds", f"{WEBHOOKS}new/"),
+    Scene("webhook-new", f"{WEBHOOKS}new/grafana/", act=_open_all),
+    Scene("webhook-wrong", f"{WEBHOOKS}new/json/", act=webhook_scenes.make_a_wrong_one),
+    Scene("webhook-made", f"{WEBHOOKS}new/alertmanager/", act=webhook_scenes.make_one),
+    Scene("webhooks", WEBHOOKS, prepare=webhook_scenes.prepare),
+    Scene("webhook-quiet", WEBHOOKS, act=webhook_scenes.open_one("Alertmanager of the shop")),
+    Scene("webhook-busy", WEBHOOKS, act=webhook_scenes.open_one("Any JSON")),
+    Scene("webhook-long", WEBHOOKS, act=webhook_scenes.open_one("monitoring.monitoring")),
+    Scene("webhook-rtl", WEBHOOKS, act=webhook_scenes.open_one(ARABIC)),
+    Scene("webhook-tried", WEBHOOKS, act=webhook_scenes.try_one),
+    Scene("webhook-tried-wrong", WEBHOOKS, act=webhook_scenes.try_a_wrong_one),
+    Scene("webhook-edit", WEBHOOKS, act=webhook_scenes.edit_one),
     Scene("integrations-paused", CATALOGUE, prepare=_paused, act=_open_all),
     Scene("not-found", "/no-such-page/", prepare=_open_again),
     Scene("not-allowed", CATALOGUE, user="max"),

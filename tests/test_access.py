@@ -21,8 +21,9 @@ from integrations import tokens
 from integrations.models import ApiToken, SendGridIntegration, SmtpIntegration
 from integrations.people import Role
 from tests.test_runs import queued, with_tasks
-from workflows import runs
+from workflows import endpoints, runs
 from workflows.models import Action, Delivery, Run
+from workflows.webhook_models import WebhookEndpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +34,7 @@ TELL: dict[str, Any] = {"slug": "tell"}
 ACTION: dict[str, Any] = TELL | {"number": 0}  # replaced by the action that the test made
 SOMEBODY: dict[str, Any] = {"pk": 0}  # replaced by whom the test made
 RUN: dict[str, Any] = {"run": UUID(int=0)}  # replaced by the run that the test made
+ENDPOINT: dict[str, Any] = {"endpoint": UUID(int=0)}  # replaced by the webhook that the test made
 MAIL: dict[str, Any] = {"pk": UUID(int=0)}  # replaced by the mail that the test made
 
 # name: (arguments, GET by anonymous, Viewer, Editor, Admin; POST without any field of its own by the same)
@@ -56,7 +58,10 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "workflows": ({}, MEMBERS, NOBODY),
     "workflow-new": ({}, EDITORS, EDITORS_422),
     "workflow": (TELL, EDITORS, EDITORS_422),
+    "workflow-start": ({"starter": "daily-reminder"}, NOBODY, EDITORS_302),
+    "workflow-change": (TELL | {"verb": "on"}, NOBODY, EDITORS_302),
     "workflow-delete": (TELL, NOBODY, EDITORS_302),
+    "action-order": (TELL, NOBODY, (TO_LOGIN, 403, 409, 409)),
     "action-new": (TELL, EDITORS, EDITORS_422),
     "action": (ACTION, EDITORS, EDITORS_422),
     "action-preview": (TELL, NOBODY, EDITORS),
@@ -70,6 +75,16 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "delivery-source": (MAIL, MEMBERS, NOBODY),
     "delivery-act": (MAIL | {"verb": "cancel"}, NOBODY, EDITORS_302),
     "deliveries-act": ({"verb": "cancel"}, EDITORS, EDITORS_422),
+    "webhooks": ({}, EDITORS, NOBODY),
+    "webhook-kinds": ({}, ADMINS, NOBODY),
+    "webhook-new": ({"kind": "json"}, ADMINS, ADMINS_422),
+    "webhook": (ENDPOINT, EDITORS, NOBODY),
+    "webhook-edit": (ENDPOINT, ADMINS, ADMINS_422),
+    "webhook-secret": (ENDPOINT, NOBODY, ADMINS),
+    "webhook-address": (ENDPOINT, NOBODY, ADMINS),
+    "webhook-test": (ENDPOINT, NOBODY, ADMINS_422),
+    "webhook-act": (ENDPOINT | {"verb": "retire"}, NOBODY, ADMINS_302),
+    "hook": ({"address": "x" * 43}, NOBODY, (404, 404, 404, 404)),
     "api-events": ({}, NOBODY, (401, 401, 401, 401)),
     "sendgrid-events": ({}, NOBODY, (403, 403, 403, 403)),
     "suppressed": ({}, EDITORS, NOBODY),
@@ -98,7 +113,7 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
 QUERY = {"deliveries-act": "?state=queued"}  # without a filter it asks for one
 FRAMED = {"delivery-mail"}  # within our own pages; its policy is its own
 WITH_A_MAIL = {"action", "action-new"}  # its frame's markup brings its styles
-WITHOUT_CSRF = {"api-events"}  # there, a token in a header proves who asks
+WITHOUT_CSRF = {"api-events", "hook"}  # there, a token in a header or in the address proves who asks
 ROLES = ("anonymous", "Viewer", "Editor", "Admin")
 
 
@@ -118,6 +133,8 @@ def addresses(team: dict[str, User]) -> dict[str, str]:
     queued(with_tasks({}))
     runs.execute_due()
     mail = Delivery.objects.get().pk
+    hook = WebhookEndpoint(name="monitoring", kind="alertmanager", scheme="bearer")
+    endpoints.create(hook, actor="ada")
     made = {}
     for name, (arguments, *_) in TABLE.items():
         if arguments is SOMEBODY:
@@ -126,6 +143,8 @@ def addresses(team: dict[str, User]) -> dict[str, str]:
             arguments = arguments | {"pk": mail}
         if "run" in arguments:
             arguments = arguments | {"run": Run.objects.get().pk}
+        if "endpoint" in arguments:
+            arguments = arguments | {"endpoint": hook.pk}
         if "number" in arguments and "slug" in arguments:
             arguments = arguments | {"number": Action.objects.get().pk}
         made[name] = reverse(name, kwargs=arguments) + QUERY.get(name, "")

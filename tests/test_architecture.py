@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("rootmail", "integrations", "workflows")
-DOORS = ("transports.base", "senders", "audit", "tokens", "clock", "feedback")
+DOORS = ("transports.base", "senders", "audit", "tokens", "clock", "fields", "feedback")
 PURE = (
     "rendering",
     "conditions",
@@ -30,6 +30,7 @@ PURE = (
     "words",
     "variables",
     "filter_sheet",
+    "webhooks",
 )
 OUTSIDE = ("django.db", "django.conf", "django.utils.timezone", "httpx", "smtplib", "socket", "celery")
 CLOCKS = ("time.time(", "datetime.now(", "timezone.now(", "utcnow(")  # `time.monotonic` only measures a limit

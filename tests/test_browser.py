@@ -15,6 +15,10 @@ from tests.installation import Installation, from_environment, wait_until
 
 pytestmark = pytest.mark.processes
 PASSWORD = "blue pelican 42"
+CONDITIONS = [
+    ("incident.severity", "is one of", "sev0\nsev1"),
+    ("$.incident.raw_services[*].name", "contains any of", "/^search/i"),
+]
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
@@ -205,6 +209,33 @@ def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
     expect(page.locator("ol")).to_contain_text("{{ incident.notify_emails }}")
 
 
+def test_an_editor_adds_conditions_tries_them_and_saves_them(page: Page, request: Any) -> None:
+    name = "Conditions with" if "with JavaScript" in request.node.name else "Conditions without"
+    page.goto("/workflows/_new/")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("incident created").check()
+    for number, (path, operator, values) in enumerate(CONDITIONS, start=1):
+        page.get_by_role("button", name="Add a condition").click()
+        expect(page.get_by_label(f"{number}. Value of the event")).to_be_focused()
+        row = page.get_by_role("group", name=f"Condition {number}")
+        row.get_by_label("Value of the event").fill(path)
+        row.get_by_label("Operator").select_option(operator)
+        row.get_by_label("Values").fill(values)
+    page.get_by_role("button", name="Try them").click()
+    expect(page.locator(".saw")).to_have_text(["Holds. It sees SEV1", "Does not hold. It sees Checkout, Payments API"])
+    expect(page.locator(".told")).to_have_text("With this event it would not run.")
+    page.get_by_role("button", name="Remove condition 2").click()
+    expect(page.get_by_role("button", name="Add a condition")).to_be_focused()
+    if "with JavaScript" in request.node.name:
+        page.route("**/workflows/_new/", lambda route: route.fulfill(body="Log in"))
+        page.get_by_role("button", name="Remove condition 1").click()
+        expect(page.locator(".told")).to_contain_text("What you typed still stands here")
+        page.unroute_all()
+    page.get_by_label("1. Value of the event").press("Enter")  # it saves, and does not remove the first row
+    page.goto("/workflows/")
+    expect(page.locator(".card", has_text=name)).to_contain_text("if incident.severity is 'sev0' or 'sev1'")
+
+
 @pytest.mark.parametrize("page", ["without JavaScript"], indirect=True)
 def test_a_worker_mails_the_link_for_a_forgotten_password(page: Page, installation: Installation) -> None:
     page.goto("/password/forgotten/")
@@ -250,3 +281,28 @@ def test_pages_fit_a_phone_and_load_without_help_from_elsewhere(page: Page, inst
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
     assert [url for url in asked if not re.match(re.escape(installation.site), url)] == []
+
+
+def test_actions_are_moved_by_keyboard_and_by_dragging(page: Page, request: Any) -> None:
+    page.goto("/workflows/_new/")
+    page.get_by_role("button", name="Start with this Tell stakeholders").click()
+    page.get_by_role("link", name="Add an action").click()
+    page.get_by_label("Name of the action").fill("Second")
+    page.locator("#id_to").fill("a@example.org")
+    page.get_by_label("Subject").fill("Hello")
+    page.get_by_label("Body").fill("World")
+    page.get_by_role("button", name="Save").click()
+    names = page.locator("#order b")
+    expect(names).to_have_text(["1. Mail the stakeholders", "2. Second"])
+
+    page.get_by_role("button", name="Move Second up").press("Enter")
+    expect(names).to_have_text(["1. Second", "2. Mail the stakeholders"])
+    if "with JavaScript" in request.node.name:
+        expect(page.get_by_role("status").last).to_have_text("Second is now 1 of 2.")
+        expect(page.get_by_role("button", name="Move Second down")).to_be_focused()
+        page.locator(".handle").first.drag_to(page.locator("#order li").last, target_position={"x": 40, "y": 60})
+        expect(page.get_by_role("status").last).to_have_text("Second is now 2 of 2.")
+        page.reload()
+        expect(names).to_have_text(["1. Mail the stakeholders", "2. Second"])
+    page.get_by_role("button", name="Switch off Second").click()
+    expect(page.locator("#order .badge")).to_have_text(["Switched off"])

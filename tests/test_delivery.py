@@ -17,7 +17,7 @@ from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_runs import queued, with_tasks
-from workflows import delivery, documents, leases, outcomes, runs, stubborn
+from workflows import delivery, delivery_documents, leases, outcomes, runs, stubborn
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 
@@ -49,7 +49,7 @@ def test_an_accepted_mail_completes_its_run(smtp: SmtpIntegration, relay: FakeRe
     assert (mail.sender, mail.recipients) == ("desk@example.com", ("a@example.org", "b@example.org", "c@example.org"))
     row = Delivery.objects.get()
     assert mail.content == b"From: Desk <desk@example.com>\r\n" + bytes(row.content)
-    document = documents.deliveries([row])[0]
+    document = delivery_documents.deliveries([row])[0]
     attempt = document["attempts"][0]
     assert attempt | {"at": 0, "milliseconds": 0} == {
         "at": 0,

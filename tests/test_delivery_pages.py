@@ -156,7 +156,7 @@ def test_the_page_tells_what_became_of_a_mail(as_viewer: Client) -> None:
     page = body(as_viewer.get(page_of(row)))
     for shown in (
         "Checkout is slow", "Deferred", "The relay lets unknown senders wait (greylisting). It is tried",
-        "450 4.7.1 later", "Desk <desk@example.com>", row.message_id, f"?run={row.run_id}", "?workflow=tell",
+        "450 4.7.1 later", "Desk <desk@example.com>", row.message_id, f"/runs/{row.run_id}/", "?workflow=tell",
         "(in 5\xa0minutes)", "2 recipients", "a@example.org", "b@example.org", "TLSv1.3", "41 ms", "queued as 1",
         "Transcript", "> MAIL FROM:<desk@example.com>", "Gives up", "through smtp",
     ):  # fmt: skip

@@ -20,6 +20,7 @@ from workflows.models import Action, Delivery, Event, Recipient, Run, Workflow
 
 pytestmark = pytest.mark.django_db
 LIST, NEW = "/workflows/", "/workflows/_new/"
+ORDER = "/workflows/tell/actions/order"
 ONE, ADD, PREVIEW = "/workflows/tell/", "/workflows/tell/actions/new/", "/workflows/tell/preview/"
 MAIL = {"name": "Mail", "to": "a@example.org", "subject": "Hello", "body": "World", "enabled": "on",
         "include_header": "on", "include_footer": "on", "view": "desktop"}  # fmt: skip
@@ -139,20 +140,86 @@ def test_a_changed_workflow_keeps_what_the_page_does_not_show(editor: Client, wo
     assert "custom_fields.region.updated" in editor.get(ONE).content.decode()
 
 
+TIMED = {
+    "wait": "2h 30min", "repeat_every_duration": "1 Day", "repeat_on": ["M", "S"], "time_zone": "Europe/Berlin",
+    "repeat_condition_number_of_repeats": "5", "repeat_condition_duration_since_first_run": "2 weeks",
+    "continuously_repeat": "on", "run_once_per_resource": "on",
+}  # fmt: skip
+
+
+def test_timing_is_kept_as_it_was_typed_and_told_in_words(editor: Client, workflow: Workflow) -> None:
+    assert editor.post(ONE, KIND | WHEN | {"slug": "tell"} | TIMED).status_code == 302
+    stored = documents.dump()["workflows"][0]
+    assert {name: stored[name] for name in TIMED} == TIMED | {
+        "repeat_condition_number_of_repeats": 5,
+        "continuously_repeat": True,
+        "run_once_per_resource": True,
+    }
+    page = editor.get(ONE)
+    said = "Waits 2h 30min, then repeats every day on Mondays and Sundays (Europe/Berlin), whether its conditions hold"
+    assert said in text(page)
+    run = services.trigger(Incoming("incident_created", SEV1)).runs[0]
+    assert said in text(editor.get(f"/runs/{run.pk}/"))
+    assert f'<a href="/runs/{run.pk}/">Last run</a>' in editor.get(LIST).content.decode()
+    for shown in ('value="1 Day"', 'value="S" id="id_repeat_on_6" checked', 'value="Europe/Berlin"', 'value="5"'):
+        assert shown in page.content.decode(), shown
+    assert re.findall(r'form-selectgroup-label">(\w+)<', page.content.decode()) == [
+        "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"repeat_every_duration": "often"}, "'often' is not a duration. Write for example: 30 seconds, 5 mins"),
+        ({"repeat_every_duration": "5 seconds"}, "Repeat every minute at most"),
+        ({"repeat_on": ["Monday"]}, "Select a valid choice"),
+        ({"repeat_every_duration": "", "repeat_on": [], "continuously_repeat": ""}, "It never repeats"),
+        ({"repeat_condition_number_of_repeats": "0"}, "greater than or equal to 1"),
+        ({"repeat_condition_number_of_repeats": "many"}, "Enter a whole number"),
+        ({"repeat_condition_duration_since_first_run": "a while"}, "'a while' is not a duration"),
+        ({"time_zone": "Berlin"}, "Write a time zone as the tz database names it, for example Europe/Berlin."),
+    ],
+)
+def test_wrong_timing_is_refused_beside_its_field(
+    editor: Client, workflow: Workflow, change: dict[str, Any], said: str
+) -> None:
+    answer = editor.post(ONE, KIND | WHEN | {"slug": "tell"} | TIMED | change)
+    assert answer.status_code == 422
+    assert said in text(answer)
+    assert Workflow.objects.get().repeat_every_duration == ""
+
+
+def test_events_of_ones_own_are_typed_one_in_each_line(editor: Client) -> None:
+    custom = {"name": "Deploys", "trigger_type": "custom", "on_unknown": "retry"}
+    wrong = editor.post(NEW, custom | {"triggers_custom": "Deploy Finished"})
+    assert "'Deploy Finished' is not an event of type custom" in text(wrong)
+    typed = {"triggers_custom": "deploy.finished\r\n\r\n backup.failed ", "others": "custom_fields.left.updated"}
+    assert editor.post(NEW, custom | typed).status_code == 302
+    made = Workflow.objects.get()
+    assert made.triggers == ["deploy.finished", "backup.failed"]
+    assert "deploy.finished\nbackup.failed</textarea>" in editor.get("/workflows/deploys/").content.decode()
+    assert "deploys · custom event When deploy.finished, backup.failed" in text(editor.get(LIST)).replace(" ,", ",")
+
+
 def test_switching_off(editor: Client, workflow: Workflow) -> None:
     values = {name: value for name, value in KIND.items() if name != "enabled"}
     editor.post(ONE, values | {"slug": "tell", "triggers_incident": ["incident_created"]})
     assert not Workflow.objects.get().enabled
 
 
-def test_only_a_workflow_that_never_ran_is_deleted(editor: Client, workflow: Workflow) -> None:
-    services.trigger(Incoming("incident_created", SEV1))
+def test_only_a_workflow_no_run_of_which_has_begun_is_deleted(editor: Client, workflow: Workflow) -> None:
+    run = services.trigger(Incoming("incident_created", SEV1)).runs[0]
+    Run.objects.update(status="completed")
+    assert "it cannot be deleted. Switch it off instead." in text(editor.get(ONE))
     assert "switch it off instead" in text(editor.post(f"{ONE}delete/", follow=True))
     assert Workflow.objects.exists()
-    Run.objects.all().delete()
+    Run.objects.filter(pk=run.pk).update(status="queued")
+    assert "1 waiting run would be cancelled" in text(editor.get(ONE))
     assert "is deleted" in text(editor.post(f"{ONE}delete/", follow=True))
     assert not Workflow.objects.exists()
-    assert AuditEvent.objects.filter(action="workflow deleted", actor="editor").exists()
+    told = AuditEvent.objects.get(action="workflow deleted", actor="editor")
+    assert told.details == {"workflow": "tell", "cancelled_runs": 1}
 
 
 # An action
@@ -220,6 +287,37 @@ def test_actions_change_places_and_go(editor: Client, workflow: Workflow) -> Non
     assert order() == ["three", "two"]
     assert editor.get(f"{page_of(three)}up/").status_code == 405
     assert audited() == ["action moved up by editor", "action moved down by editor", "action deleted by editor"]
+
+
+def test_actions_take_an_order_at_once(editor: Client, workflow: Workflow) -> None:
+    documents.load(with_tasks({"subject": "one"}, {"subject": "two"}, {"subject": "three"}))
+    one, two, three = workflow.actions.all()
+    assert editor.post(ORDER, {"order": [three.pk, one.pk, two.pk]}).status_code == 204
+    assert list(workflow.actions.values_list("subject", "position")) == [("three", 1), ("one", 2), ("two", 3)]
+    assert editor.post(ORDER, {"order": [three.pk, one.pk, two.pk]}).status_code == 204
+    assert audited() == ["actions reordered by editor"]
+
+
+@pytest.mark.parametrize("order", [[], ["x"], ["1"], [1, 1], [2**70]])
+def test_an_order_of_other_actions_is_refused(editor: Client, action: Action, order: list[Any]) -> None:
+    answer = editor.post(ORDER, {"order": [action.pk, *order] if order else []})
+    assert (answer.status_code, text(answer)) == (
+        409,
+        "Somebody has added or deleted an action meanwhile. Load the page again, then move it.",
+    )
+    assert Action.objects.get().position == 1
+    assert audited() == []
+
+
+def test_an_action_is_switched_off_and_on(editor: Client, action: Action) -> None:
+    answer = editor.post(f"{page_of(action)}off/")
+    assert answer.headers["Location"] == f"{ONE}#action-{action.pk}"
+    assert not Action.objects.get().enabled
+    assert "Switch on Mail" in text(editor.get(ONE))
+    editor.post(f"{page_of(action)}on/")
+    editor.post(f"{page_of(action)}on/")
+    assert Action.objects.get().enabled
+    assert audited() == ["action switched off by editor", "action switched on by editor"]
 
 
 def test_a_deleted_action_leaves_its_mails(editor: Client) -> None:
@@ -390,7 +488,7 @@ def test_sends_the_mail_to_its_author_alone(editor: Client, action: Action) -> N
 def test_such_a_mail_is_no_run_of_the_workflow(editor: Client, action: Action) -> None:
     editor.post(ADD, MAIL | {"send_to_me": "1"})
     Run.objects.update(status="completed", finished_at=Event.objects.get().received_at)
-    [one] = overview.of_workflows()
+    [one] = overview.page(overview.Wanted()).rows
     assert (one.last, one.ended) == (None, 0)
 
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from tests.installation import ROOT
-from tests.test_documents import SMALL
+from tests.test_documents import SMALL, changed
 from tests.test_editor import ADD, KIND, MAIL, NEW, ONE, PREVIEW, WHEN, note, page_of, text
 from workflows import documents, drafts, editing, liquid, markdown, samples, variables
 from workflows.liquid import Kind
@@ -220,5 +220,5 @@ def test_the_same_workflow_is_not_overwritten_in_silence(editor: Client, action:
     page = editor.get(ONE).content.decode()
     hidden = dict(re.findall(r'<input type="hidden" name="(seen)" value="([^"]*)"', page))
     values = KIND | hidden | {"slug": "tell", "triggers_incident": ["incident_created"]}
-    documents.load(SMALL)  # from a file meanwhile
+    documents.load(changed("wait", None))  # from a file meanwhile
     assert "Somebody else has changed it" in text(editor.post(ONE, values))

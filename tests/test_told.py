@@ -34,7 +34,7 @@ from tests.test_deliveries_command import told as command
 from tests.test_delivery import TO, stored
 from tests.test_interventions import at_once
 from tests.test_search import made
-from workflows import delivery, documents, leases, told
+from workflows import delivery, delivery_documents, leases, told
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.told_models import Suppression, Told
@@ -304,7 +304,7 @@ def test_it_stands_beside_each_recipient(client: Client, webhook: SendGridIntegr
 def test_scripts_are_told_too(client: Client, webhook: SendGridIntegration) -> None:
     row = accepted()
     post(client, event("delivered", row), event("bounce", row, type="bounce", reason="550 no", at=AT + 60))
-    document = documents.deliveries([Delivery.objects.get()])[0]
+    document = delivery_documents.deliveries([Delivery.objects.get()])[0]
     assert document["bounced_at"] == "2025-11-24T16:01:00+00:00"
     assert document["recipients"][0]["told"] == [
         {"at": "2025-11-24T16:00:00+00:00", "kind": "delivered", "reason": None},

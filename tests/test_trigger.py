@@ -261,7 +261,7 @@ class TestCommand:
     def test_load_and_dump(self, db: None, tmp_path: Any) -> None:
         (tmp_path / "w.json").write_text(json.dumps(SMALL))
         assert self.run("load", str(tmp_path / "w.json")) == ("tell: created\n", "")
-        assert self.run("load", str(tmp_path / "w.json")) == ("tell: replaced\n", "")
+        assert self.run("load", str(tmp_path / "w.json")) == ("tell: unchanged\n", "")
         assert json.loads(self.run("dump")[0]) == SMALL
 
     def test_a_file_that_is_not_json(self, db: None, tmp_path: Any) -> None:

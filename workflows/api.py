@@ -1,13 +1,20 @@
-"""The HTTP entrance for services that trigger workflows."""
+"""The HTTP entrances for services that trigger workflows."""
 
 from __future__ import annotations
 
+import logging
+from http import HTTPStatus
+
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from integrations import feedback
+from integrations.fields import Undecryptable
 from rootmail.http import Problem, answering, api, bounded_body
 
-from . import events, services, told
+from . import events, intake, services, told
+
+logger = logging.getLogger(__name__)
 
 
 @api("POST", scope="trigger")
@@ -22,6 +29,23 @@ def trigger(request: HttpRequest) -> HttpResponse:
     done = services.trigger_all(batch)
     document = {"events": [one.as_dict() for one in done]} if several else done[0].as_dict()
     return JsonResponse(document, status=200 if all(one.repeated for one in done) else 202)
+
+
+@answering("POST", "PUT")
+def receive(request: HttpRequest, address: str) -> HttpResponse:
+    """Take what another system posts; its address, and where it has one its signature, prove that it may."""
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():  # a redirect would lose the body
+        raise Problem(403, "Forbidden", "Post to the address that begins with https.")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    try:
+        answer = intake.receive(address, intake.Posted(headers, bounded_body(request)))
+    except intake.Refused as error:
+        title = HTTPStatus(error.status).phrase.capitalize()
+        raise Problem(error.status, title, error.text, retry_after=error.retry_after) from error
+    except Undecryptable as error:
+        logger.exception("the secret of a webhook cannot be decrypted")
+        raise Problem(503, "Service unavailable", "The stored secret cannot be read. Ask an Admin.") from error
+    return JsonResponse(answer.as_dict(), status=answer.status)
 
 
 @answering("POST")

@@ -1,21 +1,26 @@
-"""Workflows as files, and deliveries as documents: the names of the public API, a stable order."""
+"""Workflows as files: the names of the public API, a stable order."""
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from . import events
-from .models import Action, Attempt, Delivery, Recipient, Workflow
+from integrations import audit
 
-_WORKFLOW = {"slug", "name", "enabled", "trigger_params", "wait", "repeat_every_duration", "repeat_on", "tasks"}
-_WORKFLOW |= {"give_up_after", "on_unknown"}
+from . import editing, events
+from .models import Action, Workflow
+
 _TRIGGER = {"trigger_type", "triggers", "condition", "conditions"}
+_DURATIONS = ("wait", "repeat_every_duration", "repeat_condition_duration_since_first_run", "give_up_after")
+_FLAGS = ("continuously_repeat", "run_once_per_resource", "locked")
+_WORKFLOW = {"slug", "name", "enabled", "trigger_params", "repeat_on", "repeat_condition_number_of_repeats"}
+_WORKFLOW |= {*_DURATIONS, *_FLAGS, "time_zone", "on_unknown", "tasks"}
 _TASK = {"name", "position", "enabled", "skip_on_failure", "task_params"}
 _LISTS = ("to", "cc", "bcc")
 _TEXTS = {"from": "sender", "subject": "subject", "preheader": "preheader", "body": "body"}
@@ -31,20 +36,60 @@ class DocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
+    """What became of one workflow. `before` and `after` are its entries in a file, None where there is none."""
+
     slug: str
-    created: bool
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    pruned: bool = False
+
+    @property
+    def outcome(self) -> str:
+        if self.before is None:
+            return "created"
+        if self.after is None:
+            return "deleted"
+        if self.before == self.after:
+            return "unchanged"
+        return "switched off" if self.pruned else "changed"
+
+    @property
+    def diff(self) -> str:
+        """What is different, as a unified diff of the JSON; '' where nothing is."""
+        old, new = _lines(self.before), _lines(self.after)
+        return "\n".join(difflib.unified_diff(old, new, f"{self.slug} (now)", f"{self.slug} (file)", lineterm=""))
 
 
-def load(document: Any) -> list[Loaded]:
-    """Create or replace the workflows of a file, by slug; all of them or, with DocumentError, none."""
+def _lines(entry: dict[str, Any] | None) -> list[str]:
+    return json.dumps(entry, indent=2, ensure_ascii=False).split("\n") if entry else []
+
+
+def load(document: Any, *, actor: str = "", prune: bool = False, dry_run: bool = False) -> list[Loaded]:
+    """Create or change the workflows of a file, by slug; all of them or, with DocumentError, none.
+
+    What is as the file says is not touched. `prune` deletes those that the file does not name, and switches off
+    those of them that have run. `dry_run` says what would become of each and leaves all as it is. Whoever acts
+    stands in the audit log; a blank `actor` is for what nobody does.
+    """
+    entries = _entries(document)
+    with transaction.atomic():
+        done = [_load_workflow(entry, place=f"workflow {number}") for number, entry in enumerate(entries, start=1)]
+        _refuse_twice(done)
+        done += _prune({one.slug for one in done}) if prune else []
+        if actor:
+            _record(done, actor=actor)
+        transaction.set_rollback(dry_run)
+    return done
+
+
+def _entries(document: Any) -> list[Any]:
     if document != _storable(document):
         raise DocumentError("The file holds U+0000 or half a surrogate pair, which no database can keep.")
     _refuse_unknown(document, {"workflows"}, place="the file")
     entries = document.get("workflows")
     if not isinstance(entries, list):
         raise DocumentError("The file must be an object with a list 'workflows'.")
-    with transaction.atomic():
-        return [_load_workflow(entry, place=f"workflow {number}") for number, entry in enumerate(entries, start=1)]
+    return entries
 
 
 def _storable(document: Any) -> Any:
@@ -54,33 +99,81 @@ def _storable(document: Any) -> Any:
         raise DocumentError(str(error)) from error
 
 
+def _refuse_twice(done: list[Loaded]) -> None:
+    seen: set[str] = set()
+    for one in done:
+        if one.slug in seen:
+            raise DocumentError(f"workflow '{one.slug}': the file names it twice. Keep one of the two.")
+        seen.add(one.slug)
+
+
+def _record(done: Iterable[Loaded], *, actor: str) -> None:
+    for one in done:
+        if one.outcome != "unchanged":
+            audit.record(f"workflow {one.outcome}", actor=actor, workflow=one.slug, by="file")
+
+
+def _prune(kept: set[str]) -> list[Loaded]:
+    """Delete or switch off what the file does not name: the mails of one that has run hang on it."""
+    done = []
+    for workflow in Workflow.objects.select_for_update().exclude(slug__in=kept).order_by("slug"):
+        before = entry_of(workflow)
+        if not editing.runs_of(workflow).exists():
+            workflow.delete()
+            done.append(Loaded(before["slug"], before, None, pruned=True))
+            continue
+        if workflow.enabled:
+            workflow.enabled = False
+            workflow.save(update_fields=["enabled", "updated_at"])
+        done.append(Loaded(workflow.slug, before, entry_of(workflow), pruned=True))
+    return done
+
+
+def add(entry: dict[str, Any]) -> Workflow:
+    """Create the workflow of one entry, and never change another one instead; raises DocumentError."""
+    with transaction.atomic():
+        workflow = Workflow(slug=entry["slug"])
+        _fill(workflow, entry, place=f"workflow '{workflow.slug}'")
+    return workflow
+
+
 def _load_workflow(entry: Any, *, place: str) -> Loaded:
     _refuse_unknown(entry, _WORKFLOW, place=place)
-    place = f"workflow '{_text(entry, 'slug', place=place)}'"
+    slug = _text(entry, "slug", place=place)
+    workflow = Workflow.objects.select_for_update().filter(slug=slug).first()
+    before = entry_of(workflow) if workflow else None
+    workflow = workflow or Workflow(slug=slug)
+    _fill(workflow, entry, place=f"workflow '{slug}'")
+    return Loaded(slug, before, entry_of(workflow))
+
+
+def _fill(workflow: Workflow, entry: dict[str, Any], *, place: str) -> None:
+    """Make a workflow and its actions as the entry says; what is left out gets its default."""
+    seen = editing.version(workflow)
     trigger = entry.get("trigger_params", {})
     _refuse_unknown(trigger, _TRIGGER, place=f"{place}, trigger_params")
-    _refuse_repeats(entry, place=place)
-    slug = _text(entry, "slug", place=place)
-    workflow = Workflow.objects.filter(slug=slug).first() or Workflow(slug=slug)
-    created = workflow.pk is None
     workflow.name = _text(entry, "name", place=place)
     workflow.enabled = _switch(entry, "enabled", default=True, place=place)
-    for name in ("wait", "give_up_after"):
-        setattr(workflow, name, _text(entry, name, place=place))
     workflow.on_unknown = _text(entry, "on_unknown", place=place) or Workflow.OnUnknown.RETRY
+    for name in (*_DURATIONS, "time_zone"):
+        setattr(workflow, name, _text(entry, name, place=place))
+    for name in _FLAGS:
+        setattr(workflow, name, _switch(entry, name, default=False, place=place))
+    workflow.repeat_on = entry.get("repeat_on") or []
+    workflow.repeat_condition_number_of_repeats = _repeats(entry, place=place)
     for name, default in (("trigger_type", "incident"), ("condition", "ALL")):
         setattr(workflow, name, _text(trigger, name, place=place) or default)
     for name in ("triggers", "conditions"):
         setattr(workflow, name, trigger.get(name) or [])
-    _save(workflow, place=place)
+    _save(workflow, seen=seen, place=place)
     _load_tasks(workflow, entry.get("tasks", []), place=place)
-    return Loaded(slug=workflow.slug, created=created)
 
 
-def _refuse_repeats(entry: Mapping[str, Any], *, place: str) -> None:
-    """Better no workflow than one that quietly does not repeat."""
-    if entry.get("repeat_every_duration") or entry.get("repeat_on"):
-        raise DocumentError(f"{place}: repeating is not supported yet. Leave out repeat_every_duration and repeat_on.")
+def _repeats(entry: Mapping[str, Any], *, place: str) -> int | None:
+    number = entry.get("repeat_condition_number_of_repeats")
+    if number is not None and (type(number) is not int or number < 1):
+        raise DocumentError(f"{place}: 'repeat_condition_number_of_repeats' must be a whole number from 1.")
+    return number
 
 
 def _load_tasks(workflow: Workflow, tasks: Any, *, place: str) -> None:
@@ -106,6 +199,7 @@ def _load_task(workflow: Workflow, task: Any, *, number: int, place: str) -> Act
     if type(position) is not int or not 1 <= position <= 1000:
         raise DocumentError(f"{place}: 'position' must be a whole number from 1 to 1000.")
     action = workflow.actions.filter(position=position).first() or Action(workflow=workflow, position=position)
+    seen = editing.version(action)
     action.name = _text(task, "name", place=place) or "Send an Email"
     action.enabled = _switch(task, "enabled", default=True, place=place)
     action.skip_on_failure = _switch(task, "skip_on_failure", default=False, place=place)
@@ -115,7 +209,7 @@ def _load_task(workflow: Workflow, task: Any, *, number: int, place: str) -> Act
         setattr(action, attribute, _text(params, name, place=place))
     for name in _SWITCHES:
         setattr(action, name, _switch(params, name, default=True, place=place))
-    _save(action, place=place)
+    _save(action, seen=seen, place=place)
     return action
 
 
@@ -141,27 +235,36 @@ def _refuse_unknown(entry: Any, known: set[str], *, place: str) -> None:
         raise DocumentError(f"{place[0].upper()}{place[1:]}: unknown key '{unknown[0]}'.")
 
 
-def _save(row: Workflow | Action, *, place: str) -> None:
+def _save(row: Workflow | Action, *, seen: str, place: str) -> None:
+    """Validate a row, and store it unless it is stored like this already."""
     try:
         row.full_clean(exclude=["workflow"])
     except ValidationError as error:
         named = {_PUBLIC_NAMES.get(name, name): texts for name, texts in error.message_dict.items()}
         problems = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in named.items())
         raise DocumentError(f"{place}: {problems}") from error
-    row.save()
+    if editing.version(row) != seen or row.pk is None:
+        row.save()
 
 
-def dump() -> dict[str, Any]:
-    """Return every workflow as one document that `load` takes."""
-    workflows = Workflow.objects.prefetch_related("actions").order_by("slug")
-    return {"workflows": [_workflow(workflow) for workflow in workflows]}
+def dump(slugs: Iterable[str] = ()) -> dict[str, Any]:
+    """Return every workflow, or those with these slugs, as one document that `load` takes; raises DocumentError."""
+    rows = Workflow.objects.prefetch_related("actions").order_by("slug")
+    wanted = set(slugs)
+    entries = [entry_of(workflow) for workflow in (rows.filter(slug__in=wanted) if wanted else rows)]
+    missing = sorted(wanted - {entry["slug"] for entry in entries})
+    if missing:
+        raise DocumentError(f"There is no workflow '{missing[0]}'. `manage.py workflow dump` prints them all.")
+    return {"workflows": entries}
 
 
-def _workflow(workflow: Workflow) -> dict[str, Any]:
+def entry_of(workflow: Workflow) -> dict[str, Any]:
+    """Return a workflow and its actions as they stand in a file."""
     return {
         "slug": workflow.slug,
         "name": workflow.name,
         "enabled": workflow.enabled,
+        "locked": workflow.locked,
         "trigger_params": {
             "trigger_type": workflow.trigger_type,
             "triggers": workflow.triggers,
@@ -169,8 +272,13 @@ def _workflow(workflow: Workflow) -> dict[str, Any]:
             "conditions": workflow.conditions,
         },
         "wait": workflow.wait or None,
-        "repeat_every_duration": None,
-        "repeat_on": [],
+        "repeat_every_duration": workflow.repeat_every_duration or None,
+        "repeat_on": workflow.repeat_on,
+        "repeat_condition_duration_since_first_run": workflow.repeat_condition_duration_since_first_run or None,
+        "repeat_condition_number_of_repeats": workflow.repeat_condition_number_of_repeats,
+        "continuously_repeat": workflow.continuously_repeat,
+        "run_once_per_resource": workflow.run_once_per_resource,
+        "time_zone": workflow.time_zone or None,
         "give_up_after": workflow.give_up_after or None,
         "on_unknown": workflow.on_unknown,
         "tasks": [_task(action) for action in workflow.actions.all()],
@@ -189,54 +297,3 @@ def _task(action: Action) -> dict[str, Any]:
         "skip_on_failure": action.skip_on_failure,
         "task_params": params,
     }
-
-
-def deliveries(rows: Iterable[Delivery]) -> list[dict[str, Any]]:
-    """Return the document of `manage.py deliveries --json`."""
-    return [_delivery(row) for row in rows]
-
-
-def _delivery(row: Delivery) -> dict[str, Any]:
-    return {
-        "id": str(row.pk),
-        "run": str(row.run_id),
-        "workflow": row.workflow.slug,
-        "task": row.action_name,
-        "state": row.state,
-        "provider": row.provider or None,
-        "message_id": row.message_id or None,
-        "from": row.sent_from or row.requested_from or None,
-        "subject": row.subject,
-        "triggered_at": _time(row.triggered_at),
-        "accepted_at": _time(row.accepted_at),
-        "bounced_at": _time(row.bounced_at),
-        "reason": row.reason or None,
-        "warnings": row.warnings,
-        "recipients": [_recipient(recipient) for recipient in row.recipients.all()],
-        "attempts": [_attempt(attempt) for attempt in row.attempts.all()],
-    }
-
-
-def _recipient(row: Recipient) -> dict[str, Any]:
-    told = [{"at": _time(one.at), "kind": one.kind, "reason": one.reason or None} for one in row.told.all()]
-    return {"address": row.address, "kind": row.kind, "state": row.state, **_said(row), "told": told}
-
-
-def _attempt(row: Attempt) -> dict[str, Any]:
-    return {
-        "at": _time(row.at),
-        "provider": row.provider or None,
-        "stage": row.stage,
-        "outcome": row.outcome,
-        **_said(row),
-        "tls": row.tls or None,
-        "milliseconds": row.milliseconds,
-    }
-
-
-def _said(row: Recipient | Attempt) -> dict[str, Any]:
-    return {"code": row.code, "enhanced_code": row.enhanced_code or None, "reply": row.reply or None}
-
-
-def _time(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None

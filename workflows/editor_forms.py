@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
 from . import events, words
-from .models import Action, Workflow
+from .condition_forms import ConditionsForm
+from .models import Action
+from .timing_forms import TIMING, TimingForm
 
 ONE_EACH_LINE = "One address in each line, or Liquid that gives addresses."
+
+
+CATALOGUE = {kind: names for kind, names in events.TRIGGERS.items() if kind != events.CUSTOM}
+
+
+def disable(form: forms.BaseForm) -> None:
+    """Let a form be read only. What it would save is what is stored."""
+    for field in form.fields.values():
+        field.disabled = True
 
 
 class LinesField(forms.CharField):
@@ -81,14 +92,18 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def unchecked(self) -> Action:
         """Return the action as it was typed, for a preview, which finds out by itself what is wrong."""
+        if self.fields["body"].disabled:
+            return cast(Action, self.instance)
         typed = Action(workflow=self.instance.workflow, position=self.instance.position)
         for name, field in self.fields.items():
             raw = field.widget.value_from_datadict(self.data, self.files, name)
             setattr(typed, name, field.to_python(raw))
         return typed
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, admin: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
+        if self.instance.workflow.locked and not admin:
+            disable(self)
         for name, field in self.fields.items():
             if name not in self.SWITCHES:  # what the preview says of it is read with it
                 helped = f" id_{name}_helptext" if field.help_text else ""
@@ -122,29 +137,44 @@ def _kind_choices() -> list[tuple[str, str]]:
     return [(kind, words.of_kind(kind).capitalize()) for kind in events.TRIGGERS]
 
 
-class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
+class WorkflowForm(ConditionsForm, TimingForm):
     """What a workflow is called and what sets it off. The events of the other kinds are not looked at."""
 
     trigger_type = forms.ChoiceField(label="About", choices=_kind_choices)
+    triggers_custom = LinesField(
+        label="When one of these events is sent",
+        help_text="Names that you choose, one in each line, with a dot and small letters: deploy.finished",
+    )
     others = LinesField(label="Changes of custom fields", help_text="One in each line: custom_fields.region.updated")
 
-    class Meta:
-        model = Workflow
-        fields = ("name", "slug", "enabled", "trigger_type", "wait", "give_up_after", "on_unknown")
-        labels = {"wait": "Wait before the first action", "give_up_after": "Give up after",
-                  "on_unknown": "Where a relay may have taken a mail and its answer was not heard"}  # fmt: skip
+    class Meta(TimingForm.Meta):
+        fields = ("name", "slug", "enabled", "locked", "trigger_type", *TIMING, "give_up_after", "on_unknown",
+                  "condition")  # fmt: skip
+        labels = {
+            **TimingForm.Meta.labels, "give_up_after": "Give up after", "locked": "Locked: only Admins may change it",
+            "on_unknown": "Where a relay may have taken a mail and its answer was not heard",
+        }  # fmt: skip
         help_texts = {
+            **TimingForm.Meta.help_texts,
             "slug": "The name in addresses and files, for example tell-stakeholders. Blank: made from the name.",
-            "wait": "For example 30 seconds, 5 mins, 2h 30min. Blank: at once.",
             "give_up_after": "For example 2 hours. Blank: 24 hours.",
         }
-        widgets = {"on_unknown": forms.RadioSelect}
+        widgets = {**TimingForm.Meta.widgets, "on_unknown": forms.RadioSelect}
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, admin: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["slug"].required = False
+        self._add_events()
+        self.fields["on_unknown"].choices = [  # type: ignore[attr-defined]
+            ("retry", "Send it again: it may arrive twice"), ("hold", "Hold it until a person decides"),
+        ]  # fmt: skip
+        self.fields["locked"].disabled = not admin
+        if self.instance.locked and not admin:
+            disable(self)
+
+    def _add_events(self) -> None:
         known = self.instance.triggers
-        for kind, names in events.TRIGGERS.items():
+        for kind, names in CATALOGUE.items():
             mine = known if kind == self.instance.trigger_type else []
             own_first = sorted(names, key=partial(_place, kind))
             choices = [(name, words.of_trigger(name, kind=kind)) for name in own_first]
@@ -153,13 +183,12 @@ class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
                 initial=[name for name in mine if name in names], widget=forms.CheckboxSelectMultiple,
             )  # fmt: skip
         self.fields["others"].initial = [name for name in known if name.startswith("custom_fields.")]
-        self.fields["on_unknown"].choices = [  # type: ignore[attr-defined]
-            ("retry", "Send it again: it may arrive twice"), ("hold", "Hold it until a person decides"),
-        ]  # fmt: skip
+        own = known if self.instance.trigger_type == events.CUSTOM else []
+        self.fields["triggers_custom"].initial = own
 
     @property
     def stored(self) -> list[str]:
-        return [*self._meta.fields, "triggers"]  # type: ignore[misc]
+        return [*self._meta.fields, "triggers", "conditions"]  # type: ignore[misc]
 
     def clean_slug(self) -> str:
         made = re.sub(r"[-_]+", "-", slugify(self.cleaned_data.get("name", "")))[:100].strip("-")
@@ -171,7 +200,8 @@ class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         kind = cleaned.get("trigger_type", "")
-        self.instance.triggers = [*cleaned.get(f"triggers_{kind}", []), *cleaned.get("others", [])]
+        others = cleaned.get("others", []) if kind in events.WITH_CUSTOM_FIELDS else []
+        self.instance.triggers = [*cleaned.get(f"triggers_{kind}", []), *others]
         return cleaned
 
     def add_error(self, field: str | None, error: Any) -> None:
@@ -186,4 +216,4 @@ class WorkflowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     @property
     def events_by_kind(self) -> list[tuple[str, forms.BoundField]]:
-        return [(kind, self[f"triggers_{kind}"]) for kind in events.TRIGGERS]
+        return [(kind, self[f"triggers_{kind}"]) for kind in CATALOGUE]

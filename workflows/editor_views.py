@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from csp.decorators import csp_update
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from . import drafts, editing, filter_sheet, preview, samples, variables
+from . import changes, drafts, editing, filter_sheet, overview, preview, samples, starters, variables, words
 from .editor_forms import ActionForm, WorkflowForm
-from .entrance import for_editors
+from .entrance import admins, for_editors, is_admin, refuse_locked
 from .models import Action, Workflow
 from .samples import Sample
 
@@ -38,42 +38,49 @@ def new_workflow(request: HttpRequest) -> HttpResponse:
 @require_http_methods(GET_OR_POST)
 @for_editors
 def workflow(request: HttpRequest, slug: str) -> HttpResponse:
-    return _edit_workflow(request, get_object_or_404(Workflow, slug=slug))
+    return _edit_workflow(request, get_object_or_404(overview.with_runs(), slug=slug))
 
 
 def _edit_workflow(request: HttpRequest, row: Workflow) -> HttpResponse:
-    created, slug, name, stored = row.pk is None, row.slug, row.name, editing.version(row)
-    form = WorkflowForm(request.POST if request.method == "POST" else None, instance=row)
-    if request.method == "POST" and form.is_valid() and _saved(request, form):
+    if request.method == "POST":
+        refuse_locked(request, row)
+    page = _of_workflow(request, row)
+    form = WorkflowForm(request.POST if request.method == "POST" else None, instance=row, admin=is_admin(request))
+    if request.method == "POST" and not form.rows.redrawn and form.is_valid() and _saved(request, form):
         messages.success(request, f"'{row.name}' is saved.")
-        return redirect("action-new", row.slug) if created else redirect("workflow", row.slug)
-    actions = [] if created else list(row.actions.defer("body"))
-    context = {"form": form, "created": created, "slug": slug, "name": name, "actions": actions, "seen": stored}
-    return render(request, "workflows/workflow.html", context, status=422 if form.errors else 200)
+        return redirect("action-new", row.slug) if page["created"] else redirect("workflow", row.slug)
+    form.prepare(chosen=request.POST.get("event", ""))
+    if form.rows.redrawn:
+        page["seen"] = request.POST.get("seen", "")
+    return render(request, "workflows/workflow.html", page | {"form": form}, status=422 if form.errors else 200)
+
+
+def _of_workflow(request: HttpRequest, row: Any) -> dict[str, Any]:
+    """Return what its page shows of it as it is stored: what is typed becomes another."""
+    page: dict[str, Any] = {"created": row.pk is None, "slug": row.slug, "name": row.name}
+    if row.pk is None:
+        return page | {"starters": starters.all_of_them()}
+    page |= {"seen": editing.version(row), "timing": words.of_timing(row, zone=settings.TIME_ZONE)}
+    page |= {"actions": list(row.actions.defer("body")), "enabled": row.enabled}
+    page |= {"waiting": row.waiting, "has_run": row.has_run}
+    return page | _lock(request, row)
+
+
+def _lock(request: HttpRequest, row: Workflow) -> dict[str, Any]:
+    """Return whether this person may only read it, and who may change it."""
+    read_only = row.locked and not is_admin(request)
+    return {"locked": row.locked, "read_only": read_only, "admins": admins() if read_only else []}
 
 
 def _saved(request: HttpRequest, form: WorkflowForm | ActionForm) -> bool:
     """Save what the form holds; where somebody was quicker, say so and keep what was typed."""
     save: Any = editing.save_workflow if isinstance(form, WorkflowForm) else editing.save_action
     try:
-        save(form.instance, fields=form.stored, seen=request.POST.get("seen", ""), actor=request.user.get_username())
-    except editing.Gone as error:
-        raise Http404 from error
+        changes.carry_out(request, save, form.instance, fields=form.stored, seen=request.POST.get("seen", ""))
     except editing.Changed:
         form.add_error(None, CHANGED)
         return False
     return True
-
-
-@require_POST
-@for_editors
-def delete_workflow(request: HttpRequest, slug: str) -> HttpResponse:
-    row = get_object_or_404(Workflow, slug=slug)
-    if _unless_gone(editing.delete_workflow, row, actor=request.user.get_username()):
-        messages.success(request, f"'{row.name}' is deleted.")
-        return redirect("workflows")
-    messages.warning(request, "It has run, and its mails are told under Deliveries: switch it off instead.")
-    return redirect("workflow", slug)
 
 
 @require_http_methods(GET_OR_POST)
@@ -81,6 +88,7 @@ def delete_workflow(request: HttpRequest, slug: str) -> HttpResponse:
 @csp_update(WITH_A_MAIL)  # type: ignore[arg-type]
 def new_action(request: HttpRequest, slug: str) -> HttpResponse:
     row = get_object_or_404(Workflow, slug=slug)
+    refuse_locked(request, row)
     return _edit_action(request, Action(workflow=row, name="Send an Email", position=1))
 
 
@@ -99,12 +107,15 @@ def _edit_action(request: HttpRequest, row: Action) -> HttpResponse:
     """Show the form beside its preview; save, send it to its author, or only look, as the button says."""
     page = {"action": row, "created": row.pk is None, "slug": row.workflow.slug, "name": row.name}
     page["seen"], sample = editing.version(row), _sample(request, row.workflow)
-    form = ActionForm(request.POST if request.method == "POST" else None, instance=row)
+    page |= _lock(request, row.workflow)
+    form = ActionForm(request.POST if request.method == "POST" else None, instance=row, admin=is_admin(request))
     if request.method != "POST" or "preview" in request.POST:
         return _page(request, form, sample, **page)
     if "send_to_me" in request.POST:
         page["sent"] = _send_to_author(request, row, sample) if form.is_valid() else {"problem": "Mend this first:"}
-    elif form.is_valid() and _saved(request, form):
+        return _page(request, form, sample, **page, wrong=bool(form.errors))
+    refuse_locked(request, row.workflow)
+    if form.is_valid() and _saved(request, form):
         messages.success(request, f"'{row.name}' is saved.")
         return redirect("workflow", row.workflow.slug)
     return _page(request, form, sample, **page, wrong=bool(form.errors))
@@ -136,7 +147,7 @@ def preview_action(request: HttpRequest, slug: str) -> HttpResponse:
     row = get_object_or_404(Workflow, slug=slug)
     form, sample = ActionForm(request.POST, instance=Action(workflow=row, position=1)), _sample(request, row)
     context = _shown(request, form, sample)
-    context["variables"] = variables.of(sample.data) if request.POST.get("listed") != sample.key else None
+    context["variables"] = variables.of(sample.data) if request.POST.get("listed", sample.key) != sample.key else None
     return render(request, "workflows/_preview_answer.html", context)
 
 
@@ -168,23 +179,3 @@ def _look(draft: drafts.Draft, view: str) -> dict[str, Any]:
     if view in preview.FRAMED:
         return {"html": preview.html(draft.content, dark=view == "dark")}
     return {"shown": preview.plain(draft.content, view, sender=draft.sender)[: preview.LONGEST]}
-
-
-@require_POST
-@for_editors
-def change_action(request: HttpRequest, slug: str, number: int, verb: str) -> HttpResponse:
-    """Move an action up or down, or delete it."""
-    row, actor = _action(slug, number), request.user.get_username()
-    if verb == "delete":
-        _unless_gone(editing.delete_action, row, actor=actor)
-        messages.success(request, f"'{row.name}' is deleted.")
-    elif not _unless_gone(editing.move, row, up=verb == "up", actor=actor):
-        messages.info(request, f"'{row.name}' is the {'first' if verb == 'up' else 'last'} action already.")
-    return redirect("workflow", slug)
-
-
-def _unless_gone(change: Callable[..., Any], row: Any, **options: Any) -> Any:
-    try:
-        return change(row, **options)
-    except editing.Gone as error:
-        raise Http404 from error

@@ -1,4 +1,4 @@
-"""What the pages begin with that change deliveries."""
+"""What the pages begin with that change something."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from .models import Workflow
 
 CHANGE = "workflows.change_delivery"  # an Editor's: workflows and actions go with it
-MANAGE = "integrations.manage_integrations"  # an Admin's
+MANAGE = "integrations.manage_integrations"  # an Admin's: locked workflows go with it
+BACKEND = "django.contrib.auth.backends.ModelBackend"  # the one of ours that knows permissions
+LOCKED = "This workflow is locked: only Admins may change it and its actions."
 View = Callable[..., HttpResponseBase]
 
 
 def for_editors(view: View) -> View:
     """Guard a page: for Editors and Admins, kept by no browser. Whoever has to log in comes back to a page."""
-    return _entered(view, CHANGE)
+    return _for(CHANGE, view)
 
 
 def for_admins(view: View) -> View:
-    """Guard a page in the same way, for Admins alone."""
-    return _entered(view, MANAGE)
+    """Guard a page likewise, for Admins alone; no secret of it stands in error reports."""
+    return sensitive_post_parameters()(_for(MANAGE, view))
 
 
-def _entered(view: View, permission: str) -> View:
+def _for(permission: str, view: View) -> View:
     guarded = permission_required(permission, raise_exception=True)(view)
 
     @wraps(view)
@@ -41,9 +48,25 @@ def _entered(view: View, permission: str) -> View:
     return never_cache(entered)
 
 
+def refuse_locked(request: HttpRequest, workflow: Workflow) -> None:
+    """Raise PermissionDenied where this person may read the workflow and not change it."""
+    if workflow.locked and not is_admin(request):
+        raise PermissionDenied(LOCKED)
+
+
+def is_admin(request: HttpRequest) -> bool:
+    return request.user.has_perm(MANAGE)
+
+
+def admins() -> list[str]:
+    """Return who may change a locked workflow."""
+    found = User.objects.with_perm(MANAGE, backend=BACKEND).order_by("username")
+    return list(found.values_list("username", flat=True))
+
+
 def _page(arguments: dict[str, Any]) -> str:
     """Return the page that a form which needs these arguments stands on."""
-    for argument, name in (("slug", "workflow"), ("run", "run"), ("pk", "delivery")):
+    for argument, name in (("slug", "workflow"), ("run", "run"), ("pk", "delivery"), ("endpoint", "webhook")):
         if argument in arguments:
             return reverse(name, args=[arguments[argument]])
     return reverse("home")

@@ -33,7 +33,7 @@ TRIGGERS: dict[str, frozenset[str]] = {
     "custom": frozenset(),
 }
 CUSTOM = "custom"  # the type of events that no catalogue names: deploy.finished
-_WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
+WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
 _CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated\Z")
 _OWN_NAME = re.compile(r"(?=.{3,100}\Z)[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
@@ -57,7 +57,7 @@ class Incoming:
 
 def is_trigger(name: str, *, trigger_type: str) -> bool:
     if _CUSTOM_FIELD.match(name):
-        return trigger_type in _WITH_CUSTOM_FIELDS
+        return trigger_type in WITH_CUSTOM_FIELDS
     if trigger_type == CUSTOM:
         return bool(_OWN_NAME.match(name))
     return name in TRIGGERS.get(trigger_type, ())
@@ -151,6 +151,11 @@ def read_data(body: bytes | str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise EventError('The data must be a JSON object such as {"incident": {…}}.')
     return data
+
+
+def read_json(body: bytes | str) -> Any:
+    """Return what a JSON document holds, without what a database cannot keep; raises EventError."""
+    return storable(_parse(body))
 
 
 def _shown(name: Any) -> str:

@@ -16,10 +16,13 @@ from integrations import clock
 from .ids import first_id_at, made_at
 from .models import Attempt, Delivery, Event, Recipient, Run
 from .told_models import Suppression, Told
+from .webhook_models import WebhookKey, WebhookReceipt, WebhookSubject
 
 BATCH = 500
 SECONDS = 60.0  # for one call; the next one goes on
 PAUSE = 0.05  # seconds between two batches: mail goes first
+KEEP_KEYS_DAYS = 7  # of what other systems told: the most patient one repeats for 75 hours
+KEEP_POSTED_DAYS = 7  # the bodies that they posted
 
 
 def forget_old() -> None:
@@ -31,6 +34,9 @@ def forget_old() -> None:
         (_delete_runs, settings.KEEP_DELIVERIES_DAYS),
         (_delete_events, settings.KEEP_DELIVERIES_DAYS),
         (_delete_suppressions, settings.KEEP_DELIVERIES_DAYS),
+        (_delete_keys, KEEP_KEYS_DAYS),
+        (_erase_posted, KEEP_POSTED_DAYS),
+        (_delete_subjects, settings.KEEP_DELIVERIES_DAYS),
     ):
         if days > 0:  # whoever writes -1 means never
             _repeat(erase, before=first_id_at(clock.now() - timedelta(days=days)), end=end)
@@ -82,3 +88,21 @@ def _delete_suppressions(before: uuid.UUID) -> int:
     day = made_at(before)
     free = Suppression.objects.filter(Q(released_at__lt=day) | Q(expires_at__lt=day))
     return free.filter(pk__in=list(free.values_list("pk", flat=True)[:BATCH])).delete()[0]
+
+
+def _delete_keys(before: uuid.UUID) -> int:
+    old = list(WebhookKey.objects.filter(pk__lt=before).order_by("pk").values_list("pk", flat=True)[:BATCH])
+    WebhookKey.objects.filter(pk__in=old).delete()
+    return len(old)
+
+
+def _erase_posted(before: uuid.UUID) -> int:
+    kept = WebhookReceipt.objects.filter(pk__lt=before).exclude(body="")
+    return kept.filter(pk__in=list(kept.values_list("pk", flat=True)[:BATCH])).update(body="")
+
+
+def _delete_subjects(before: uuid.UUID) -> int:
+    """Forget what was not told of for long; a sender that tells of it again begins anew."""
+    silent = WebhookSubject.objects.filter(seen_at__lt=made_at(before))
+    old = list(silent.order_by("seen_at").values_list("pk", flat=True)[:BATCH])
+    return silent.filter(pk__in=old).delete()[0]

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import run_control, run_story, samples
+from . import run_control, run_story, samples, words
 from .entrance import for_editors
 from .models import Run, Workflow
 from .run_forms import RunFilterForm, StartForm
@@ -61,6 +62,7 @@ def run(request: HttpRequest, run: UUID) -> HttpResponse:
     payload = json.dumps(row.event.data, indent=2, ensure_ascii=False)
     context = {"run": row, "story": run_story.of(row), "payload": payload[: run_story.PAYLOAD]}
     context |= {"cut": len(payload) > run_story.PAYLOAD, "preview": row.event.name == samples.PREVIEW}
+    context["timing"] = words.of_timing(row.workflow, zone=settings.TIME_ZONE)
     return render(request, "workflows/run.html", context)
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from . import ids
-from .models import Run, Workflow
+from . import events, ids
+from .events import Incoming
+from .models import Event, Run, Workflow
 
 EXAMPLES = Path(__file__).parent / "examples"
 REAL = 10  # of the last real events
+SEARCHED = 500  # of the last events of all, for those that a workflow hears
 PREVIEW = "preview"  # the name of the event that a test mail is made for; no workflow hears it
 
 
@@ -31,6 +33,15 @@ def of(workflow: Workflow) -> list[Sample]:
     """Return a built-in event for each trigger of the workflow, and before them its last real ones."""
     names = workflow.triggers or [workflow.trigger_type]
     return [*_real(workflow), *(_built_in(name, kind=workflow.trigger_type) for name in names)]
+
+
+def heard(workflow: Workflow) -> list[Sample]:
+    """Return the last real events that it hears, also those that its conditions keep away, and a built-in one."""
+    newest = Event.objects.order_by("-pk").values_list("pk", "name")[:SEARCHED]
+    names = [(pk, name) for pk, name in newest if events.hears(workflow.triggers, name, kind=workflow.trigger_type)]
+    rows = Event.objects.filter(pk__in=[pk for pk, _ in names[:REAL]]).order_by("-pk")
+    ours = [row for row in rows if events.object_type(Incoming(row.name, row.data)) in (None, workflow.trigger_type)]
+    return [*map(_happened, ours), _built_in(workflow.trigger_type, kind=workflow.trigger_type)]
 
 
 def chosen(samples: list[Sample], key: str) -> Sample:
@@ -52,15 +63,12 @@ def _data(kind: str) -> dict[str, Any]:
 def _real(workflow: Workflow) -> list[Sample]:
     runs = Run.objects.filter(workflow=workflow).exclude(event__name=PREVIEW)
     newest = runs.order_by("-event_id").select_related("event")[:REAL]
-    return [
-        Sample(
-            str(run.event_id),
-            f"{run.event.name.replace('_', ' ')}, {ids.made_at(run.event_id):%Y-%m-%d %H:%M} UTC",
-            run.event.name,
-            run.event.data,
-        )
-        for run in newest
-    ]
+    return [_happened(run.event) for run in newest]
+
+
+def _happened(event: Event) -> Sample:
+    when = f"{ids.made_at(event.pk):%Y-%m-%d %H:%M} UTC"
+    return Sample(str(event.pk), f"{event.name.replace('_', ' ')}, {when}", event.name, event.data)
 
 
 def _is_id(key: str) -> bool:

@@ -2,21 +2,38 @@
 
 from django.urls import path, re_path
 
-from . import api, editor_views, intervention_views, run_views, suppression_views, views, workflow_views
+from . import (
+    api,
+    change_views,
+    editor_views,
+    intervention_views,
+    run_views,
+    suppression_views,
+    views,
+    webhook_views,
+    workflow_views,
+)
 
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
     path("workflows/", workflow_views.workflows, name="workflows"),
     path("workflows/_new/", editor_views.new_workflow, name="workflow-new"),
     path("workflows/<slug:slug>/", editor_views.workflow, name="workflow"),
+    path("workflows/_new/<slug:starter>/", change_views.start, name="workflow-start"),
+    path("workflows/<slug:slug>/delete/", change_views.delete_workflow, name="workflow-delete"),
+    re_path(
+        r"^workflows/(?P<slug>[-\w]+)/(?P<verb>on|off|duplicate)/$",
+        change_views.change_workflow,
+        name="workflow-change",
+    ),
     path("workflows/<slug:slug>/run/", run_views.start, name="workflow-run"),
-    path("workflows/<slug:slug>/delete/", editor_views.delete_workflow, name="workflow-delete"),
     path("workflows/<slug:slug>/preview/", editor_views.preview_action, name="action-preview"),
     path("workflows/<slug:slug>/actions/new/", editor_views.new_action, name="action-new"),
+    path("workflows/<slug:slug>/actions/order", change_views.order_actions, name="action-order"),
     path("workflows/<slug:slug>/actions/<int:number>/", editor_views.action, name="action"),
     re_path(
-        r"^workflows/(?P<slug>[-\w]+)/actions/(?P<number>\d{1,18})/(?P<verb>up|down|delete)/$",
-        editor_views.change_action,
+        r"^workflows/(?P<slug>[-\w]+)/actions/(?P<number>\d{1,18})/(?P<verb>up|down|on|off|delete)/$",
+        change_views.change_action,
         name="action-change",
     ),
     path("runs/", run_views.runs, name="runs"),
@@ -30,5 +47,19 @@ urlpatterns = [
     re_path(r"^events/sendgrid/?$", api.sendgrid_events, name="sendgrid-events"),
     path("suppressed/", suppression_views.suppressed, name="suppressed"),
     path("suppressed/<int:number>/release/", suppression_views.release, name="suppressed-release"),
+    path("configuration/webhooks/", webhook_views.listed, name="webhooks"),
+    path("configuration/webhooks/new/", webhook_views.kinds, name="webhook-kinds"),
+    path("configuration/webhooks/new/<slug:kind>/", webhook_views.create, name="webhook-new"),
+    path("configuration/webhooks/<uuid:endpoint>/", webhook_views.one, name="webhook"),
+    path("configuration/webhooks/<uuid:endpoint>/edit/", webhook_views.edit, name="webhook-edit"),
+    path("configuration/webhooks/<uuid:endpoint>/secret/", webhook_views.exchange_secret, name="webhook-secret"),
+    path("configuration/webhooks/<uuid:endpoint>/address/", webhook_views.exchange_address, name="webhook-address"),
+    path("configuration/webhooks/<uuid:endpoint>/test/", webhook_views.rehearse, name="webhook-test"),
+    re_path(
+        r"^configuration/webhooks/(?P<endpoint>[0-9a-f-]{36})/(?P<verb>end-old|retire|take-back|delete)/$",
+        webhook_views.act,
+        name="webhook-act",
+    ),
     re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
+    re_path(r"^hooks/(?P<address>[\w-]{1,100})/?$", api.receive, name="hook"),
 ]

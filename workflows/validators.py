@@ -46,25 +46,11 @@ def _refuse_catch_all(trigger_type: str, triggers: list[str]) -> None:
 def validate_conditions(value: Any) -> None:
     if not isinstance(value, list):
         raise ValidationError("Conditions are a list.")
+    if len(value) > conditions.MOST_CONDITIONS:
+        raise ValidationError(f"{len(value)} conditions are too many: there may be {conditions.MOST_CONDITIONS}.")
     for number, condition in enumerate(value, start=1):
-        problem = _problem_of_condition(condition)
-        if problem:
-            raise ValidationError(f"Condition {number}: {problem}")
-
-
-def _problem_of_condition(condition: Any) -> str:
-    if not isinstance(condition, dict) or set(condition) - {"path", "operator", "values"}:
-        return "it is an object with 'path', 'operator' and 'values'."
-    if not isinstance(condition.get("path"), str) or not condition["path"].strip("."):
-        return "'path' names a value of the event, for example incident.severity."
-    if not isinstance(condition.get("operator"), str) or condition["operator"] not in conditions.OPERATORS:
-        return f"'operator' is one of {', '.join(conditions.OPERATORS)}."
-    values = condition.get("values", [])
-    if not isinstance(values, list) or not all(isinstance(item, str | int | float | bool) for item in values):
-        return "'values' is a list of texts or numbers."
-    if not values and condition["operator"] not in conditions.NEED_NO_VALUES:
-        return f"'{condition['operator']}' needs at least one value."
-    return ""
+        if problem := conditions.problem_of(condition):
+            raise ValidationError(f"Condition {number}: {problem.text}")
 
 
 def validate_wait(value: str) -> None:

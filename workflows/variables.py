@@ -1,11 +1,15 @@
-"""What a template may say about an event: each value with the Liquid that prints it. Pure."""
+"""What an event says: each value with the Liquid that prints it, and with the path of a condition. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+from . import conditions
 
 MOST = 300
+SEEN = 3_000  # values of an event, for its paths
 LONGEST = 60  # characters of a value that are shown
 DEEPEST = 5
 SHOWN_OF_A_LIST = 20
@@ -27,6 +31,28 @@ def of(data: Mapping[str, object]) -> list[Variable]:
             break
         found.append(variable)
     return found
+
+
+def paths(data: Mapping[str, object]) -> list[str]:
+    """Return where conditions may look: single values, lists, and objects that a slug, a name or an id stands for."""
+    places = dict.fromkeys(islice(_places((), data), SEEN))
+    written = (conditions.quoted(names) for names in places)
+    return list(islice((path for path in written if len(path) <= conditions.LONGEST_PATH), MOST))
+
+
+def _places(names: tuple[str, ...], value: object) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, list):
+        yield names
+        for item in value[:SHOWN_OF_A_LIST]:
+            if isinstance(item, Mapping):
+                yield from _places(names, item)
+    elif not isinstance(value, Mapping):
+        yield names
+    else:
+        if not value.keys().isdisjoint(conditions.NAMES) and len(names) > 1:
+            yield names
+        for key, inner in value.items() if len(names) < DEEPEST else ():
+            yield from _places((*names, key), inner)
 
 
 def _walk(path: str, value: object, *, depth: int) -> Iterator[Variable]:

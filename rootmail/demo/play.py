@@ -19,7 +19,7 @@ from django.core.management import call_command
 from integrations import audit, services, tokens
 from integrations.models import SmtpIntegration
 from rootmail import first_start, state
-from workflows import documents
+from workflows import delivery_documents
 from workflows.models import Delivery, Run
 
 from .browser import Browser
@@ -211,7 +211,7 @@ def _example_data() -> Any:
 
 def _mails(runs: list[uuid.UUID]) -> list[dict[str, Any]]:
     rows = Delivery.objects.filter(run__in=runs).select_related("workflow").order_by("pk")
-    return documents.deliveries(rows.prefetch_related("recipients", "attempts"))
+    return delivery_documents.deliveries(rows.prefetch_related("recipients", "attempts"))
 
 
 def _milliseconds(mail: dict[str, Any]) -> int | str:

@@ -7,6 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
+        ('workflows', '0010_webhooks'),
         ('workflows', '0012_provider_id'),
     ]
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from integrations import audit
 from rootmail.output import write_json
-from workflows import documents, interventions
+from workflows import delivery_documents, interventions
 from workflows.forms import FilterForm
 from workflows.interventions import Outcome, Tally, Verb
 from workflows.models import Delivery
@@ -87,7 +87,7 @@ class Command(BaseCommand):
         rows = matching(wanted).select_related("workflow").prefetch_related("recipients__told", "attempts")
         newest = list(rows.defer("content")[: max(options["limit"], 1)])[::-1]
         if options["json"]:
-            return write_json(self, documents.deliveries(newest))
+            return write_json(self, delivery_documents.deliveries(newest))
         for delivery in newest:
             self._write(delivery)
         if not newest:
