@@ -90,6 +90,7 @@ def test_sends_through_sendgrid(sendgrid: SendGridIntegration, sendgrid_api: Fak
         milliseconds=receipt.milliseconds,
         provider="sendgrid",
         sender="Ada <ada@example.com>",
+        provider_id="id-1",
     )
 
 
