@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -18,7 +19,9 @@ from .forms import IntegrationForm
 def form_page(request: HttpRequest, kind: str, form: IntegrationForm, **more: Any) -> HttpResponse:
     """Show the whole form, with what was found."""
     context = {"form": form, "kind": kind, "label": label_of(kind), "connected": services.is_connected(kind)}
-    context |= {"problem": services.problem(kind)} | _suggestion(form, more.get("found")) | more
+    context |= (
+        {"problem": services.problem(kind), "site_url": settings.SITE_URL} | _suggestion(form, more.get("found")) | more
+    )
     return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
 
 

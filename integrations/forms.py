@@ -205,12 +205,16 @@ class SendGridForm(IntegrationForm):
 
     class Meta:
         model = SendGridIntegration
-        fields = ["api_key", "base_url", "default_from", "click_tracking", "open_tracking", *LIMITS]
+        fields = ["api_key", "base_url", "default_from", "event_key", "click_tracking", "open_tracking", *LIMITS]
         field_classes = {"base_url": HttpsAddress}
-        widgets = {"api_key": SecretInput(), "base_url": AddressInput(REGIONS)}
+        widgets = {
+            "api_key": SecretInput(),
+            "base_url": AddressInput(REGIONS),
+            "event_key": forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "mono"}),
+        }
 
-    MAIN = Meta.fields[:3]
-    MORE = Meta.fields[3:]
+    MAIN = Meta.fields[:4]
+    MORE = Meta.fields[4:]
 
 
 FORMS: dict[str, type[IntegrationForm]] = {"smtp": SmtpForm, "sendgrid": SendGridForm}

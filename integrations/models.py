@@ -11,7 +11,13 @@ from django.db import models
 from django.db.models import Q
 
 from .fields import EncryptedTextField
-from .validators import validate_ca_certificates, validate_host_name, validate_mailbox, validate_sendgrid_url
+from .validators import (
+    validate_ca_certificates,
+    validate_event_key,
+    validate_host_name,
+    validate_mailbox,
+    validate_sendgrid_url,
+)
 
 
 class Integration(models.Model):
@@ -169,6 +175,14 @@ class SendGridIntegration(Integration):
         help_text="Lets SendGrid add an invisible picture that tells when a mail was opened. Off also where the "
         "account has it on.",
     )
+    event_key = models.CharField(
+        "Verification key of the Event Webhook",
+        max_length=200,
+        blank=True,
+        validators=[validate_event_key],
+        help_text="A public key: it proves that events come from SendGrid. Blank: events are refused.",
+    )
+    event_heard_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = "SendGrid"

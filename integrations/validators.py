@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import DomainNameValidator
 
 from . import senders
+from .transports import sendgrid_events
 
 _domain_name = DomainNameValidator(accept_idna=True)
 
@@ -79,3 +80,13 @@ def validate_sendgrid_url(value: str) -> None:
         raise ValidationError("Enter the address without a username or password.", code="credentials")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValidationError("Enter the address without a path; /v3 is added by rootmail.", code="path")
+
+
+def validate_event_key(value: str) -> None:
+    try:
+        sendgrid_events.public_key(value)
+    except ValueError as error:
+        raise ValidationError(
+            "Paste the verification key as SendGrid shows it: one line that begins with MFkw, without BEGIN and END.",
+            code="key",
+        ) from error

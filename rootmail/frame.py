@@ -39,6 +39,7 @@ MENU = {
         Entry("Workflows", "workflows", icon="route"),
         Entry("Runs", "runs", icon="player-play"),
         Entry("Deliveries", "home", icon="send", section="/deliveries/"),
+        Entry("Suppressed", "suppressed", icon="lock", permission=EDIT),
     ],
     "Configuration": [
         Entry("Integrations", "integrations", icon="plug-connected", permission=MANAGE),

@@ -228,6 +228,9 @@ SMTP_ALLOW_PRIVATE_NETWORKS = env.bool("SMTP_ALLOW_PRIVATE_NETWORKS", default=Tr
 KEEP_BODIES_DAYS = env.int("KEEP_BODIES_DAYS", default=30)
 KEEP_DELIVERIES_DAYS = env.int("KEEP_DELIVERIES_DAYS", default=400)
 
+# --- addresses that bounced; 0: for ever -----------------------------------------------------
+SUPPRESSION_DAYS = env.int("SUPPRESSION_DAYS", default=180)
+
 # --- the API ---------------------------------------------------------------------------------
 MAX_EVENT_BYTES = env.int("MAX_EVENT_BYTES", default=1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_EVENT_BYTES, 2_621_440)

@@ -11,7 +11,8 @@ from typing import Any
 from tests.fake_relay import Accepted
 
 FINAL = ("accepted", "failed", "cancelled")
-ENDED = ("accepted", "refused", "failed", "cancelled")
+NOT_SENT = ("failed", "refused", "cancelled", "suppressed")
+ENDED = ("accepted", *NOT_SENT)
 
 
 @dataclass
@@ -123,7 +124,7 @@ def failed_is_not(story: Story) -> list[str]:
         f"{one['id']} {who['address']} is {who['state']} and in the ledger; {_tried(one)}"
         for one in story.deliveries
         for who in one["recipients"]
-        if who["state"] in ("failed", "refused", "cancelled") and story.copies(one, who["address"]) and not unknown(one)
+        if who["state"] in NOT_SENT and story.copies(one, who["address"]) and not unknown(one)
     ]
 
 

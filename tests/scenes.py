@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Reply, Stage, TransportError
-from tests import run_scenes, webhook_scenes
+from tests import run_scenes, told_scenes, webhook_scenes
 from tests.damage import lose_key_of
 from tests.test_documents import SMALL
 from tests.test_runs import SEV1, queued, with_tasks
@@ -388,6 +388,13 @@ SCENES = [
     Scene("run-waiting", "/runs/", act=run_scenes.open_one(status="queued", number=0)),
     Scene("run-by-hand", "/workflows/runs/run/"),
     Scene("run-by-hand-wrong", "/workflows/runs/run/", act=run_scenes.start_wrongly),
+    Scene("suppressed-empty", "/suppressed/"),
+    Scene("sendgrid-events", f"{CATALOGUE}sendgrid/", prepare=told_scenes.prepare),
+    Scene("suppressed", "/suppressed/"),
+    Scene("suppressed-none-fits", "/suppressed/?search=nobody"),
+    Scene("delivery-told", "/", act=told_scenes.open_one("Told")),
+    Scene("delivery-suppressed", "/", act=told_scenes.open_one("Suppressed")),
+    Scene("deliveries-bounced", "/?bounced=on"),
     Scene("webhooks-empty", WEBHOOKS),
     Scene("webhook-kinds", f"{WEBHOOKS}new/"),
     Scene("webhook-new", f"{WEBHOOKS}new/grafana/", act=_open_all),

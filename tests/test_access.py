@@ -86,6 +86,9 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "webhook-act": (ENDPOINT | {"verb": "retire"}, NOBODY, ADMINS_302),
     "hook": ({"address": "x" * 43}, NOBODY, (404, 404, 404, 404)),
     "api-events": ({}, NOBODY, (401, 401, 401, 401)),
+    "sendgrid-events": ({}, NOBODY, (403, 403, 403, 403)),
+    "suppressed": ({}, EDITORS, NOBODY),
+    "suppressed-release": ({"number": 7}, NOBODY, ADMINS_302),
     "integrations": ({}, ADMINS, NOBODY),
     "integration-setup": (SMTP, ADMINS, ADMINS_422),
     "integration-disconnect": (SMTP, ADMINS, ADMINS_302),
@@ -142,7 +145,7 @@ def addresses(team: dict[str, User]) -> dict[str, str]:
             arguments = arguments | {"run": Run.objects.get().pk}
         if "endpoint" in arguments:
             arguments = arguments | {"endpoint": hook.pk}
-        if "number" in arguments:
+        if "number" in arguments and "slug" in arguments:
             arguments = arguments | {"number": Action.objects.get().pk}
         made[name] = reverse(name, kwargs=arguments) + QUERY.get(name, "")
     return made

@@ -75,11 +75,12 @@ def test_an_accepted_mail_completes_its_run(smtp: SmtpIntegration, relay: FakeRe
         "subject": "Hello",
         "triggered_at": 0,
         "accepted_at": 0,
+        "bounced_at": None,
         "reason": None,
         "warnings": [],
         "recipients": [
             {"address": f"{one}@example.org", "kind": kind, "state": "accepted"}
-            | {"code": 250, "enhanced_code": "2.0.0", "reply": "queued as 1"}
+            | {"code": 250, "enhanced_code": "2.0.0", "reply": "queued as 1", "told": []}
             for one, kind in (("a", "to"), ("b", "cc"), ("c", "bcc"))
         ],
         "attempts": 0,

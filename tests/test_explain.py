@@ -87,6 +87,23 @@ def test_a_reply_in_plain_words(stage: str, code: int | None, enhanced: str, wor
             "but not for 1 of 3 recipients. The relay does not know this user.",
             "reaches only those who have not got it",
         ),
+        (
+            Facts("accepted", without=1, recipients=3, suppressed=1, outcome="accepted"),
+            "taken it over; to 1 of 3 recipients it was not sent, because of earlier mails.",
+            "under Suppressed addresses",
+        ),
+        (
+            Facts("accepted", without=2, recipients=3, suppressed=1, stage="rcpt", code=550, enhanced="5.1.1"),
+            "but not for 2 of 3 recipients. The relay does not know this user.",
+            "reaches only those who have not got it",
+        ),
+        (
+            Facts("accepted", recipients=2, bounced=1),
+            "The provider has taken it over, and told later that it did not reach 1 of 2 recipients.",
+            "stands beside each recipient",
+        ),
+        (Facts("failed", without=2, recipients=2, suppressed=2), "Nobody is left to send it to", "an Admin releases"),
+        (Facts("failed", kept=False, without=1, suppressed=1), "Nobody is left to send it to", "cannot be sent again"),
         (Facts("unknown"), "It is sent once more by itself, so a recipient may get it twice.", "consider it delivered"),
         (Facts("held"), "This workflow leaves what to do to a person.", "where it is not, send it again"),
         (Facts("accepted", kept=False), "taken it over for everybody", "the relay's log"),

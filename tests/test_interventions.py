@@ -108,7 +108,7 @@ def _possible(row: Delivery) -> list[interventions.Verb]:
 def test_send_again_reaches_only_who_has_not_got_it_with_the_same_bytes(
     smtp: SmtpIntegration, relay: FakeRelay, live_router: Any, rings: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
-    relay.replies = {"RCPT TO:<b@": "550 5.1.1 no such user"}
+    relay.replies = {"RCPT TO:<b@": "550 5.2.1 switched off"}
     run = stored(TO)
     delivery.send_due()
     relay.replies = {}

@@ -8,10 +8,11 @@ from http import HTTPStatus
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from integrations import feedback
 from integrations.fields import Undecryptable
 from rootmail.http import Problem, answering, api, bounded_body
 
-from . import events, intake, services
+from . import events, intake, services, told
 
 logger = logging.getLogger(__name__)
 
@@ -45,3 +46,17 @@ def receive(request: HttpRequest, address: str) -> HttpResponse:
         logger.exception("the secret of a webhook cannot be decrypted")
         raise Problem(503, "Service unavailable", "The stored secret cannot be read. Ask an Admin.") from error
     return JsonResponse(answer.as_dict(), status=answer.status)
+
+
+@answering("POST")
+def sendgrid_events(request: HttpRequest) -> HttpResponse:
+    """Take what SendGrid's Event Webhook tells; its signature proves who it is. Repeated events are harmless."""
+    signature = request.headers.get("X-Twilio-Email-Event-Webhook-Signature", "")
+    timestamp = request.headers.get("X-Twilio-Email-Event-Webhook-Timestamp", "")
+    try:
+        told.record(feedback.read_sendgrid(bounded_body(request), signature=signature, timestamp=timestamp))
+    except feedback.NotGenuine as error:
+        raise Problem(403, "Forbidden", str(error)) from error
+    except feedback.Unreadable as error:
+        raise Problem(400, "Bad request", str(error)) from error
+    return HttpResponse(status=204)

@@ -22,7 +22,9 @@ from integrations.transports.base import Receipt, Scope, TransportError
 
 from .leases import BATCH, Lease
 from .models import Delivery, Recipient
-from .outcomes import given_up, record_error, record_receipt, unknown
+from .outcomes import given_up, record_error, record_nobody_left, record_receipt, unknown
+from .sparing import spare_suppressed
+from .told import leave_to_events
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,11 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
         return None
     began = time.monotonic()
     try:
+        if leave_to_events(delivery):
+            return None
+        if not spare_suppressed(delivery):
+            record_nobody_left(delivery)
+            return None
         message = StoredMail(delivery, connection=mailer)
         message.send()
     except TransportError as error:

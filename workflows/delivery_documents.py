@@ -27,6 +27,7 @@ def _delivery(row: Delivery) -> dict[str, Any]:
         "subject": row.subject,
         "triggered_at": _time(row.triggered_at),
         "accepted_at": _time(row.accepted_at),
+        "bounced_at": _time(row.bounced_at),
         "reason": row.reason or None,
         "warnings": row.warnings,
         "recipients": [_recipient(recipient) for recipient in row.recipients.all()],
@@ -35,7 +36,8 @@ def _delivery(row: Delivery) -> dict[str, Any]:
 
 
 def _recipient(row: Recipient) -> dict[str, Any]:
-    return {"address": row.address, "kind": row.kind, "state": row.state} | _said(row)
+    told = [{"at": _time(one.at), "kind": one.kind, "reason": one.reason or None} for one in row.told.all()]
+    return {"address": row.address, "kind": row.kind, "state": row.state, **_said(row), "told": told}
 
 
 def _attempt(row: Attempt) -> dict[str, Any]:

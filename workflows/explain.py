@@ -20,6 +20,8 @@ class Facts:
     confirmed: bool = True  # for an accepted one: the relay said so
     without: int = 0  # recipients that have not been accepted
     recipients: int = 1
+    suppressed: int = 0  # of those without it: an earlier mail told not to send there
+    bounced: int = 0  # of those accepted: the provider told later that they have not got it
     waits: bool = False  # the next attempt lies ahead
     stage: str = ""
     outcome: str = ""
@@ -64,6 +66,10 @@ NOT_RENDERED = Explanation(
     "No mail came of its templates.",
     "Correct the action or the event's data as the reason says, and trigger the event again. There is nothing to send.",
 )
+SUPPRESSED = Explanation(
+    "Nobody is left to send it to: earlier mails to all its recipients bounced, were refused or reported as spam.",
+    "Where an address works again, an Admin releases it under Suppressed addresses; then send it again.",
+)
 ERASED = "Its content has been erased, so it cannot be sent again; trigger the event anew where it is still wanted."
 NOT_YET = Explanation(
     "It waits for its provider: that failed with other mails, is paused or limited.",
@@ -80,7 +86,7 @@ def explain(facts: Facts) -> Explanation:
 
 def _explain(facts: Facts) -> Explanation:
     if facts.state == "accepted":
-        return _accepted(facts)
+        return _bounced(facts) if facts.bounced else _accepted(facts)
     if not facts.rendered:
         return NOT_RENDERED
     if facts.state == "queued" and facts.waits:
@@ -90,11 +96,26 @@ def _explain(facts: Facts) -> Explanation:
     return _deferred(facts) if facts.state == "deferred" else _failed(facts)
 
 
+def _bounced(facts: Facts) -> Explanation:
+    whom = _some(facts, facts.bounced)
+    return Explanation(
+        f"The provider has taken it over, and told later that it did not reach {whom}.",
+        "What it told stands beside each recipient. Reach them in another way: it is not sent again.",
+    )
+
+
+def _some(facts: Facts, number: int) -> str:
+    return f"{number} of {facts.recipients} recipients" if facts.recipients > 1 else "the recipient"
+
+
 def _accepted(facts: Facts) -> Explanation:
     if not facts.without:
         return ACCEPTED if facts.confirmed else CONSIDERED
+    missing = _some(facts, facts.without)
+    if facts.without == facts.suppressed:
+        taken = f"The relay has taken it over; to {missing} it was not sent, because of earlier mails."
+        return Explanation(taken, SUPPRESSED.advice)
     found = _cause(facts)
-    missing = f"{facts.without} of {facts.recipients} recipients" if facts.recipients > 1 else "the recipient"
     taken = f"The relay has taken it over, but not for {missing}. {found.sentence}"
     return Explanation(taken, f"{found.advice} Sending again reaches only those who have not got it.")
 
@@ -105,6 +126,8 @@ def _deferred(facts: Facts) -> Explanation:
 
 
 def _failed(facts: Facts) -> Explanation:
+    if facts.without and facts.without == facts.suppressed:
+        return SUPPRESSED
     if facts.outcome == "unknown":
         return Explanation(
             f"{_LOST} Its time was over before that became clear.",

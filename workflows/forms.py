@@ -60,6 +60,7 @@ class FilterForm(forms.Form):
     code = forms.CharField(label="Code (535, 5.7.1)", required=False, max_length=11)
     since = _moment("Since")
     until = _moment("Before")
+    bounced = forms.BooleanField(label="Bounced afterwards", required=False)
     run = forms.UUIDField(required=False, widget=forms.HiddenInput, error_messages={"invalid": "This is no run's id."})
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:

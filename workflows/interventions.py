@@ -15,10 +15,11 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Lower
 
 from integrations import audit, clock
 
-from . import ids, retry, runs, services
+from . import ids, retry, runs, services, suppression
 from .models import Attempt, Delivery, Recipient, Run, Workflow
 from .search import DeliveryFilter, matching
 
@@ -59,7 +60,18 @@ class Verb:
 
 def _judged(rows: QuerySet[Delivery], **whys: Case) -> Any:  # not typed: mypy does not follow annotations
     rows = rows.annotate(last_outcome=Subquery(_LAST_OUTCOME), somebody_without=_SOMEBODY_WITHOUT)
+    rows = rows.annotate(somebody_reachable=_somebody_reachable())
     return rows.annotate(**whys)
+
+
+def _somebody_reachable() -> Exists:
+    """Tell whether one of those without the mail is not suppressed.
+
+    Addresses are compared in small letters alone: of a domain beyond ASCII, the hand-over itself knows more.
+    """
+    suppressed = suppression.in_force().filter(address=Lower(OuterRef("address")))
+    without = Recipient.objects.filter(delivery=OuterRef("pk")).exclude(state=_Kept.ACCEPTED)
+    return Exists(without.exclude(Exists(suppressed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +275,7 @@ VERBS = {
                 (Q(state=_State.ACCEPTED, somebody_without=False), "accepted already"),
                 (Q(purged_at__isnull=False), "content erased"),
                 (Q(content=b""), "never rendered"),
+                (Q(somebody_reachable=False), "everybody left is suppressed"),
             ),
             change=_queue_again,
         ),

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from . import webhook_models  # noqa: F401 (Django looks for models here)
+from . import told_models, webhook_models  # noqa: F401 (Django looks for models here)
 from .ids import new_id
 from .validators import (
     validate_body,
@@ -228,6 +228,7 @@ class Delivery(Leased):
     warnings = models.JSONField(default=list)
     triggered_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
+    bounced_at = models.DateTimeField(null=True)  # since when it is known that a recipient has not got it after all
     next_attempt_at = models.DateTimeField(null=True)
     give_up_at = models.DateTimeField()
     hold_unknown = models.BooleanField(default=False)
@@ -257,6 +258,7 @@ class Delivery(Leased):
             models.Index(fields=["id"], condition=Q(purged_at__isnull=True), name="delivery_not_purged"),
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="delivery_by_provider_id"),
             # The list's filters; ids sort by time.
+            models.Index(fields=["-id"], condition=Q(bounced_at__isnull=False), name="delivery_bounced"),
             models.Index(fields=["state", "-id"], name="delivery_by_state"),
             models.Index(fields=["provider", "-id"], name="delivery_by_provider"),
             models.Index(fields=["workflow", "-id"], name="delivery_by_workflow"),
@@ -281,13 +283,14 @@ class Recipient(models.Model):
         REFUSED = "refused"
         FAILED = "failed"
         CANCELLED = "cancelled"
+        SUPPRESSED = "suppressed"
 
     OPEN = (State.QUEUED, State.DEFERRED)
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="recipients")
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=3, choices=Kind.choices)
-    state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     code = models.PositiveSmallIntegerField(null=True)
     enhanced_code = models.CharField(max_length=11, blank=True)
     reply = models.TextField(blank=True)

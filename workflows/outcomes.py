@@ -16,7 +16,7 @@ from django.db.models import F
 from integrations import clock
 from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
 
-from . import retry, runs
+from . import retry, runs, suppression, told
 from .leases import RELEASED
 from .models import Attempt, Delivery, Recipient
 from .stubborn import stubbornly
@@ -64,6 +64,11 @@ def record_error(delivery: Delivery, error: TransportError) -> None:
     record(delivery, outcome, outcome.attempt(reply, told_by=error))
 
 
+def record_nobody_left(delivery: Delivery) -> None:
+    """End a mail that nobody is left to send to: no attempt was made, each recipient says why."""
+    record(delivery, Outcome(Attempt.Outcome.FAILED, stage="", spends_try=False), None)
+
+
 def _said_to_all(delivery: Delivery, error: TransportError) -> dict[str, Reply]:
     """A refusal of the message concerns everybody whom it was for."""
     if error.reply is None or error.scope != Scope.MESSAGE:
@@ -108,34 +113,45 @@ class Outcome:
         )
 
 
-def record(delivery: Delivery, outcome: Outcome, attempt: Attempt) -> None:
+def record(delivery: Delivery, outcome: Outcome, attempt: Attempt | None) -> None:
     """Write an outcome under the delivery's lease; where the lease was lost, write nothing."""
+    provider = attempt.provider if attempt else ""
     due = _next_attempt(delivery, outcome)
     held = due is not None and delivery.hold_unknown and outcome.name == Attempt.Outcome.UNKNOWN
     recipients = _new_states(delivery, outcome, ended=due is None)
     state = Delivery.State.HELD if held else _new_state(recipients, outcome, ended=due is None)
     values: dict[str, Any] = {"state": state, "reason": outcome.reason or _without_the_mail(delivery)}
-    values |= {"provider": attempt.provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
-    if outcome.name == Attempt.Outcome.ACCEPTED:
+    values |= {"provider": provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
+    if attempt and outcome.name == Attempt.Outcome.ACCEPTED:
         values |= {"accepted_at": attempt.at, "provider_id": outcome.provider_id}
     values |= {"next_attempt_at": None if held else due, "tries": F("tries") + int(outcome.spends_try), **RELEASED}
     # The relay's answer was heard and must not be forgotten. A repeat is harmless: where the first write had come
     # through after all, the lease is gone.
     write = partial(_write, delivery, values, attempt=attempt, recipients=recipients)
     stubbornly(write, what=f"delivery {delivery.pk}: its outcome")
-    logger.info("delivery %s: %s through %s", delivery.pk, state, attempt.provider)
+    logger.info("delivery %s: %s through %s", delivery.pk, state, provider or "nobody")
 
 
-def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt, recipients: list[Recipient]) -> None:
+def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt | None, recipients: list[Recipient]) -> None:
     with transaction.atomic():
         if not Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease).update(**values):
             logger.warning("delivery %s: the lease was lost, nothing is recorded", delivery.pk)
             return
-        attempt.pk, attempt.delivery = None, delivery
-        attempt.save(force_insert=True)
+        if attempt:
+            attempt.pk, attempt.delivery = None, delivery
+            attempt.save(force_insert=True)
         _write_recipients(recipients)
         if values["state"] in Delivery.FINAL:
             runs.settle(delivery.run_id)
+        if attempt:
+            _follow_up(delivery, attempt, recipients)
+
+
+def _follow_up(delivery: Delivery, attempt: Attempt, recipients: list[Recipient]) -> None:
+    """Remember whom the relay does not know; where nobody heard the answer, an event may have told it already."""
+    suppression.enlist_refused(delivery, recipients, provider=attempt.provider)
+    if attempt.outcome == Attempt.Outcome.UNKNOWN:
+        told.resolve([delivery.pk])
 
 
 def _write_recipients(recipients: list[Recipient]) -> None:
@@ -157,7 +173,8 @@ def _next_attempt(delivery: Delivery, outcome: Outcome) -> datetime | None:
 
 
 def _new_states(delivery: Delivery, outcome: Outcome, *, ended: bool) -> list[Recipient]:
-    """Return the recipients of this attempt with what is known of them now."""
+    """Return the recipients of this attempt with what is known of them now, and those whom it spared."""
+    spared = [recipient for recipient in delivery.recipients.all() if recipient.state == Recipient.State.SUPPRESSED]
     recipients = [recipient for recipient in delivery.recipients.all() if recipient.state in Recipient.OPEN]
     for recipient in recipients:
         recipient.state = outcome.states.get(recipient.address, recipient.state)
@@ -166,7 +183,7 @@ def _new_states(delivery: Delivery, outcome: Outcome, *, ended: bool) -> list[Re
             recipient.code, recipient.enhanced_code, recipient.reply = reply.code, reply.enhanced, reply.text
         if ended and recipient.state in Recipient.OPEN:
             recipient.state = Recipient.State.FAILED
-    return recipients
+    return recipients + spared
 
 
 def _new_state(tried: list[Recipient], outcome: Outcome, *, ended: bool) -> str:

@@ -84,6 +84,12 @@ def ascii_domain(domain: str) -> str:
         return ""
 
 
+def canonical(address: str) -> str:
+    """Return the one spelling by which what is told about an address is matched: small letters, domain in A-labels."""
+    local, _, domain = address.rpartition("@")
+    return f"{local.lower()}@{ascii_domain(domain) or domain.lower()}"
+
+
 def without_duplicates(mailboxes: Iterable[Mailbox], *, seen: set[str]) -> Iterator[Mailbox]:
     """Yield the mailboxes not seen before, and remember them: the first place wins."""
     for mailbox in mailboxes:

@@ -9,11 +9,13 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from integrations import clock
 
 from .ids import first_id_at, made_at
 from .models import Attempt, Delivery, Event, Recipient, Run
+from .told_models import Suppression, Told
 from .webhook_models import WebhookKey, WebhookReceipt, WebhookSubject
 
 BATCH = 500
@@ -31,6 +33,7 @@ def forget_old() -> None:
         (_delete_deliveries, settings.KEEP_DELIVERIES_DAYS),
         (_delete_runs, settings.KEEP_DELIVERIES_DAYS),
         (_delete_events, settings.KEEP_DELIVERIES_DAYS),
+        (_delete_suppressions, settings.KEEP_DELIVERIES_DAYS),
         (_delete_keys, KEEP_KEYS_DAYS),
         (_erase_posted, KEEP_POSTED_DAYS),
         (_delete_subjects, settings.KEEP_DELIVERIES_DAYS),
@@ -58,6 +61,7 @@ def _delete_deliveries(before: uuid.UUID) -> int:
     final = Delivery.objects.filter(pk__lt=before, state__in=Delivery.FINAL)
     with transaction.atomic():
         old = list(final.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        Told.objects.filter(recipient__delivery__in=old).delete()
         for model in (Attempt, Recipient):
             model._default_manager.filter(delivery__in=old).delete()
         Delivery.objects.filter(pk__in=old).delete()
@@ -77,6 +81,13 @@ def _delete_events(before: uuid.UUID) -> int:
     old = list(heard.order_by("pk").values_list("pk", flat=True)[:BATCH])
     Event.objects.filter(pk__in=old, runs__isnull=True).delete()
     return len(old)
+
+
+def _delete_suppressions(before: uuid.UUID) -> int:
+    """Forget addresses that have been free again for so long."""
+    day = made_at(before)
+    free = Suppression.objects.filter(Q(released_at__lt=day) | Q(expires_at__lt=day))
+    return free.filter(pk__in=list(free.values_list("pk", flat=True)[:BATCH])).delete()[0]
 
 
 def _delete_keys(before: uuid.UUID) -> int:

@@ -43,6 +43,7 @@ class DeliveryFilter:
     code: str = ""
     search: str = ""
     run: uuid.UUID | None = None
+    bounced: bool = False
 
     def __bool__(self) -> bool:
         return self != DeliveryFilter()
@@ -65,6 +66,7 @@ class DeliveryFilter:
 
 _WORDS = {
     "state": "{}",
+    "bounced": "bounced afterwards",
     "provider": "through {}",
     "workflow": "of workflow {}",
     "run": "of run {}",
@@ -138,6 +140,7 @@ def _named(words: str) -> Q:
 
 _CONDITIONS: dict[str, Callable[[Any], Q | Exists]] = {
     "state": lambda states: Q(state__in=states),
+    "bounced": lambda _: Q(bounced_at__isnull=False),
     "provider": lambda name: Q(provider=name),
     "workflow": _of_workflow,
     "run": lambda pk: Q(run=pk),

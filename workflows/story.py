@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
 from integrations import audit, clock
@@ -14,6 +14,7 @@ from integrations import audit, clock
 from . import explain, ids
 from .interventions import VERBS
 from .models import Attempt, Delivery, Recipient
+from .told_models import Told
 
 RECIPIENTS = 200
 ATTEMPTS = 100
@@ -40,22 +41,38 @@ class Story:
 
 
 def with_counts(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    """Have each row tell how many recipients it has, and how many of them are without the mail."""
+    """Have each row tell how many recipients it has, how many of them are without the mail, and if events told more."""
     everybody = Recipient.objects.filter(delivery=OuterRef("pk")).order_by().values("delivery")
     total = everybody.annotate(total=Count("pk")).values("total")
     without = everybody.filter(state__in=WITHOUT).annotate(total=Count("pk")).values("total")
+    rows = rows.annotate(told_of=Exists(Told.objects.filter(recipient__delivery=OuterRef("pk"))))
     return rows.annotate(recipient_count=Coalesce(Subquery(total), 0), without_count=Coalesce(Subquery(without), 0))
 
 
 def of(delivery: Any) -> Story:
     """Gather what is known of a delivery (see `with_counts`), by few queries, and not without bounds."""
-    rows: Any = delivery.recipients.annotate(has_it=Q(state=Recipient.State.ACCEPTED)).order_by("has_it", "pk")
-    recipients = list(rows[:RECIPIENTS])
+    recipients = _recipients(delivery)
     attempts = list(delivery.attempts.order_by("-pk")[:ATTEMPTS])
     facts = _facts(delivery, attempts, recipients)
     steps = [Step(attempt.at, attempt=attempt) for attempt in attempts] + _decisions(delivery)
     steps.sort(key=lambda step: step.at, reverse=True)
     return Story(explain.explain(facts), recipients, delivery.recipient_count, steps)
+
+
+def _recipients(delivery: Any) -> list[Recipient]:
+    """Return those without the mail first, each with the `latest` of each kind that was told of it."""
+    lost = Exists(Told.objects.filter(recipient=OuterRef("pk"), kind__in=Told.LOST))
+    rows = delivery.recipients.annotate(has_it=Q(state=Recipient.State.ACCEPTED) & ~lost).order_by("has_it", "pk")
+    recipients = list(rows[:RECIPIENTS])
+    if delivery.told_of:
+        _add_told(recipients)
+    return recipients
+
+
+def _add_told(recipients: list[Any]) -> None:
+    prefetch_related_objects(recipients, Prefetch("told", to_attr="all_told"))
+    for row in recipients:
+        row.latest = sorted({one.kind: one for one in row.all_told}.values(), key=lambda one: (one.at, one.pk))
 
 
 def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) -> explain.Facts:
@@ -72,6 +89,8 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) 
         confirmed=delivery.accepted_at is not None,
         without=delivery.without_count,
         recipients=delivery.recipient_count,
+        suppressed=sum(row.state == Recipient.State.SUPPRESSED for row in recipients),
+        bounced=sum(any(one.lost for one in getattr(row, "latest", ())) for row in recipients),
         waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
         stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
         outcome=last.outcome,

@@ -14,6 +14,7 @@ from integrations import clock
 from workflows import history, ids
 from workflows.history import History
 from workflows.models import Delivery
+from workflows.search import PROVIDERS
 
 register = template.Library()
 NEAR = timedelta(days=14)  # how long ago something was says little beyond
@@ -46,6 +47,13 @@ def moment(at: datetime) -> str:
     )
 
 
+@register.simple_tag
+def told_at(at: datetime) -> str:
+    """Return a time to the second, one of several below each other."""
+    shown = timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S")
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(timespec="seconds"), shown)
+
+
 def _distance(gap: timedelta) -> str:
     if abs(gap) > NEAR:
         return ""
@@ -54,6 +62,11 @@ def _distance(gap: timedelta) -> str:
     now = timezone.now()
     words = timesince(now, now + abs(gap), depth=1)
     return f"in {words}" if gap > timedelta() else f"{words} ago"
+
+
+@register.filter
+def provider_label(name: str) -> str:
+    return PROVIDERS.get(name, name)
 
 
 @register.filter

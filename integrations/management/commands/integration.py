@@ -217,6 +217,7 @@ def _add_sendgrid(parser: CommandParser) -> None:
     switch = argparse.BooleanOptionalAction
     parser.add_argument("--click-tracking", action=switch, help="let SendGrid rewrite links; off by default")
     parser.add_argument("--open-tracking", action=switch, help="let SendGrid add a pixel; off by default")
+    parser.add_argument("--event-key", help="the verification key of SendGrid's Event Webhook")
     _add_common(parser)
 
 

@@ -15,7 +15,7 @@ from workflows.interventions import Outcome, Tally, Verb
 from workflows.models import Delivery
 from workflows.search import PROVIDERS, DeliveryFilter, matching
 
-FILTERS = ("state", "provider", "workflow", "recipient", "since", "until", "code", "search", "run")
+FILTERS = ("state", "provider", "workflow", "recipient", "since", "until", "code", "search", "run", "bounced")
 WRONG_USAGE = 2
 
 
@@ -37,6 +37,9 @@ class Command(BaseCommand):
         wanted.add_argument("--since", metavar="TIME", help="made at or after it: 2026-11-24 or 2026-11-24T10:30")
         wanted.add_argument("--until", metavar="TIME", help="made before it")
         wanted.add_argument("--code", help="a reply code (535) or an enhanced one (5.7.1)")
+        wanted.add_argument(
+            "--bounced", action="store_true", help="a recipient has not got it although it was accepted"
+        )
         wanted.add_argument("--search", metavar="WORDS", help="a part of the subject, an id, or a Message-ID")
         done = parser.add_argument_group("what to do with all that match").add_mutually_exclusive_group()
         for verb in interventions.VERBS.values():
@@ -81,7 +84,7 @@ class Command(BaseCommand):
             self.stdout.write(f"    {number} left alone: {why}")
 
     def _show(self, wanted: DeliveryFilter, options: dict[str, Any]) -> None:
-        rows = matching(wanted).select_related("workflow").prefetch_related("recipients", "attempts")
+        rows = matching(wanted).select_related("workflow").prefetch_related("recipients__told", "attempts")
         newest = list(rows.defer("content")[: max(options["limit"], 1)])[::-1]
         if options["json"]:
             return write_json(self, delivery_documents.deliveries(newest))
@@ -102,6 +105,9 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"    {recipient.kind:3}  {recipient.address}  {recipient.state}  {recipient.said}".rstrip()
             )
+            for one in recipient.told.all():
+                said = f"         told {one.at:%Y-%m-%d %H:%M:%S} UTC: {one.get_kind_display()}  {one.reason}"
+                self.stdout.write(said.rstrip())
 
 
 def _wanted(options: dict[str, Any]) -> DeliveryFilter:

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workflows", "0009_repeats")]
+    dependencies = [("workflows", "0010_webhooks")]
 
     operations = [
         migrations.AddField(
