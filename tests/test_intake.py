@@ -167,6 +167,19 @@ class TestAnswers:
         answer = post(client, f"/hooks/{address}/", event())
         assert (answer.status_code, answer.json()["errors"][0]["title"]) == (404, "Not found")
 
+    def test_an_endpoint_that_is_deleted_meanwhile_is_404(
+        self, client: Client, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = intake._read
+
+        def too_late(endpoint: WebhookEndpoint, posted: intake.Posted) -> Reading:
+            WebhookEndpoint.objects.filter(pk=endpoint.pk).delete()
+            return read(endpoint, posted)
+
+        monkeypatch.setattr(intake, "_read", too_late)
+        assert post(client, path, event()).status_code == 404
+        assert not WebhookReceipt.objects.exists()
+
     def test_a_retired_address_is_410(self, client: Client, path: str) -> None:
         row = WebhookEndpoint.objects.get()
         endpoints.set_retired(row, True, actor="ada")

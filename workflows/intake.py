@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from django.db import transaction
@@ -87,7 +88,8 @@ def receive(address: str, posted: Posted) -> Answer:
             answer = _answer(endpoint, reading)
             receipts.record(endpoint, answer, body=posted.body)
     except Refused as error:
-        receipts.record_refusal(endpoint, error, body=b"" if error.status == 401 else posted.body)
+        if error.status != HTTPStatus.NOT_FOUND:  # deleted just now: there is nobody to note it for
+            receipts.record_refusal(endpoint, error, body=b"" if error.status == 401 else posted.body)
         raise
     return answer
 
