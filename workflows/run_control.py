@@ -65,8 +65,12 @@ def cancel(run: Run, *, actor: str) -> bool:
             finished_at=clock.now(),
             once_key=None,
         )
-        if not done and not (repeats.rhythm_of(run.workflow) and chain.filter(lease__isnull=False).exists()):
+        if not done and not (_comes_again(run) and chain.filter(lease__isnull=False).exists()):
             transaction.set_rollback(True)
             raise NotPossible("Nothing of it waits any more: cancel its mails, as far as they are not sent.")
         audit.record("run cancelled", actor=actor, workflow=run.workflow.slug, run=str(run.pk))
     return bool(done)
+
+
+def _comes_again(run: Run) -> bool:
+    return not run.manual and repeats.rhythm_of(run.workflow) is not None
