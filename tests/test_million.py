@@ -30,12 +30,17 @@ DAYS = 90  # over which they are spread
 TABLES = {"workflows_delivery", "workflows_recipient", "workflows_attempt"}
 SCENERY = """
 INSERT INTO workflows_workflow (id, slug, name, enabled, trigger_type, triggers, condition, conditions, wait,
-    give_up_after, on_unknown, created_at, updated_at)
-SELECT g, 'workflow-' || g, 'Workflow ' || g, true, 'incident', '[]', 'ALL', '[]', '', '', 'retry', now(), now()
+    give_up_after, on_unknown, created_at, updated_at, repeat_every_duration, repeat_on, time_zone, locked,
+    repeat_condition_duration_since_first_run, continuously_repeat, run_once_per_resource)
+SELECT g, 'workflow-' || g, 'Workflow ' || g, true, 'incident', '[]', 'ALL', '[]', '', '', 'retry', now(), now(),
+    '', '[]', '', false, '', false, false
 FROM generate_series(1, 20) g;
-INSERT INTO workflows_event (id, name, data, received_at) VALUES (%(event)s, 'incident_created', '{}', now());
-INSERT INTO workflows_run (id, workflow_id, event_id, status, triggered_by, tries, status_message, due_at)
-SELECT lpad(to_hex(g), 32, '0')::uuid, g, %(event)s, 'started', 'system', 0, '', now() FROM generate_series(1, 20) g;
+INSERT INTO workflows_event (id, name, resource, data, received_at)
+VALUES (%(event)s, 'incident_created', '', '{}', now());
+INSERT INTO workflows_run (id, workflow_id, event_id, status, triggered_by, tries, status_message, due_at, manual,
+    number, stopped, checks)
+SELECT lpad(to_hex(g), 32, '0')::uuid, g, %(event)s, 'started', 'system', 0, '', now(), false, 0, false, '[]'
+FROM generate_series(1, 20) g;
 """
 # 99 of 100 accepted; of the others most have failed, and a few are in each of the other states.
 DELIVERIES = """
