@@ -68,6 +68,11 @@ def test_any_other_type_goes_through_the_mapping() -> None:
     assert the_event("cloudevents", DEPLOY, headers=BINARY, options={"mapping": MAPPING}) == DEPLOYED
 
 
+def test_u_0000_in_a_header_is_dropped() -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/x%00y", "ce-type": "a%00b"}
+    assert read("cloudevents", {}, headers=headers).ignored.startswith("'ab' is none of our events")
+
+
 def test_a_type_that_nobody_knows_is_no_error() -> None:
     ignored = "'Deploy' is none of our events, and the endpoint has no mapping that makes it one."
     assert read("cloudevents", {}, headers=BINARY | {"ce-type": "Deploy"}) == Reading(ignored=ignored)

@@ -167,6 +167,19 @@ class TestAnswers:
         answer = post(client, f"/hooks/{address}/", event())
         assert (answer.status_code, answer.json()["errors"][0]["title"]) == (404, "Not found")
 
+    def test_an_endpoint_that_is_deleted_meanwhile_is_404(
+        self, client: Client, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = intake._read
+
+        def too_late(endpoint: WebhookEndpoint, posted: intake.Posted) -> Reading:
+            WebhookEndpoint.objects.filter(pk=endpoint.pk).delete()
+            return read(endpoint, posted)
+
+        monkeypatch.setattr(intake, "_read", too_late)
+        assert post(client, path, event()).status_code == 404
+        assert not WebhookReceipt.objects.exists()
+
     def test_a_retired_address_is_410(self, client: Client, path: str) -> None:
         row = WebhookEndpoint.objects.get()
         endpoints.set_retired(row, True, actor="ada")
@@ -324,13 +337,13 @@ class TestRepeats:
     def test_the_same_from_many_sides_at_once_triggers_once(self, same: str) -> None:
         documents.load(changed("wait", None))
         _, path = made()
-        statuses: list[int] = []
+        answers: list[Any] = []
         gate = threading.Barrier(4)
 
         def send(number: int) -> None:
             key = "k" if same == "key" else f"k-{number}"
             gate.wait()
-            statuses.append(post(Client(), path, event(key, subject="s", state="open")).status_code)
+            answers.append(post(Client(), path, event(key, subject="s", state="open")))
             connection.close()
 
         threads = [threading.Thread(target=send, args=[number]) for number in range(4)]
@@ -338,7 +351,10 @@ class TestRepeats:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(statuses) == [200, 200, 200, 202]
+        answers.sort(key=lambda answer: -answer.status_code)
+        assert [answer.status_code for answer in answers] == [202, 200, 200, 200]
+        [told] = answers[0].json()["events"]
+        assert ([run["workflow"] for run in told["runs"]], told["skipped"]) == (["tell"], [])
         assert (Event.objects.count(), Run.objects.count()) == (1, 1)
 
 
@@ -359,6 +375,13 @@ class TestLimits:
         _, path = made(events_per_minute=3)
         statuses = [post(client, path, event("1"), event(str(number))).status_code for number in (2, 2, 3, 4)]
         assert statuses == [202, 200, 202, 503]
+
+    def test_a_post_of_far_too_many_events_is_413(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(intake, "MOST_EVENTS", 2)
+        _, path = made()
+        answer = post(client, path, *(event(key=str(number)) for number in range(3)))
+        assert (answer.status_code, Event.objects.count()) == (413, 0)
+        assert "holds 3 new events, and there may be 2" in answer.json()["errors"][0]["detail"]
 
     def test_what_is_refused_or_ignored_takes_nobodys_room(self, client: Client) -> None:
         _, path = made(posts_per_minute=1, scheme="bearer", secret=SECRET)
@@ -397,6 +420,13 @@ class TestWhatIsKept:
     )
     def test_a_body_that_is_no_json_is_redacted_as_text(self, body: bytes, shown: str) -> None:
         assert receipts.readable(body, secrets=["horse"]) == shown
+
+    def test_a_secret_is_found_as_json_writes_it_and_at_the_end_of_what_is_shown(self) -> None:
+        secret = 'a"b\\cé'
+        for written in (json.dumps({"x": secret}), json.dumps({"x": secret}, ensure_ascii=False)):
+            assert receipts.readable(written.encode(), secrets=[secret]) == '{\n  "x": "(not kept)"\n}'
+        text = "x" * (receipts.MOST - 3) + secret
+        assert receipts.readable(text.encode(), secrets=[secret]).startswith(text[:-6] + "(no\n… cut here")
 
     def test_a_long_body_is_cut(self) -> None:
         shown = receipts.readable(b'{"a": "' + b"x" * 99_990 + b'"}', secrets=[])

@@ -30,18 +30,23 @@ DAYS = 90  # over which they are spread
 TABLES = {"workflows_delivery", "workflows_recipient", "workflows_attempt"}
 SCENERY = """
 INSERT INTO workflows_workflow (id, slug, name, enabled, trigger_type, triggers, condition, conditions, wait,
-    give_up_after, on_unknown, created_at, updated_at)
-SELECT g, 'workflow-' || g, 'Workflow ' || g, true, 'incident', '[]', 'ALL', '[]', '', '', 'retry', now(), now()
+    give_up_after, on_unknown, created_at, updated_at, repeat_every_duration, repeat_on, time_zone, locked,
+    repeat_condition_duration_since_first_run, continuously_repeat, run_once_per_resource)
+SELECT g, 'workflow-' || g, 'Workflow ' || g, true, 'incident', '[]', 'ALL', '[]', '', '', 'retry', now(), now(),
+    '', '[]', '', false, '', false, false
 FROM generate_series(1, 20) g;
-INSERT INTO workflows_event (id, name, data, received_at) VALUES (%(event)s, 'incident_created', '{}', now());
-INSERT INTO workflows_run (id, workflow_id, event_id, status, triggered_by, tries, status_message, due_at)
-SELECT lpad(to_hex(g), 32, '0')::uuid, g, %(event)s, 'started', 'system', 0, '', now() FROM generate_series(1, 20) g;
+INSERT INTO workflows_event (id, name, resource, data, received_at)
+VALUES (%(event)s, 'incident_created', '', '{}', now());
+INSERT INTO workflows_run (id, workflow_id, event_id, status, triggered_by, tries, status_message, due_at, manual,
+    number, stopped, checks)
+SELECT lpad(to_hex(g), 32, '0')::uuid, g, %(event)s, 'started', 'system', 0, '', now(), false, 0, false, '[]'
+FROM generate_series(1, 20) g;
 """
 # 99 of 100 accepted; of the others most have failed, and a few are in each of the other states.
 DELIVERIES = """
 INSERT INTO workflows_delivery (id, run_id, workflow_id, action_name, position, optional, state, reason, message_id,
     requested_from, sent_from, provider, subject, content, warnings, triggered_at, accepted_at, next_attempt_at,
-    give_up_at, hold_unknown, tries, purged_at, lease, lease_expires_at)
+    give_up_at, hold_unknown, tries, purged_at, lease, lease_expires_at, provider_id)
 SELECT (lpad(to_hex(%(first)s + g::bigint * %(step)s), 12, '0') || '7000' || '8' || lpad(to_hex(g), 15, '0'))::uuid,
     lpad(to_hex(workflow), 32, '0')::uuid, workflow, 'Mail', g, false, state, '', '<x@rootmail.example>', '', '',
     (ARRAY['smtp', 'smtp', 'smtp', 'smtp', 'sendgrid', 'default'])[1 + g %% 6], 'SEV1: part ' || g, 'x', '[]', now(),
@@ -50,7 +55,8 @@ SELECT (lpad(to_hex(%(first)s + g::bigint * %(step)s), 12, '0') || '7000' || '8'
     now() + make_interval(hours => g %% 24 - 1), false, 1,
     CASE WHEN g < %(purged)s THEN now() END,
     CASE state WHEN 'sending' THEN lpad(to_hex(g / 50), 32, '0')::uuid END,
-    CASE state WHEN 'sending' THEN now() + make_interval(secs => g %% 600 - 60) END
+    CASE state WHEN 'sending' THEN now() + make_interval(secs => g %% 600 - 60) END,
+    'id-' || g
 FROM (SELECT g, CASE WHEN g %% 997 = 0 THEN 20 ELSE 1 + g %% 19 END AS workflow,
     CASE WHEN g %% 100 > 0 THEN 'accepted' ELSE (ARRAY['failed', 'failed', 'failed', 'failed', 'failed', 'deferred',
         'queued', 'unknown', 'held', 'cancelled', 'sending'])[1 + (g / 100) %% 11] END AS state

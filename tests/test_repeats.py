@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from integrations import clock
 from workflows import occasions, repeats, run_control, runs, services
@@ -81,6 +82,62 @@ def test_it_repeats_until_its_conditions_fail_as_the_resource_was_told_of_last(g
     last = Run.objects.get(number=1)
     assert last.status_message == "Its conditions do not hold: incident.status is 'started' (it is 'resolved')."
     assert [(check["when"], check["held"]) for check in last.checks] == [("before the repeat", False)]
+
+
+def test_news_that_do_not_tell_the_status_leave_it_as_it_was_told_last(go: Go) -> None:
+    made(repeat_every_duration="1 day")
+    tell()
+    runs.execute_due()
+    tell("resolved", name="status_updated")
+    services.trigger(Incoming("timeline_updated", {"incident": {"id": 7, "title": "Checkout, EU"}}))
+    go(timedelta(days=1))
+    runs.execute_due()
+    assert story() == [(0, "started", "25 09:00"), (1, "canceled", "26 09:00")]
+    told = occasions.data_of(Run.objects.get(number=1))["incident"]
+    assert told == {"id": 7, "status": "resolved", "title": "Checkout, EU"}
+
+
+def test_news_are_found_by_their_index(go: Go) -> None:
+    made(wait="5 minutes")
+    tell()
+    run = Run.objects.get()
+    with CaptureQueriesContext(connection) as asked:
+        occasions.data_of(run)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # a table of one row is read whole
+        cursor.execute(f"EXPLAIN {'QUERY PLAN' * (connection.vendor == 'sqlite')} {asked[-1]['sql']}")
+        assert "event_by_resource" in str(cursor.fetchall())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"repeat_every_duration": ""}, "The workflow does not repeat any more."),
+        ({"repeat_condition_number_of_repeats": 1}, "The workflow repeats 1 times at the most."),
+    ],
+)
+def test_a_repeat_that_waits_ends_where_the_workflow_was_changed(go: Go, changed: dict[str, Any], said: str) -> None:
+    made(repeat_every_duration="1 day")
+    tell()
+    for _ in range(2):
+        runs.execute_due()
+        go(timedelta(days=1))
+    Workflow.objects.update(**changed)
+    runs.execute_due()
+    assert [(number, status) for number, status, _ in story()] == [(0, "started"), (1, "started"), (2, "canceled")]
+    assert (Run.objects.get(number=2).status_message, Delivery.objects.count()) == (said, 2)
+
+
+def test_a_clock_that_is_set_back_makes_no_moment_twice(go: Go) -> None:
+    made(repeat_every_duration="1h")
+    tell()
+    runs.execute_due()
+    go(timedelta(hours=1))
+    runs._claim(runs.new_id())
+    go(timedelta(seconds=-5))
+    runs.execute(Run.objects.get(number=1))
+    assert [due for _, _, due in story()] == ["25 09:00", "25 10:00", "25 11:00"]
 
 
 def test_news_of_another_resource_changes_nothing(go: Go) -> None:
@@ -266,11 +323,29 @@ class TestPeople:
         lease = runs.new_id()
         Run.objects.filter(pk=run.pk).update(lease=lease, status="started", lease_expires_at=START)
         run.refresh_from_db()
+        assert not run_control.cancel(run, actor="ada")  # nothing waited
+        runs.execute(run)
+        assert [(number, status) for number, status, _ in story()] == [(0, "started"), (1, "canceled")]
         with pytest.raises(NotPossible, match="Nothing of it waits any more"):
             run_control.cancel(run, actor="ada")
-        Run.objects.filter(number=0).update(stopped=True)
+
+    def test_cancel_while_the_first_run_is_carried_out(self, go: Go) -> None:
+        made(repeat_every_duration="1h")
+        tell()
+        runs._claim(runs.new_id())
+        run = Run.objects.get()
+        assert not run_control.cancel(run, actor="ada")
         runs.execute(run)
-        assert [number for number, *_ in story()] == [0, 1]
+        assert [(number, status) for number, status, _ in story()] == [(0, "started")]
+        assert Delivery.objects.count() == 1
+
+    def test_what_does_not_repeat_cannot_be_cancelled_in_hand(self, go: Go) -> None:
+        made()
+        tell()
+        runs._claim(runs.new_id())
+        with pytest.raises(NotPossible, match="Nothing of it waits any more"):
+            run_control.cancel(Run.objects.get(), actor="ada")
+        assert not Run.objects.get().stopped
 
     def test_a_run_by_hand_needs_neither_wait_nor_conditions(self, go: Go) -> None:
         workflow = made(wait="1 day", repeat_every_duration="1 day")

@@ -101,6 +101,29 @@ def test_what_has_ended_can_run_again_and_not_be_cancelled(editor: Client) -> No
     assert "Not looked at: somebody wanted this run." in answer.content.decode()
 
 
+@pytest.mark.parametrize("verb", ["cancel", "again"])
+def test_what_only_looks_like_an_id_is_404(editor: Client, verb: str) -> None:
+    assert editor.post(f"/runs/{'-' * 36}/{verb}/").status_code == 404
+
+
+def test_what_repeats_can_be_stopped_while_a_worker_has_it_in_hand(editor: Client) -> None:
+    run = queued(with_tasks({}))
+    Workflow.objects.update(repeat_every_duration="1 day")
+    runs._claim(runs.new_id())
+    answer = editor.post(f"/runs/{run.pk}/cancel/", follow=True)
+    assert "It is being carried out just now. It does not come again." in answer.content.decode()
+
+
+def test_a_large_event_is_cut(editor: Client) -> None:
+    deep: Any = [1] * 100_000
+    for _ in range(45):
+        deep = [deep]
+    documents.load(with_tasks({}))
+    run_control.start(Workflow.objects.get(), event="incident_created", data={"incident": deep}, actor="ada")
+    answer = editor.get(f"/runs/{Run.objects.get().pk}/").content.decode()
+    assert 100_000 < len(answer) < 150_000
+
+
 def test_a_cancelled_run_says_why(editor: Client) -> None:
     run = queued(with_tasks({}, wait="1 hour"))
     run_control.cancel(run, actor="ada")

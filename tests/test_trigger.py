@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from integrations import tokens
 from integrations.models import ApiToken
 from tests.test_documents import SMALL, changed
-from workflows import documents, services, tasks
+from workflows import documents, run_control, runs, services, tasks
 from workflows.events import Incoming
 from workflows.models import Delivery, Event, Run, Workflow
 
@@ -84,6 +84,15 @@ class TestInProcess:
         assert (first.repeated, again.repeated) == (False, True)
         assert first.as_dict() == again.as_dict()
         assert Run.objects.count() == 1
+
+    def test_a_known_key_is_answered_with_the_runs_of_the_first_time_alone(self, workflow: Workflow) -> None:
+        incoming = Incoming("incident_created", SEV1, key="k")
+        first = services.trigger(incoming)
+        Workflow.objects.update(repeat_every_duration="1 day")
+        runs.execute_due()
+        run_control.again(first.runs[0], actor="ada")
+        assert Run.objects.count() == 3
+        assert [run.pk for run in services.trigger(incoming).runs] == [run.pk for run in first.runs]
 
     def test_a_wait_delays_the_run_in_the_database(self, workflow: Workflow) -> None:
         documents.load(SMALL)

@@ -277,6 +277,9 @@ class TestChanging:
         assert "there is no secret" in text_of(answer)
         assert WebhookEndpoint.objects.get().secret is None
 
+    def test_what_only_looks_like_an_id_is_404(self, as_admin: Client) -> None:
+        assert as_admin.post(f"/configuration/webhooks/{'-' * 36}/retire/").status_code == 404
+
     def test_retires_takes_back_and_deletes(self, as_admin: Client) -> None:
         row = made()
         for verb, said in (("retire", "is retired"), ("take-back", "takes what is posted"), ("delete", "is deleted")):

@@ -38,6 +38,7 @@ _CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated\Z")
 _OWN_NAME = re.compile(r"(?=.{3,100}\Z)[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
+_INDENTED = json.JSONEncoder(indent=2, ensure_ascii=False)
 MAX_DEPTH = 50
 MOST_EVENTS = 100
 
@@ -156,6 +157,21 @@ def read_data(body: bytes | str) -> dict[str, Any]:
 def read_json(body: bytes | str) -> Any:
     """Return what a JSON document holds, without what a database cannot keep; raises EventError."""
     return storable(_parse(body))
+
+
+def beginning(value: Any, *, most: int) -> str:
+    """Return JSON as people read it, whole where it has no more than so many characters.
+
+    Of what is longer it returns the beginning, a little longer than that: a megabyte takes seconds to indent.
+    """
+    parts: list[str] = []
+    length = 0
+    for part in _INDENTED.iterencode(value):
+        parts.append(part)
+        length += len(part)
+        if length > most:
+            break
+    return "".join(parts)
 
 
 def _shown(name: Any) -> str:

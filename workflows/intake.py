@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from django.db import transaction
@@ -23,6 +24,8 @@ from .webhooks.signatures import refusal
 Outcome = WebhookReceipt.Outcome
 MINUTE = 60
 LONGEST = 200  # characters of a key or a subject; a longer one is kept as its hash
+MOST_EVENTS = 1000  # new ones of one POST: one transaction stores them, for which the others wait
+GROUP = "let the sender tell less at once, or choose one event for each group."
 TOLD_BEFORE = "All of it was told before."
 TRIED = "A test from this page: nothing was stored, nothing is sent."
 
@@ -85,7 +88,8 @@ def receive(address: str, posted: Posted) -> Answer:
             answer = _answer(endpoint, reading)
             receipts.record(endpoint, answer, body=posted.body)
     except Refused as error:
-        receipts.record_refusal(endpoint, error, body=b"" if error.status == 401 else posted.body)
+        if error.status != HTTPStatus.NOT_FOUND:  # deleted just now: there is nobody to note it for
+            receipts.record_refusal(endpoint, error, body=b"" if error.status == 401 else posted.body)
         raise
     return answer
 
@@ -150,6 +154,8 @@ def _store(endpoint: WebhookEndpoint, told: Sequence[Foreign]) -> list[Made]:
         news = {number: incoming for number, one in enumerate(told) if (incoming := ledger.enter(one, now=now))}
     except events.EventError as error:
         raise Refused(400, str(error)) from error
+    if len(news) > MOST_EVENTS:
+        raise Refused(413, f"This POST holds {len(news)} new events, and there may be {MOST_EVENTS}: {GROUP}")
     ledger.save()
     triggered = dict(zip(news, services.trigger_all(list(news.values())), strict=True)) if news else {}
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(events=events_before + len(news))

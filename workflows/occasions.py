@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from . import conditions, words
 from .models import Event, Run, Workflow
 
+NEWS = 20  # so many of the newest events on a resource are laid over one another
 TRIGGER, WAIT, REPEAT = "at the trigger", "after the wait", "before the repeat"
 
 
 def data_of(run: Run) -> dict[str, Any]:
-    """Return the data of the run's event; where it waited or repeats, the newest event on the same resource over it.
+    """Return the data of the run's event; where it waited or repeats, what was told since of the resource over it.
 
-    What was told later counts, also where it tells less: an incident that was resolved while a run waited is resolved.
+    What was told later counts: an incident that was resolved while a run waited is resolved, and stays so when the
+    news after that say nothing of its status.
     """
     event, data = run.event, dict(run.event.data)
     if not event.resource or run.manual or not (run.number or run.workflow.wait):
         return data
-    newest = Event.objects.filter(resource=event.resource).order_by("-pk").first()
-    return laid_over(data, newest.data) if newest and newest.pk > event.pk else data
+    since = Event.objects.filter(resource=event.resource, pk__gt=event.pk).order_by("-pk")
+    # The index leaves blank resources out: SQLite takes it for a query that says so itself.
+    news = since.exclude(resource="").values_list("data", flat=True)[:NEWS]
+    return reduce(laid_over, list(news)[::-1], data)
 
 
 def laid_over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

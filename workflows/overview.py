@@ -130,9 +130,9 @@ def _overviews(workflows: list[Workflow]) -> list[Overview]:
 
 
 def _newest_runs(workflows: list[Workflow]) -> dict[int, Run]:
-    # Events sort by time, and an index holds workflow and event.
+    # Ids sort by time, and an index holds workflow and id.
     runs_of_it = Run.objects.filter(workflow=OuterRef("pk")).exclude(event__name=samples.PREVIEW)
-    newest = runs_of_it.order_by("-event_id").values("pk")[:1]
+    newest = runs_of_it.order_by("-pk").values("pk")[:1]
     asked = Workflow.objects.filter(pk__in=[one.pk for one in workflows]).annotate(newest=Subquery(newest))
     found = Run.objects.defer("status_message").filter(pk__in=asked.values("newest"))
     return {run.workflow_id: run for run in found}

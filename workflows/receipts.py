@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KEPT = 50  # of each endpoint
 MOST = 16_384  # characters of a body
+BEHIND = 4096  # bytes behind them: a secret at the end is seen whole, and left out
 VEIL = "(not kept)"
 _AT_ONCE = timedelta(minutes=5)
 _SECRET = re.compile(r"(?i)pass(word|wd|phrase)|secret|token|api_?-?key|authorization|credential|cookie|signature")
@@ -73,16 +74,24 @@ def _event_of(made: Made, *, answer: Answer) -> str | None:
 def readable(body: bytes, *, secrets: Iterable[str]) -> str:
     """Return the beginning of a body for people, without what looks like a secret or is one of these."""
     text = _without_secrets(body)
-    for secret in secrets:
-        text = text.replace(secret, VEIL)
-    return text if len(text) <= MOST else f"{text[:MOST]}\n… cut here, of {len(body)} bytes."
+    whole = len(text) <= MOST
+    for spelling in (one for secret in secrets for one in _spellings(secret)):
+        text = text.replace(spelling, VEIL)
+    return text if whole else f"{text[:MOST]}\n… cut here, of {len(body)} bytes."
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield a secret as it stands in JSON, with and without letters beyond ASCII, and as it is."""
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield secret
 
 
 def _without_secrets(body: bytes) -> str:
     try:
-        return json.dumps(_veiled(events.read_json(body)), ensure_ascii=False, indent=2)
+        return events.beginning(_veiled(events.read_json(body)), most=MOST)
     except (events.EventError, RecursionError):
-        text: str = events.storable(body[: MOST + 1].decode("utf-8", errors="replace"))
+        text: str = events.storable(body[: MOST + BEHIND].decode("utf-8", errors="replace"))
         return _SECRET_TEXT.sub(rf'\1"{VEIL}"', text)
 
 

@@ -23,12 +23,25 @@ def plan_next(run: Run) -> Run | None:
     first = Run.objects.select_for_update().get(pk=run.first_id or run.pk)
     if first.stopped or first.started_at is None:
         return None
-    due = schedule.next_time(rhythm, first=first.started_at, now=clock.now())
+    now = max(clock.now(), run.due_at)  # a clock that was set back must not make the same moment twice
+    due = schedule.next_time(rhythm, first=first.started_at, now=now)
     if _is_over(run.workflow, number=run.number + 1, length=due - first.started_at):
         return None
     row = Run(workflow=run.workflow, event=run.event, first=first, number=run.number + 1, due_at=due)
     row.save(force_insert=True)
     return row
+
+
+def why_no_more(run: Run) -> str:
+    """Return why a repeat must not begin though it was planned: meanwhile the workflow was changed. '' where it may."""
+    if run.first is None:
+        return ""
+    if run.first.stopped:
+        return "Somebody stopped the repeats."
+    if rhythm_of(run.workflow) is None:
+        return "The workflow does not repeat any more."
+    at_most = run.workflow.repeat_condition_number_of_repeats
+    return f"The workflow repeats {at_most} times at the most." if at_most and run.number > at_most else ""
 
 
 def rhythm_of(workflow: Workflow) -> schedule.Rhythm | None:

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from integrations import audit, clock
 
-from . import events, services
+from . import events, repeats, services
 from .models import Event, Run, Workflow
 
 
@@ -48,22 +48,29 @@ def _start(workflow: Workflow, event: Event, *, actor: str, what: str, **details
     return run
 
 
-def cancel(run: Run, *, actor: str) -> None:
-    """End a run that waits, and with it what would repeat; raises NotPossible where none waits any more.
+def cancel(run: Run, *, actor: str) -> bool:
+    """End a run that waits, and with it what would repeat; raises NotPossible where nothing more would come.
 
-    A run that has begun has stored its mails: they are cancelled one by one.
+    Returns whether one waited: what a worker has in hand just now goes on, and does not come again. A run that has
+    begun has stored its mails: they are cancelled one by one.
     """
     first = run.first_id or run.pk
     with transaction.atomic():
         Run.objects.select_for_update().filter(pk=first).update(stopped=True)
-        waiting = Run.objects.filter(Q(pk=first) | Q(first=first), status=Run.Status.QUEUED, lease__isnull=True)
+        chain = Run.objects.filter(Q(pk=first) | Q(first=first))
+        waiting = chain.filter(status=Run.Status.QUEUED, lease__isnull=True)
         done = waiting.update(
             status=Run.Status.CANCELED,
             status_message=f"Cancelled by {actor}.",
             finished_at=clock.now(),
             once_key=None,
         )
-        if not done:
+        if not done and not (_comes_again(run) and chain.filter(lease__isnull=False).exists()):
             transaction.set_rollback(True)
             raise NotPossible("Nothing of it waits any more: cancel its mails, as far as they are not sent.")
         audit.record("run cancelled", actor=actor, workflow=run.workflow.slug, run=str(run.pk))
+    return bool(done)
+
+
+def _comes_again(run: Run) -> bool:
+    return not run.manual and repeats.rhythm_of(run.workflow) is not None

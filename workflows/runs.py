@@ -131,6 +131,8 @@ def _why_cancelled(run: Run, data: dict[str, Any]) -> str:
         return ""
     if not workflow.enabled:
         return "The workflow was switched off before the run began."
+    if reason := repeats.why_no_more(run):
+        return reason
     when = occasions.REPEAT if run.number else occasions.WAIT
     reason, note = occasions.look(workflow, data, when=when, at=clock.now())
     if workflow.conditions and (reason or run.number or workflow.wait):

@@ -67,7 +67,8 @@ def _known(incoming: Incoming) -> Triggered | None:
     event = Event.objects.filter(key=incoming.key).first() if incoming.key else None
     if event is None:
         return None
-    return Triggered(event, list(event.runs.select_related("workflow").order_by("pk")), repeated=True)
+    first = event.runs.filter(number=0, manual=False)  # neither its repeats nor what somebody ran again
+    return Triggered(event, list(first.select_related("workflow").order_by("pk")), repeated=True)
 
 
 def _store(incoming: Incoming, *, triggered_by: str) -> Triggered:

@@ -14,6 +14,8 @@ from . import (
     workflow_views,
 )
 
+ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
     path("workflows/", workflow_views.workflows, name="workflows"),
@@ -38,7 +40,7 @@ urlpatterns = [
     ),
     path("runs/", run_views.runs, name="runs"),
     path("runs/<uuid:run>/", run_views.run, name="run"),
-    re_path(r"^runs/(?P<run>[0-9a-f-]{36})/(?P<verb>cancel|again)/$", run_views.act, name="run-act"),
+    re_path(rf"^runs/(?P<run>{ID})/(?P<verb>cancel|again)/$", run_views.act, name="run-act"),
     path("deliveries/<uuid:pk>/", views.delivery, name="delivery"),
     path("deliveries/<uuid:pk>/mail", views.mail, name="delivery-mail"),
     path("deliveries/<uuid:pk>/mail.eml", views.source, name="delivery-source"),
@@ -56,7 +58,7 @@ urlpatterns = [
     path("configuration/webhooks/<uuid:endpoint>/address/", webhook_views.exchange_address, name="webhook-address"),
     path("configuration/webhooks/<uuid:endpoint>/test/", webhook_views.rehearse, name="webhook-test"),
     re_path(
-        r"^configuration/webhooks/(?P<endpoint>[0-9a-f-]{36})/(?P<verb>end-old|retire|take-back|delete)/$",
+        rf"^configuration/webhooks/(?P<endpoint>{ID})/(?P<verb>end-old|retire|take-back|delete)/$",
         webhook_views.act,
         name="webhook-act",
     ),

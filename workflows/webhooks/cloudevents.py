@@ -69,7 +69,8 @@ def _decoded(value: str) -> str:
     if len(told) > 1 and told[0] == told[-1] == '"':
         told = told[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     try:
-        return unquote(told, errors="strict")
+        found: str = events.storable(unquote(told, errors="strict"))  # %00 is U+0000
+        return found
     except UnicodeDecodeError as error:
         raise Unreadable("A header of the event is not UTF-8 in percent-encoding.") from error
 
