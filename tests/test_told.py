@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +34,7 @@ from tests.test_deliveries_command import told as command
 from tests.test_delivery import TO, stored
 from tests.test_interventions import at_once
 from tests.test_search import made
-from workflows import delivery, delivery_documents, leases, told
+from workflows import delivery, delivery_documents, leases, suppression, told
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.told_models import Suppression, Told
@@ -430,13 +430,14 @@ def test_no_other_state_is_touched(client: Client, webhook: SendGridIntegration,
 
 @pytest.mark.usefixtures("live_router")
 def test_an_event_that_came_before_the_outcome_was_known_to_be_unknown_counts(
-    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SendGridIntegration.objects.update(event_key=SIGNER.key)
     run = stored({"to": ["a@example.org"]})
     row = Delivery.objects.get()
     sendgrid_api.fault = "reset"
-    post(client, event("delivered", row))
+    # The last thing that is done before the mail is handed over.
+    monkeypatch.setattr(delivery, "spare_suppressed", lambda _: post(client, event("delivered", row)))
     delivery.send_due()
     row.refresh_from_db()
     run.refresh_from_db()
@@ -465,7 +466,65 @@ def test_what_is_told_while_a_worker_holds_the_mail_keeps_it_from_being_sent_twi
     assert "a@example.org" not in str(sendgrid_api.ledger[0]["personalizations"])
 
 
+@pytest.mark.usefixtures("live_router")
+def test_events_count_for_a_mail_whose_worker_died_before_it_noted_a_provider(
+    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    SendGridIntegration.objects.update(event_key=SIGNER.key)
+    stored({"to": ["a@example.org"]})
+    row = Delivery.objects.get()
+    leases.Lease().claim()
+    Delivery.objects.update(lease_expires_at=MOMENT)
+    delivery.free_expired_leases()
+    Delivery.objects.update(next_attempt_at=MOMENT)
+    leases.Lease().claim()
+    post(client, event("delivered", row))
+    Delivery.objects.update(state="unknown", lease=None, lease_expires_at=None)
+    delivery.send_due()
+    row.refresh_from_db()
+    assert (row.state, row.provider, row.reason, sendgrid_api.ledger) == ("accepted", "sendgrid", told.HEARD, [])
+
+
+@pytest.mark.usefixtures("live_router")
+def test_events_count_where_time_is_over_meanwhile(
+    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    SendGridIntegration.objects.update(event_key=SIGNER.key)
+    stored({"to": ["a@example.org"]})
+    row = Delivery.objects.get()
+    Delivery.objects.update(state="unknown", provider="sendgrid")
+    leases.Lease().claim()
+    post(client, event("delivered", row))
+    Delivery.objects.update(state="unknown", lease=None, lease_expires_at=None, give_up_at=MOMENT)
+    delivery.send_due()
+    row.refresh_from_db()
+    assert (row.state, row.reason, sendgrid_api.ledger) == ("accepted", told.HEARD, [])
+
+
 # --- several at once ----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_longer_than_a_batch(webhook: SendGridIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told, "BATCH", 1)
+    one, other = accepted(), accepted()
+    events = [event("bounce", row, type="bounce", sg_event_id=str(row.pk)) for row in (one, other)]
+    read = notices(json.dumps(events).encode())
+    enlist = suppression.enlist
+
+    def stumble_at_the_last(findings: Any) -> None:
+        found = list(findings)
+        if any(row.delivery_id == other.pk for row in found):
+            raise OperationalError("deadlock detected")
+        enlist(found)
+
+    monkeypatch.setattr(suppression, "enlist", stumble_at_the_last)
+    with pytest.raises(OperationalError):
+        told.record(read)
+    assert (kinds(one), kinds(other)) == ([("a@example.org", "bounce")], [])
+    monkeypatch.setattr(suppression, "enlist", enlist)
+    told.record(read)
+    assert (kinds(one), kinds(other)) == ([("a@example.org", "bounce")], [("a@example.org", "bounce")])
 
 
 @pytest.mark.django_db(transaction=True)

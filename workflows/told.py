@@ -32,9 +32,9 @@ Match = tuple[Notice, int, uuid.UUID]  # an event, its recipient, its delivery
 
 def record(told: Sequence[Notice]) -> None:
     """Store what SendGrid told of our mails, once; what is not about any of them is passed over."""
-    with transaction.atomic():
-        feedback.note_heard()
-        for start in range(0, len(told), BATCH):
+    feedback.note_heard()
+    for start in range(0, len(told), BATCH):
+        with transaction.atomic():  # for each: behind the locks of addresses none of mails may follow
             _record(_unknown(told[start : start + BATCH]))
 
 
@@ -124,7 +124,8 @@ def resolve(keys: Iterable[uuid.UUID]) -> None:
     somebody_waits = Recipient.objects.filter(delivery=OuterRef("pk"), state__in=Recipient.OPEN)
     ended = dict(unheard.exclude(Exists(somebody_waits)).values_list("pk", "run"))
     first = Subquery(_OF_DELIVERY.values("at")[:1])
-    values = {"state": Delivery.State.ACCEPTED, "reason": HEARD, "accepted_at": first, "next_attempt_at": None}
+    values = {"state": Delivery.State.ACCEPTED, "reason": HEARD, "provider": SENDGRID}
+    values |= {"accepted_at": first, "next_attempt_at": None}
     Delivery.objects.filter(pk__in=ended, state__in=_UNHEARD, lease__isnull=True).update(**values)
     for run in sorted(set(ended.values())):
         runs.settle(run)
@@ -136,7 +137,8 @@ _UNHEARD = (Delivery.State.UNKNOWN, Delivery.State.HELD)
 def leave_to_events(delivery: Delivery) -> bool:
     """Do not send a leased mail where an event has told meanwhile that SendGrid has it. Returns whether it was so."""
     waiting = Told.objects.filter(recipient__delivery=delivery, recipient__state__in=Recipient.OPEN)
-    if delivery.provider != SENDGRID or not waiting.exists():
+    # Whatever provider it names: none where a worker died at the first attempt, another where the way out has changed.
+    if not waiting.exists():
         return False
     ours = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease)
     with transaction.atomic():
