@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Subquery
@@ -123,15 +124,19 @@ def resolve(keys: Iterable[uuid.UUID]) -> None:
         return
     somebody_waits = Recipient.objects.filter(delivery=OuterRef("pk"), state__in=Recipient.OPEN)
     ended = dict(unheard.exclude(Exists(somebody_waits)).values_list("pk", "run"))
-    first = Subquery(_OF_DELIVERY.values("at")[:1])
-    values = {"state": Delivery.State.ACCEPTED, "reason": HEARD, "provider": SENDGRID}
-    values |= {"accepted_at": first, "next_attempt_at": None}
-    Delivery.objects.filter(pk__in=ended, state__in=_UNHEARD, lease__isnull=True).update(**values)
+    Delivery.objects.filter(pk__in=ended, state__in=_UNHEARD, lease__isnull=True).update(**_TAKEN)
     for run in sorted(set(ended.values())):
         runs.settle(run)
 
 
 _UNHEARD = (Delivery.State.UNKNOWN, Delivery.State.HELD)
+_TAKEN: dict[str, Any] = {
+    "state": Delivery.State.ACCEPTED,
+    "reason": HEARD,
+    "provider": SENDGRID,
+    "accepted_at": Subquery(_OF_DELIVERY.values("at")[:1]),
+    "next_attempt_at": None,
+}
 
 
 def leave_to_events(delivery: Delivery) -> bool:
