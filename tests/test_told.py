@@ -367,7 +367,7 @@ SHUFFLED = st.lists(st.sampled_from(range(len(EVENTS))), max_size=12).flatmap(
 )
 
 
-@pytest.mark.parametrize("state", ["accepted", "unknown", "held"])
+@pytest.mark.parametrize("state", ["accepted", "unknown", "held", "failed"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=SHUFFLED, cuts=st.sets(st.integers(1, 20), max_size=4))
 def test_any_order_and_any_repetition_lead_to_the_same_end(
@@ -376,7 +376,7 @@ def test_any_order_and_any_repetition_lead_to_the_same_end(
     with transaction.atomic():
         row = accepted("a@example.org", "b@example.org", "c@example.org", "d@example.org", state=state)
         if state != "accepted":
-            row.recipients.update(state="queued")
+            row.recipients.update(state="failed" if state == "failed" else "queued")
         edges = [0, *sorted(cuts), len(order)]
         batches = [order[start:end] for start, end in pairwise(edges) if start < end]
         expected = end_state([list(range(len(EVENTS)))], row)
@@ -417,6 +417,31 @@ def test_only_who_was_told_of_is_accepted(client: Client, webhook: SendGridInteg
     post(client, event("processed", row, to="b@example.org"))
     row.refresh_from_db()
     assert row.state == "accepted"
+
+
+@pytest.mark.parametrize("others", [[], ["b@example.org"]])
+def test_what_failed_since_its_time_was_over_counts_as_accepted_once_it_is_told_of(
+    client: Client, webhook: SendGridIntegration, others: list[str]
+) -> None:
+    row = unheard("failed", "a@example.org", *others, status="failed")
+    row.recipients.update(state="failed")
+    Delivery.objects.update(reason="Given up.", next_attempt_at=None)
+    post(client, event("delivered", row))
+    row.refresh_from_db()
+    assert (row.state, row.reason, row.accepted_at) == ("accepted", told.HEARD, MOMENT)
+    assert list(row.recipients.values_list("state", flat=True)) == ["accepted", *["failed"] * len(others)]
+    run = Run.objects.get()
+    assert (run.status, run.status_message) == ("completed_with_errors", f"Mail: {told.HEARD}")
+    post(client, *(event("delivered", row, to=one, at=AT - 1) for one in others))
+    assert set(row.recipients.values_list("state", flat=True)) == {"accepted"}
+
+
+def test_what_sendgrid_refused_of_a_failed_mail_stays_refused(client: Client, webhook: SendGridIntegration) -> None:
+    row = unheard("failed", status="failed")
+    row.recipients.update(state="refused")
+    post(client, event("dropped", row))
+    row.refresh_from_db()
+    assert (row.state, row.recipients.get().state) == ("failed", "refused")
 
 
 @pytest.mark.parametrize("state", ["queued", "sending", "deferred", "failed", "cancelled"])
