@@ -20,7 +20,7 @@ from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_delivery import TO, said, stored
 from tests.test_search import made
-from workflows import delivery, interventions, retention, suppression
+from workflows import delivery, interventions, retention, story, suppression
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.recipients import canonical
 from workflows.told_models import Suppression
@@ -350,3 +350,11 @@ def test_the_page_of_the_mail_says_what_to_do(browsers: dict[str, Client]) -> No
     assert f"to · Suppressed · bounced on {ON}, told by SendGrid: 550 no such user" in page
     assert "Send again" not in page
     assert Run.objects.get(pk=run.pk).status == "failed"
+
+
+def test_a_mail_to_hundreds_of_whom_all_are_suppressed_says_so(browsers: dict[str, Client]) -> None:
+    row = made("one", state="failed", reason="r suppressed: x")
+    rows = (Recipient(delivery=row, address=f"r{n}@example.org", kind="to") for n in range(story.RECIPIENTS + 5))
+    Recipient.objects.bulk_create(rows)
+    row.recipients.update(state="suppressed", reply="bounced")
+    assert "Nobody is left to send it to" in words(browsers["Editor"], f"/deliveries/{row.pk}/")
