@@ -109,6 +109,16 @@ def test_what_a_worker_claims_meanwhile_is_left_to_it(smtp: SmtpIntegration) -> 
     assert Delivery.objects.get().state == "sending"
 
 
+def test_what_is_told_meanwhile_of_one_recipient_counts() -> None:
+    stored(TO)
+    overdue(state="unknown")
+    told_of = Recipient.objects.filter(address="a@example.org")
+    with before_update("workflows_delivery", lambda: told_of.update(state="accepted")):
+        deadlines.end_overdue()
+    assert outcome()[0] == "accepted"
+    assert list(Recipient.objects.order_by("pk").values_list("state", flat=True)) == ["accepted", "failed", "failed"]
+
+
 def test_a_mail_that_cannot_be_ended_does_not_keep_the_others_from_leaving(
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, message_id
 from tests.test_runs import queued, with_tasks
-from workflows import delivery, delivery_documents, leases, outcomes, runs, stubborn
+from workflows import delivery, delivery_documents, interventions, leases, outcomes, runs, stubborn
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 
@@ -266,6 +266,19 @@ def test_a_workflow_may_have_it_held_for_a_person(smtp: SmtpIntegration, relay: 
     relay.drop = []
     delivery.send_due()
     assert len(relay.ledger) == 1
+
+
+def test_what_may_have_been_accepted_still_may_when_its_time_is_over(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored()
+    row = Delivery.objects.get()
+    past = timezone.now() - timedelta(seconds=1)
+    Attempt.objects.create(delivery=row, at=past, provider="smtp", stage="data", outcome="unknown")
+    Delivery.objects.update(state="unknown", reason="Nobody heard.", give_up_at=past)
+    delivery.send_due()
+    row.refresh_from_db()
+    text = "Given up: its time was over before it could be sent. Nobody heard."
+    assert (row.state, row.reason, [one.outcome for one in row.attempts.all()]) == ("failed", text, ["unknown"])
+    assert interventions.consider_delivered([row.pk], actor="ada").done == 1
 
 
 def test_it_is_given_up_after_its_deadline(smtp: SmtpIntegration, relay: FakeRelay) -> None:

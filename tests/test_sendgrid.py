@@ -351,6 +351,13 @@ def test_a_refusal_never_quotes_the_key() -> None:
     assert KEY not in error.text + repr(SendGridSettings(KEY))
 
 
+@pytest.mark.parametrize("field", [None, "personalizations.0.to"])
+def test_of_a_long_answer_the_beginning_is_kept(field: str | None) -> None:
+    with FakeSendGrid(answer=refuse(400, "x" * 60_000, field)) as fake:
+        error = fail(fake)
+    assert max(len(reply.text) for reply in (error.reply, *error.refused.values()) if reply) <= 1100
+
+
 @pytest.mark.parametrize("fault", ["hang", "reset", "error"])
 def test_no_answer_after_the_whole_mail_leaves_the_outcome_unknown(fault: str) -> None:
     with FakeSendGrid(faults=[fault]) as fake:

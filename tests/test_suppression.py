@@ -20,7 +20,7 @@ from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_delivery import TO, said, stored
 from tests.test_search import made
-from workflows import delivery, interventions, retention, suppression
+from workflows import delivery, interventions, retention, story, suppression
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.recipients import canonical
 from workflows.told_models import Suppression
@@ -28,6 +28,7 @@ from workflows.told_models import Suppression
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
 
 SINCE = timezone.now().replace(microsecond=0) - timedelta(hours=3)
+AT_SENDGRID = "SendGrid keeps such a list of its own: remove the address there, too, or SendGrid drops the mail."
 ON = f"{SINCE.day} {SINCE:%B %Y}"
 
 
@@ -109,6 +110,18 @@ def test_it_expires_but_for_complaints(settings: Any, days: int, kind: str, expe
     assert row.expires_at == (SINCE + timedelta(days=expected) if expected else None)
     Suppression.objects.exclude(kind="complaint").update(expires_at=timezone.now() - timedelta(seconds=1))
     assert in_force() == ([("a@example.org", "complaint")] if kind == "complaint" else [])
+
+
+@pytest.mark.parametrize("days", [4_000_000, 10**12])
+def test_more_days_than_a_calendar_has_lose_no_answer(
+    settings: Any, smtp: SmtpIntegration, relay: FakeRelay, days: int
+) -> None:
+    settings.SUPPRESSION_DAYS = days
+    relay.replies = {"RCPT TO:<b@": "550 5.1.1 no such user"}
+    stored(TO)
+    delivery.send_due()
+    assert Delivery.objects.get().state == "accepted"
+    assert in_force() == [("b@example.org", "refused")]
 
 
 def test_what_counts_more_stays() -> None:
@@ -264,6 +277,13 @@ def words(client: Client, address: str = "/suppressed/") -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", main).split())
 
 
+def test_a_release_speaks_of_sendgrids_list_only_where_sendgrid_told(browsers: dict[str, Client]) -> None:
+    row = listed("zoe@example.org", "refused", told_by="smtp")
+    answer = browsers["Admin"].post(f"/suppressed/{row.pk}/release/", follow=True)
+    assert "zoe@example.org is released: the next mail goes there again." in answer.content.decode()
+    assert AT_SENDGRID not in answer.content.decode()
+
+
 def test_editors_see_who_is_suppressed_and_admins_release(browsers: dict[str, Client]) -> None:
     row = listed("zoe@example.org", reason="<b>550</b> no", delivery_id=made("one").pk)
     listed("max@example.org", "complaint", since=SINCE + timedelta(hours=1))
@@ -276,7 +296,7 @@ def test_editors_see_who_is_suppressed_and_admins_release(browsers: dict[str, Cl
     assert "Release" in words(browsers["Admin"])
     assert browsers["Editor"].post(f"/suppressed/{row.pk}/release/").status_code == 403
     answer = browsers["Admin"].post(f"/suppressed/{row.pk}/release/", follow=True)
-    assert "zoe@example.org is released: the next mail goes there again." in answer.content.decode()
+    assert f"zoe@example.org is released: the next mail goes there again. {AT_SENDGRID}" in answer.content.decode()
     assert in_force() == [("max@example.org", "complaint")]
     again = browsers["Admin"].post(f"/suppressed/{row.pk}/release/", follow=True)
     assert "Nothing was changed: it is not suppressed any more." in again.content.decode()
@@ -330,3 +350,11 @@ def test_the_page_of_the_mail_says_what_to_do(browsers: dict[str, Client]) -> No
     assert f"to · Suppressed · bounced on {ON}, told by SendGrid: 550 no such user" in page
     assert "Send again" not in page
     assert Run.objects.get(pk=run.pk).status == "failed"
+
+
+def test_a_mail_to_hundreds_of_whom_all_are_suppressed_says_so(browsers: dict[str, Client]) -> None:
+    row = made("one", state="failed", reason="r suppressed: x")
+    rows = (Recipient(delivery=row, address=f"r{n}@example.org", kind="to") for n in range(story.RECIPIENTS + 5))
+    Recipient.objects.bulk_create(rows)
+    row.recipients.update(state="suppressed", reply="bounced")
+    assert "Nobody is left to send it to" in words(browsers["Editor"], f"/deliveries/{row.pk}/")

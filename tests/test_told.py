@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +34,7 @@ from tests.test_deliveries_command import told as command
 from tests.test_delivery import TO, stored
 from tests.test_interventions import at_once
 from tests.test_search import made
-from workflows import delivery, delivery_documents, leases, told
+from workflows import delivery, delivery_documents, leases, suppression, told
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.told_models import Suppression, Told
@@ -367,7 +367,7 @@ SHUFFLED = st.lists(st.sampled_from(range(len(EVENTS))), max_size=12).flatmap(
 )
 
 
-@pytest.mark.parametrize("state", ["accepted", "unknown", "held"])
+@pytest.mark.parametrize("state", ["accepted", "unknown", "held", "failed"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=SHUFFLED, cuts=st.sets(st.integers(1, 20), max_size=4))
 def test_any_order_and_any_repetition_lead_to_the_same_end(
@@ -376,7 +376,7 @@ def test_any_order_and_any_repetition_lead_to_the_same_end(
     with transaction.atomic():
         row = accepted("a@example.org", "b@example.org", "c@example.org", "d@example.org", state=state)
         if state != "accepted":
-            row.recipients.update(state="queued")
+            row.recipients.update(state="failed" if state == "failed" else "queued")
         edges = [0, *sorted(cuts), len(order)]
         batches = [order[start:end] for start, end in pairwise(edges) if start < end]
         expected = end_state([list(range(len(EVENTS)))], row)
@@ -419,6 +419,31 @@ def test_only_who_was_told_of_is_accepted(client: Client, webhook: SendGridInteg
     assert row.state == "accepted"
 
 
+@pytest.mark.parametrize("others", [[], ["b@example.org"]])
+def test_what_failed_since_its_time_was_over_counts_as_accepted_once_it_is_told_of(
+    client: Client, webhook: SendGridIntegration, others: list[str]
+) -> None:
+    row = unheard("failed", "a@example.org", *others, status="failed")
+    row.recipients.update(state="failed")
+    Delivery.objects.update(reason="Given up.", next_attempt_at=None)
+    post(client, event("delivered", row))
+    row.refresh_from_db()
+    assert (row.state, row.reason, row.accepted_at) == ("accepted", told.HEARD, MOMENT)
+    assert list(row.recipients.values_list("state", flat=True)) == ["accepted", *["failed"] * len(others)]
+    run = Run.objects.get()
+    assert (run.status, run.status_message) == ("completed_with_errors", f"Mail: {told.HEARD}")
+    post(client, *(event("delivered", row, to=one, at=AT - 1) for one in others))
+    assert set(row.recipients.values_list("state", flat=True)) == {"accepted"}
+
+
+def test_what_sendgrid_refused_of_a_failed_mail_stays_refused(client: Client, webhook: SendGridIntegration) -> None:
+    row = unheard("failed", status="failed")
+    row.recipients.update(state="refused")
+    post(client, event("dropped", row))
+    row.refresh_from_db()
+    assert (row.state, row.recipients.get().state) == ("failed", "refused")
+
+
 @pytest.mark.parametrize("state", ["queued", "sending", "deferred", "failed", "cancelled"])
 def test_no_other_state_is_touched(client: Client, webhook: SendGridIntegration, state: str) -> None:
     lease = {"lease": new_id(), "lease_expires_at": timezone.now()} if state == "sending" else {}
@@ -430,13 +455,14 @@ def test_no_other_state_is_touched(client: Client, webhook: SendGridIntegration,
 
 @pytest.mark.usefixtures("live_router")
 def test_an_event_that_came_before_the_outcome_was_known_to_be_unknown_counts(
-    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SendGridIntegration.objects.update(event_key=SIGNER.key)
     run = stored({"to": ["a@example.org"]})
     row = Delivery.objects.get()
     sendgrid_api.fault = "reset"
-    post(client, event("delivered", row))
+    # The last thing that is done before the mail is handed over.
+    monkeypatch.setattr(delivery, "spare_suppressed", lambda _: post(client, event("delivered", row)))
     delivery.send_due()
     row.refresh_from_db()
     run.refresh_from_db()
@@ -465,7 +491,65 @@ def test_what_is_told_while_a_worker_holds_the_mail_keeps_it_from_being_sent_twi
     assert "a@example.org" not in str(sendgrid_api.ledger[0]["personalizations"])
 
 
+@pytest.mark.usefixtures("live_router")
+def test_events_count_for_a_mail_whose_worker_died_before_it_noted_a_provider(
+    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    SendGridIntegration.objects.update(event_key=SIGNER.key)
+    stored({"to": ["a@example.org"]})
+    row = Delivery.objects.get()
+    leases.Lease().claim()
+    Delivery.objects.update(lease_expires_at=MOMENT)
+    delivery.free_expired_leases()
+    Delivery.objects.update(next_attempt_at=MOMENT)
+    leases.Lease().claim()
+    post(client, event("delivered", row))
+    Delivery.objects.update(state="unknown", lease=None, lease_expires_at=None)
+    delivery.send_due()
+    row.refresh_from_db()
+    assert (row.state, row.provider, row.reason, sendgrid_api.ledger) == ("accepted", "sendgrid", told.HEARD, [])
+
+
+@pytest.mark.usefixtures("live_router")
+def test_events_count_where_time_is_over_meanwhile(
+    client: Client, sendgrid: SendGridIntegration, sendgrid_api: FakeSendGrid
+) -> None:
+    SendGridIntegration.objects.update(event_key=SIGNER.key)
+    stored({"to": ["a@example.org"]})
+    row = Delivery.objects.get()
+    Delivery.objects.update(state="unknown", provider="sendgrid")
+    leases.Lease().claim()
+    post(client, event("delivered", row))
+    Delivery.objects.update(state="unknown", lease=None, lease_expires_at=None, give_up_at=MOMENT)
+    delivery.send_due()
+    row.refresh_from_db()
+    assert (row.state, row.reason, sendgrid_api.ledger) == ("accepted", told.HEARD, [])
+
+
 # --- several at once ----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_longer_than_a_batch(webhook: SendGridIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told, "BATCH", 1)
+    one, other = accepted(), accepted()
+    events = [event("bounce", row, type="bounce", sg_event_id=str(row.pk)) for row in (one, other)]
+    read = notices(json.dumps(events).encode())
+    enlist = suppression.enlist
+
+    def stumble_at_the_last(findings: Any) -> None:
+        found = list(findings)
+        if any(row.delivery_id == other.pk for row in found):
+            raise OperationalError("deadlock detected")
+        enlist(found)
+
+    monkeypatch.setattr(suppression, "enlist", stumble_at_the_last)
+    with pytest.raises(OperationalError):
+        told.record(read)
+    assert (kinds(one), kinds(other)) == ([("a@example.org", "bounce")], [])
+    monkeypatch.setattr(suppression, "enlist", enlist)
+    told.record(read)
+    assert (kinds(one), kinds(other)) == ([("a@example.org", "bounce")], [("a@example.org", "bounce")])
 
 
 @pytest.mark.django_db(transaction=True)

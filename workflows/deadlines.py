@@ -25,7 +25,7 @@ def end_overdue() -> None:
 
 def _overdue() -> list[Delivery]:
     rows = Delivery.objects.filter(state__in=Delivery.WAITING, give_up_at__lte=clock.now()).order_by("give_up_at")
-    return list(rows.defer("content").prefetch_related("recipients")[:BATCH])
+    return list(rows.defer("content")[:BATCH])
 
 
 def _why_nothing_leaves() -> str:
@@ -36,12 +36,14 @@ def _why_nothing_leaves() -> str:
 
 
 def _end(delivery: Delivery, *, why: str) -> None:
-    accepted = any(row.state == Recipient.State.ACCEPTED for row in delivery.recipients.all())
-    state = Delivery.State.ACCEPTED if accepted else Delivery.State.FAILED
     as_seen = Delivery.objects.filter(pk=delivery.pk, state=delivery.state, give_up_at=delivery.give_up_at)
     with transaction.atomic():
-        if as_seen.update(state=state, reason=_reason(delivery, why=why), next_attempt_at=None):
+        ended = {"state": Delivery.State.FAILED, "reason": _reason(delivery, why=why), "next_attempt_at": None}
+        if as_seen.update(**ended):
             delivery.recipients.filter(state__in=Recipient.OPEN).update(state=Recipient.State.FAILED)
+            # Asked for behind the lock: an event may have told of somebody since the mail was read.
+            if delivery.recipients.filter(state=Recipient.State.ACCEPTED).exists():
+                Delivery.objects.filter(pk=delivery.pk).update(state=Delivery.State.ACCEPTED)
             runs.settle(delivery.run_id)
 
 

@@ -22,7 +22,7 @@ from integrations.transports.base import Receipt, Scope, TransportError
 
 from .leases import BATCH, Lease
 from .models import Delivery, Recipient
-from .outcomes import given_up, record_error, record_nobody_left, record_receipt, unknown
+from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
 from .sparing import spare_suppressed
 from .told import leave_to_events
 
@@ -69,15 +69,9 @@ def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool
 
 def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
     """Try one mail and record the outcome. Returns how long the others have to wait, None where they need not."""
-    if delivery.give_up_at <= clock.now():
-        record_error(delivery, given_up(delivery.reason))
-        return None
     began = time.monotonic()
     try:
-        if leave_to_events(delivery):
-            return None
-        if not spare_suppressed(delivery):
-            record_nobody_left(delivery)
+        if leave_to_events(delivery) or _ends_without_attempt(delivery):
             return None
         message = StoredMail(delivery, connection=mailer)
         message.send()
@@ -97,6 +91,17 @@ def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
         return None
     record_receipt(delivery, message.receipt, addresses=message.to)
     return None
+
+
+def _ends_without_attempt(delivery: Delivery) -> bool:
+    """End a mail whose time is over, or that nobody is left to send to."""
+    if delivery.give_up_at <= clock.now():
+        record_given_up(delivery)
+    elif not spare_suppressed(delivery):
+        record_nobody_left(delivery)
+    else:
+        return False
+    return True
 
 
 class StoredContent:

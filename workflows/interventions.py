@@ -20,7 +20,7 @@ from django.db.models.functions import Lower
 from integrations import audit, clock
 
 from . import ids, retry, runs, services, suppression
-from .models import Attempt, Delivery, Recipient, Run, Workflow
+from .models import Attempt, Delivery, Recipient, Workflow
 from .search import DeliveryFilter, matching
 
 BATCH = 300  # rows of one transaction: SQLite lets nobody else write meanwhile
@@ -29,7 +29,6 @@ LISTED = 100  # ids in an audit entry
 
 CHANGED = "changed by somebody else meanwhile"
 _State, _Kept = Delivery.State, Recipient.State
-_ENDED = (Run.Status.COMPLETED, Run.Status.COMPLETED_WITH_ERRORS, Run.Status.FAILED)
 _LAST_OUTCOME = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
 _SOMEBODY_WITHOUT = Exists(Recipient.objects.filter(delivery=OuterRef("pk")).exclude(state=_Kept.ACCEPTED))
 _IN_HAND = (Q(state=_State.SENDING) | Q(lease__isnull=False), "being sent")
@@ -212,7 +211,7 @@ def _queue_again(keys: list[uuid.UUID], actor: str) -> int:
         )
     missing = Recipient.objects.filter(delivery__in=keys).exclude(state=_Kept.ACCEPTED)
     missing.update(state=_Kept.QUEUED, code=None, enhanced_code="", reply="")
-    _reopen(_runs_of(keys))
+    runs.reopen(_runs_of(keys))
     transaction.on_commit(services.ring)
     return done
 
@@ -232,21 +231,12 @@ def _consider_delivered(keys: list[uuid.UUID], actor: str) -> int:
     # FAILED: those were open until time ran out. What the relay refused stays refused.
     open_ones = Recipient.objects.filter(delivery__in=keys, state__in=[*Recipient.OPEN, _Kept.FAILED])
     open_ones.update(state=_Kept.ACCEPTED, code=None, enhanced_code="", reply=f"considered delivered by {actor}")
-    affected = _runs_of(keys)
-    _reopen(affected)
-    _settle(affected)
+    runs.settle_anew(_runs_of(keys))
     return done
 
 
 def _runs_of(keys: Iterable[uuid.UUID]) -> list[uuid.UUID]:
     return sorted(set(Delivery.objects.filter(pk__in=keys).values_list("run", flat=True)))
-
-
-def _reopen(affected: list[uuid.UUID]) -> None:
-    """Let runs end anew. Locked in one order: two of us may share some."""
-    list(Run.objects.select_for_update().filter(pk__in=affected).order_by("pk").values_list("pk"))
-    ended = Run.objects.filter(pk__in=affected, status__in=_ENDED)
-    ended.update(status=Run.Status.STARTED, finished_at=None, status_message="")
 
 
 def _settle(affected: list[uuid.UUID]) -> None:

@@ -69,6 +69,12 @@ def record_nobody_left(delivery: Delivery) -> None:
     record(delivery, Outcome(Attempt.Outcome.FAILED, stage="", spends_try=False), None)
 
 
+def record_given_up(delivery: Delivery) -> None:
+    """End a mail whose time is over. No attempt was made: what the last one left unknown stays so."""
+    reason = f"Given up: its time was over before it could be sent. {delivery.reason}".strip()
+    record(delivery, Outcome(Attempt.Outcome.FAILED, stage="", reason=reason, spends_try=False), None)
+
+
 def _said_to_all(delivery: Delivery, error: TransportError) -> dict[str, Reply]:
     """A refusal of the message concerns everybody whom it was for."""
     if error.reply is None or error.scope != Scope.MESSAGE:
@@ -199,11 +205,6 @@ def _without_the_mail(delivery: Delivery) -> str:
     """Say who did not get the mail, in this attempt or before, and why, in the server's words."""
     without = [row for row in delivery.recipients.all() if row.state != Recipient.State.ACCEPTED]
     return "; ".join(f"{row.address} {row.state}: {row.said}" for row in without)
-
-
-def given_up(reason: str) -> TransportError:
-    text = f"Given up: its time was over before it could be sent. {reason}".strip()
-    return TransportError(text, stage=Stage.CONNECT, scope=Scope.MESSAGE, permanent=True)
 
 
 def unknown(text: str) -> TransportError:

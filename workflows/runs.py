@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ BATCH = 20
 MAX_TRIES = 5  # a run that brings its worker down, or that the database refuses, must not come back for ever
 TRIED_TOO_OFTEN = f"It was begun {MAX_TRIES} times and could not be finished: the worker's log says why."
 TRY_AGAIN_AFTER = timedelta(seconds=30)
+_ENDED = (Run.Status.COMPLETED, Run.Status.COMPLETED_WITH_ERRORS, Run.Status.FAILED)
 
 
 def execute_due() -> bool:
@@ -156,6 +157,22 @@ def _deliveries(run: Run, data: dict[str, Any]) -> Iterator[tuple[Delivery, list
         yield delivery, recipients
         if delivery.state == Delivery.State.FAILED and not action.skip_on_failure:
             return
+
+
+def settle_anew(affected: Iterable[uuid.UUID]) -> None:
+    """End runs once more: what became of their mails is known better now. Called within a transaction."""
+    keys = sorted(affected)
+    reopen(keys)
+    for run in keys:
+        settle(run)
+
+
+def reopen(affected: Iterable[uuid.UUID]) -> None:
+    """Let runs end anew. Locked in one order: two of us may share some."""
+    keys = list(affected)
+    list(Run.objects.select_for_update().filter(pk__in=keys).order_by("pk").values_list("pk"))
+    ended = Run.objects.filter(pk__in=keys, status__in=_ENDED)
+    ended.update(status=Run.Status.STARTED, finished_at=None, status_message="")
 
 
 def settle(run_id: uuid.UUID) -> None:

@@ -89,8 +89,8 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) 
         confirmed=delivery.accepted_at is not None,
         without=delivery.without_count,
         recipients=delivery.recipient_count,
-        suppressed=sum(row.state == Recipient.State.SUPPRESSED for row in recipients),
-        bounced=sum(any(one.lost for one in getattr(row, "latest", ())) for row in recipients),
+        suppressed=_suppressed(delivery, recipients),
+        bounced=_lost(delivery) if delivery.told_of else 0,
         waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
         stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
         outcome=last.outcome,
@@ -98,6 +98,18 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) 
         enhanced=spoken.enhanced_code,
         said=spoken.reply,
     )
+
+
+def _suppressed(delivery: Delivery, recipients: list[Recipient]) -> int:
+    """Count those who are not listed, too."""
+    if not any(row.state == Recipient.State.SUPPRESSED for row in recipients):
+        return 0
+    return delivery.recipients.filter(state=Recipient.State.SUPPRESSED).count()
+
+
+def _lost(delivery: Delivery) -> int:
+    lost = Told.objects.filter(recipient__delivery=delivery, kind__in=Told.LOST)
+    return lost.order_by().values("recipient").distinct().count()
 
 
 def _decisions(delivery: Delivery) -> list[Step]:

@@ -19,6 +19,7 @@ from .search import PROVIDERS
 from .told_models import Suppression
 
 PAGE = 50
+LONGEST_DAYS = 36_500  # beyond the calendar's end an outcome could not be recorded
 LISTED = 20  # ids in an audit entry
 _CHUNK = 5000  # SQLite takes 32,766 parameters at the most
 _MERGED = ("kind", "reason", "since", "told_by", "delivery_id", "expires_at")
@@ -50,7 +51,7 @@ def in_words(row: Suppression) -> str:
 
 def finding(address: str, kind: str, *, since: datetime, reason: str, told_by: str, delivery_id: Any) -> Suppression:
     """Return a reason to send nothing more to an address, not stored yet."""
-    days = 0 if kind == Suppression.Kind.COMPLAINT else settings.SUPPRESSION_DAYS
+    days = 0 if kind == Suppression.Kind.COMPLAINT else min(settings.SUPPRESSION_DAYS, LONGEST_DAYS)
     return Suppression(
         address=canonical(address),
         kind=kind,

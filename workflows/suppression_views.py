@@ -11,6 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 from . import suppression
 from .entrance import for_admins, for_editors
 from .suppression_forms import SearchForm
+from .told import SENDGRID
+
+AT_SENDGRID = " SendGrid keeps such a list of its own: remove the address there, too, or SendGrid drops the mail."
 
 
 @require_safe
@@ -38,7 +41,8 @@ def release(request: HttpRequest, number: int) -> HttpResponse:
     """Send to one address again from now on."""
     row = suppression.release(number, actor=request.user.get_username())
     if row:
-        messages.success(request, f"{row.address} is released: the next mail goes there again.")
+        there = AT_SENDGRID if row.told_by == SENDGRID else ""
+        messages.success(request, f"{row.address} is released: the next mail goes there again.{there}")
     else:
         messages.warning(request, "Nothing was changed: it is not suppressed any more.")
     return redirect("suppressed")

@@ -8,9 +8,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Least
 
 from integrations import feedback
 from integrations.feedback import Kind, Notice
@@ -32,9 +34,9 @@ Match = tuple[Notice, int, uuid.UUID]  # an event, its recipient, its delivery
 
 def record(told: Sequence[Notice]) -> None:
     """Store what SendGrid told of our mails, once; what is not about any of them is passed over."""
-    with transaction.atomic():
-        feedback.note_heard()
-        for start in range(0, len(told), BATCH):
+    feedback.note_heard()
+    for start in range(0, len(told), BATCH):
+        with transaction.atomic():  # for each: behind the locks of addresses none of mails may follow
             _record(_unknown(told[start : start + BATCH]))
 
 
@@ -114,29 +116,55 @@ def _id(text: str) -> uuid.UUID | None:
 def resolve(keys: Iterable[uuid.UUID]) -> None:
     """End what nobody had heard the outcome of, where events tell that SendGrid has it. Within a transaction.
 
-    Whoever was told about has been accepted; the others go on waiting. A mail in a worker's hands is left alone.
+    Whoever was told about has been accepted, also where time was over meanwhile; the others go on waiting, or stay
+    without it. A mail in a worker's hands is left alone.
     """
-    unheard = Delivery.objects.filter(pk__in=list(keys), state__in=_UNHEARD, lease__isnull=True)
+    mails = list(keys)
+    ended = _end_unheard(mails) | _correct_failed(mails)
+    runs.settle_anew(set(ended.values()))
+
+
+def _end_unheard(mails: list[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """Return what has ended, each with its run."""
+    unheard = Delivery.objects.filter(pk__in=mails, state__in=_UNHEARD, lease__isnull=True)
     told_of = Recipient.objects.filter(Exists(_OF_RECIPIENT), delivery__in=unheard, state__in=Recipient.OPEN)
-    reply = {"code": None, "enhanced_code": "", "reply": "SendGrid told so later"}
-    if not told_of.update(state=Recipient.State.ACCEPTED, **reply):
-        return
+    if not told_of.update(state=Recipient.State.ACCEPTED, **_SAID):
+        return {}
     somebody_waits = Recipient.objects.filter(delivery=OuterRef("pk"), state__in=Recipient.OPEN)
     ended = dict(unheard.exclude(Exists(somebody_waits)).values_list("pk", "run"))
-    first = Subquery(_OF_DELIVERY.values("at")[:1])
-    values = {"state": Delivery.State.ACCEPTED, "reason": HEARD, "accepted_at": first, "next_attempt_at": None}
-    Delivery.objects.filter(pk__in=ended, state__in=_UNHEARD, lease__isnull=True).update(**values)
-    for run in sorted(set(ended.values())):
-        runs.settle(run)
+    Delivery.objects.filter(pk__in=ended, state__in=_UNHEARD, lease__isnull=True).update(**_TAKEN)
+    return ended
+
+
+def _correct_failed(mails: list[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """Return what has ended otherwise than it was written down; what SendGrid refused stays refused."""
+    over = Delivery.objects.filter(pk__in=mails, state__in=_OVER)
+    told_of = Recipient.objects.filter(Exists(_OF_RECIPIENT), delivery__in=over, state=Recipient.State.FAILED)
+    ended = dict(told_of.values_list("delivery", "delivery__run"))
+    if ended:
+        told_of.update(state=Recipient.State.ACCEPTED, **_SAID)
+        over.filter(pk__in=ended).update(**_TAKEN)
+    return ended
 
 
 _UNHEARD = (Delivery.State.UNKNOWN, Delivery.State.HELD)
+_OVER = (Delivery.State.FAILED, Delivery.State.ACCEPTED)
+_SAID: dict[str, Any] = {"code": None, "enhanced_code": "", "reply": "SendGrid told so later"}
+_FIRST = Subquery(_OF_DELIVERY.values("at")[:1])
+_TAKEN: dict[str, Any] = {
+    "state": Delivery.State.ACCEPTED,
+    "reason": HEARD,
+    "provider": SENDGRID,
+    "accepted_at": Least(Coalesce("accepted_at", _FIRST), _FIRST),  # somebody may have had it before
+    "next_attempt_at": None,
+}
 
 
 def leave_to_events(delivery: Delivery) -> bool:
     """Do not send a leased mail where an event has told meanwhile that SendGrid has it. Returns whether it was so."""
     waiting = Told.objects.filter(recipient__delivery=delivery, recipient__state__in=Recipient.OPEN)
-    if delivery.provider != SENDGRID or not waiting.exists():
+    # Whatever provider it names: none where a worker died at the first attempt, another where the way out has changed.
+    if not waiting.exists():
         return False
     ours = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease)
     with transaction.atomic():

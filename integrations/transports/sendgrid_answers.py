@@ -15,6 +15,7 @@ from .base import Scope, Stage
 LONGEST_WAIT = 3600  # a clock that is wrong, theirs or ours, must not stop mail for days
 MINUTES_LONG = 300  # a mail sent earlier would be one more bad request
 HOURS_LONG = 600
+LONGEST_WORDS = 1000  # they are stored for every recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,13 @@ class Answer:
 
     @property
     def words(self) -> str:
-        texts = [_with_field(str(row.get("message") or ""), field=row.get("field")) for row in self.errors]
-        return "; ".join(text for text in texts if text) or httpx.codes.get_reason_phrase(self.status)
+        texts = [_with_field(_message(row), field=row.get("field")) for row in self.errors]
+        said = "; ".join(text for text in texts if text)[: 10 * LONGEST_WORDS]
+        return said or httpx.codes.get_reason_phrase(self.status)
+
+
+def _message(row: Mapping[str, Any]) -> str:
+    return str(row.get("message") or "")[:LONGEST_WORDS]
 
 
 def _with_field(message: str, *, field: object) -> str:
@@ -131,7 +137,7 @@ def blamed(answer: Answer, *, document: Mapping[str, Any]) -> dict[str, str]:
         address = _person_at(str(row.get("field") or ""), document=document)
         if address is None:
             return {}
-        found[address] = str(row.get("message") or "")
+        found[address] = _message(row)
     return found
 
 
