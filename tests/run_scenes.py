@@ -25,8 +25,9 @@ def prepare() -> None:
     ]
     tasks = [{"to": ["b@example.org"], "subject": "One"}, {"to": ["{{ nobody }}"], "subject": "Two"}, {"subject": "3"}]
     document = with_tasks(*tasks)
-    document["workflows"][0] |= {"slug": "runs", "name": "Tell those who sleep"}
-    document["workflows"][0]["trigger_params"]["conditions"] = conditions
+    entry = document["workflows"][0]
+    trigger = entry["trigger_params"] | {"conditions": conditions}  # a new one: other tests share it
+    entry |= {"slug": "runs", "name": "Tell those who sleep", "trigger_params": trigger}
     documents.load(document)
     workflow = Workflow.objects.get(slug="runs")
     Workflow.objects.filter(pk=workflow.pk).update(repeat_every_duration="1 day", wait="10 minutes")
