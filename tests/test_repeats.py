@@ -236,6 +236,17 @@ def test_a_run_that_fails_by_a_defect_does_not_end_the_repeats(go: Go, monkeypat
     assert story() == [(0, "failed", "25 09:00"), (1, "queued", "25 10:00")]
 
 
+def test_a_rhythm_that_cannot_be_told_ends_that_run_and_no_other(go: Go) -> None:
+    """As where the machine does not know a time zone any more that it knew when the workflow was saved."""
+    made(slug="broken", repeat_every_duration="1h")
+    made()
+    Workflow.objects.filter(slug="broken").update(time_zone="Atlantis/Capital")
+    tell()
+    runs.execute_due()
+    ended = dict(Run.objects.values_list("workflow__slug", "status"))
+    assert ended == {"broken": "failed", "remind": "started"}
+
+
 def test_a_run_that_is_carried_out_twice_plans_one_repeat(go: Go) -> None:
     made(repeat_every_duration="1h")
     tell()

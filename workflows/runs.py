@@ -92,7 +92,18 @@ def _fail(run: Run, message: str) -> None:
     values = {"status": Run.Status.FAILED, "status_message": message, "started_at": now, "finished_at": now}
     with transaction.atomic():
         if Run.objects.filter(pk=run.pk, lease=run.lease).update(**values, **RELEASED):
+            _plan_next_if_possible(run)
+
+
+def _plan_next_if_possible(run: Run) -> None:
+    """Plan the run after a failed one. The defect may lie there: this run ends all the same, and the batch goes on."""
+    try:
+        with transaction.atomic():
             repeats.plan_next(run)
+    except AWAY:
+        raise
+    except Exception:
+        logger.exception("run %s does not come again: its next time cannot be told", run.pk)
 
 
 def _claim(lease: uuid.UUID) -> int:
