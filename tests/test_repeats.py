@@ -367,6 +367,14 @@ class TestPeople:
         assert (run.status, run.manual, run.triggered_by, run.checks) == ("started", True, "user", [])
         assert Delivery.objects.get().subject == "resolved"
 
+    def test_what_runs_again_works_with_its_event_as_it_was(self, go: Go) -> None:
+        made(wait="5 minutes", conditions=[])
+        tell()
+        tell("resolved", name="status_updated")
+        run_control.again(Run.objects.get(), actor="ada")
+        runs.execute_due()
+        assert Delivery.objects.get().subject == "started"
+
     def test_what_is_tried_by_hand_is_no_news(self, go: Go) -> None:
         workflow = made(repeat_every_duration="1h")
         tell()
