@@ -123,6 +123,16 @@ def test_loading_twice_changes_nothing_not_even_the_time_of_the_change() -> None
     assert not AuditEvent.objects.exists()
 
 
+def test_the_order_in_which_a_database_keeps_a_condition_is_no_change() -> None:
+    documents.load(SMALL)
+    Workflow.objects.update(
+        conditions=[{"values": ["sev0", "sev1"], "path": "incident.severity", "operator": "IS"}],
+    )
+    assert list(documents.dump()["workflows"][0]["trigger_params"]["conditions"][0]) == ["path", "operator", "values"]
+    [done] = documents.load(SMALL)
+    assert (done.outcome, done.diff) == ("unchanged", "")
+
+
 def test_loading_a_change_is_told_and_keeps_the_actions() -> None:
     documents.load(SMALL)
     action = Action.objects.get()

@@ -17,6 +17,7 @@ from . import editing, events
 from .models import Action, Workflow
 
 _TRIGGER = {"trigger_type", "triggers", "condition", "conditions"}
+_CONDITION = ("path", "operator", "values")
 _DURATIONS = ("wait", "repeat_every_duration", "repeat_condition_duration_since_first_run", "give_up_after")
 _FLAGS = ("continuously_repeat", "run_once_per_resource", "locked")
 _WORKFLOW = {"slug", "name", "enabled", "trigger_params", "repeat_on", "repeat_condition_number_of_repeats"}
@@ -269,7 +270,8 @@ def entry_of(workflow: Workflow) -> dict[str, Any]:
             "trigger_type": workflow.trigger_type,
             "triggers": workflow.triggers,
             "condition": workflow.condition,
-            "conditions": workflow.conditions,
+            # PostgreSQL keeps the names of a JSON object in an order of its own.
+            "conditions": [{name: one[name] for name in _CONDITION if name in one} for one in workflow.conditions],
         },
         "wait": workflow.wait or None,
         "repeat_every_duration": workflow.repeat_every_duration or None,
