@@ -11,7 +11,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from . import limits, pauses, providers, rechecks
+from . import limits, pauses, providers, rechecks, standing
 from .redaction import redact_error, redact_receipt
 from .senders import Sender, SenderError
 from .transports import envelope
@@ -37,7 +37,7 @@ class EmailBackend(BaseEmailBackend):
 
     def open(self) -> bool:
         """Make ready for several messages; raises TransportError where no mail may leave now."""
-        route = _route()
+        route, _ = _in_force()
         pauses.demand_open(route.provider.name)
         limits.demand_turn(route.provider.name, route.limits)
         self._session.take(route.provider.name, route.limits)
@@ -92,23 +92,25 @@ class EmailBackend(BaseEmailBackend):
         """Return the way out for one mail, and its admission.
 
         The settings may change while it waits for its turn: an admission counts for those that were in force
-        before and after it was given.
+        before and after it was given. Where there is nothing to wait for, both were read at once.
         """
-        route = _route()
+        route, admission = _in_force()
         while True:
             name = route.provider.name
             self._session.take(name, route.limits)
-            limits.take_turn(name, route.limits)
-            admission = pauses.admit(name)
-            before, route = route, _route()
-            if (before.provider, before.settings) == (route.provider, route.settings):
+            if admission and not route.limits.interval:
                 return route, admission
-            pauses.note_nothing(name, admission)
+            limits.take_turn(name, route.limits)
+            given = pauses.admit(name)
+            before, (route, admission) = route, _in_force()
+            if (before.provider, before.settings) == (route.provider, route.settings):
+                return route, given
+            pauses.note_nothing(name, given)
 
 
-def _route() -> providers.Route:
+def _in_force() -> tuple[providers.Route, pauses.Admission | None]:
     try:
-        return providers.active_route()
+        return standing.in_force()
     except TransportError as error:  # its credentials cannot be read
         pauses.note_error(error)
         raise

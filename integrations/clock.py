@@ -29,14 +29,14 @@ def now() -> datetime:
         return timezone.now()
     if _read is None:
         _read = _look()
-    elif _steady() - _read[1] > GOOD_FOR:
+    elif steady() - _read[1] > GOOD_FOR:
         with suppress(DatabaseTrouble):
             _read = _look()
     at, when = _read
-    return at + timedelta(seconds=_steady() - when)
+    return at + timedelta(seconds=steady() - when)
 
 
-def _steady() -> float:
+def steady() -> float:
     """Return seconds of a clock that nobody sets; on Linux of one that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
@@ -44,7 +44,7 @@ def _steady() -> float:
 def _look() -> tuple[datetime, float]:
     """Return when the server got our question, and when we asked it."""
     with connection.cursor() as cursor:
-        asked = _steady()
+        asked = steady()
         cursor.execute("SELECT statement_timestamp()")
         at: datetime = cursor.fetchone()[0]
     return at, asked

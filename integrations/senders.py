@@ -11,6 +11,7 @@ from email import policy
 from email.errors import HeaderParseError, NonASCIILocalPartDefect
 from email.header import Header
 from email.utils import formataddr
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -135,7 +136,12 @@ def _addresses_shown(mailbox: Mailbox) -> list[str]:
 
 
 def default_sender() -> Mailbox:
-    return parse_mailbox(settings.DEFAULT_FROM_EMAIL)
+    return _own(settings.DEFAULT_FROM_EMAIL)
+
+
+@lru_cache(maxsize=4)
+def _own(text: str) -> Mailbox:
+    return parse_mailbox(text)
 
 
 def default_sender_warning() -> str:
@@ -157,6 +163,14 @@ def through_default_sender(requested: str) -> Sender:
 
 def through_integration(requested: str, *, default_from: str, user_name: str, label: str) -> Sender:
     """An integration uses the From asked for, else its Default From, else its username where that is an address."""
+    installation = (settings.DEFAULT_FROM_EMAIL, tuple(settings.RESERVED_SENDER_DOMAINS))
+    return _through_integration(requested, default_from, user_name, label, installation)
+
+
+@lru_cache(maxsize=256)  # the same few senders, mail after mail
+def _through_integration(
+    requested: str, default_from: str, user_name: str, label: str, _installation: tuple[object, ...]
+) -> Sender:
     if requested and parse_mailbox(requested) != default_sender():
         return Sender(refuse_reserved(requested))
     if default_from:

@@ -39,7 +39,7 @@ def database(monkeypatch: pytest.MonkeyPatch, passed: SimpleNamespace) -> Databa
     """A PostgreSQL whose clock is the test's, and a monotonic clock that the test moves."""
     made = Database()
     monkeypatch.setattr(clock, "connection", SimpleNamespace(vendor="postgresql"))
-    monkeypatch.setattr(clock, "_steady", lambda: passed.seconds)
+    monkeypatch.setattr(clock, "steady", lambda: passed.seconds)
     monkeypatch.setattr(clock, "_look", lambda: made.look(lambda: passed.seconds))
     monkeypatch.setattr(clock, "_read", None)
     monkeypatch.setattr(clock, "GOOD_FOR", 10.0)

@@ -11,7 +11,7 @@ from django.core.mail import get_connection
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from integrations import pauses
+from integrations import pauses, standing
 from integrations import services as integrations
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
@@ -21,6 +21,7 @@ from tests.test_runs import queued, with_tasks
 from workflows import delivery, delivery_documents, interventions, leases, outcomes, runs, stubborn
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
+from workflows.outlook import Outlook
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
 
@@ -378,12 +379,15 @@ def test_a_database_that_fails_before_the_mail_is_handed_over_leaves_nothing_unk
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     stored()
+    in_force, answers = standing.in_force, [True, False]  # while the way out is opened it is there
 
-    def stumble(name: str) -> None:
+    def stumble() -> Any:
+        if answers.pop(0):
+            return in_force()
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr("integrations.pauses.admit", stumble)
+        patch.setattr(standing, "in_force", stumble)
         assert delivery.send_due() is False
     row = Delivery.objects.get()
     assert (row.state, row.tries, relay.ledger) == ("queued", 0, [])
@@ -451,7 +455,7 @@ class TestLeases:
         row = leases.Lease().claim()[0]
         Delivery.objects.update(lease=new_id())  # somebody took it over
         before = Delivery.objects.values().get()
-        delivery._send_one(row, mailer=get_connection())
+        delivery._send_one(row, outlook=Outlook([row]), mailer=get_connection())
         assert len(relay.ledger) == 1
         assert Delivery.objects.values().get() == before
         assert {state for _, state, _, _ in said()} == {"queued"}
@@ -519,12 +523,14 @@ class TestLeases:
         [row] = lease.claim()
         before = Delivery.objects.get().lease_expires_at
         lease._renewed -= leases.RENEW_AFTER + 1
+        lease._sure_at -= leases.RENEW_AFTER + 1
         assert lease.may_send(row) is True
         after = Delivery.objects.get().lease_expires_at
         assert before is not None
         assert after is not None
         assert after > before
         Delivery.objects.update(lease=new_id())
+        lease._sure_at -= leases.SURE_FOR
         assert lease.may_send(row) is False
 
     def test_a_worker_that_loses_its_lease_in_mid_batch_sends_nothing_more(

@@ -219,7 +219,7 @@ def test_what_was_accepted_under_old_settings_does_not_prove_the_new_ones(smtp: 
 def test_a_mail_that_waited_for_its_turn_while_the_settings_changed_leaves_with_the_new_ones(
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    smtp.password = "of yesterday"
+    smtp.password, smtp.rate_limit = "of yesterday", 100
     smtp.save()
 
     def wait(name: str, _: object) -> None:

@@ -182,14 +182,14 @@ def test_the_run_of_a_dead_worker_is_queued_again_and_made_once() -> None:
 def test_a_defect_fails_that_run_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     first = queued(changed("wait", None))
     services.trigger(Incoming("incident_created", SEV1))
-    execute = runs.execute
+    made = runs._made
 
-    def stumble(run: Run) -> None:
+    def stumble(run: Run) -> runs.Made:
         if run.pk == first.pk:
             raise ZeroDivisionError
-        execute(run)
+        return made(run)
 
-    monkeypatch.setattr(runs, "execute", stumble)
+    monkeypatch.setattr(runs, "_made", stumble)
     runs.execute_due()
     assert list(Run.objects.order_by("pk").values_list("status", "lease")) == [("failed", None), ("started", None)]
 
@@ -204,7 +204,7 @@ def test_a_database_that_is_away_loses_no_run_however_often(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "execute", stumble)
+        patch.setattr(runs, "_made", stumble)
         for _ in range(2 * runs.MAX_TRIES):
             Run.objects.update(due_at=clock.now())
             runs.execute_due()
@@ -222,11 +222,11 @@ def test_a_database_that_goes_away_between_two_runs_leaves_none_leased(
 ) -> None:
     queued(changed("wait", None))
 
-    def stumble(_: Run) -> bool:
+    def stumble(_: list[runs.Made]) -> None:
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_renew", stumble)
+        patch.setattr(runs, "_store_together", stumble)
         with pytest.raises(type(failure)):
             runs.execute_due()
     assert Run.objects.values_list("status", "lease", "tries").get() == ("queued", None, 0)
@@ -241,7 +241,7 @@ def test_a_run_that_cannot_be_carried_out_is_tried_a_few_times(
     def refuse(_: Run) -> None:
         raise failure
 
-    monkeypatch.setattr(runs, "execute", refuse)
+    monkeypatch.setattr(runs, "_made", refuse)
     for _ in range(runs.MAX_TRIES + 1):
         Run.objects.update(due_at=clock.now())
         runs.execute_due()

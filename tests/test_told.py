@@ -462,7 +462,7 @@ def test_an_event_that_came_before_the_outcome_was_known_to_be_unknown_counts(
     row = Delivery.objects.get()
     sendgrid_api.fault = "reset"
     # The last thing that is done before the mail is handed over.
-    monkeypatch.setattr(delivery, "spare_suppressed", lambda _: post(client, event("delivered", row)))
+    monkeypatch.setattr(delivery, "spare_suppressed", lambda *_: post(client, event("delivered", row)))
     delivery.send_due()
     row.refresh_from_db()
     run.refresh_from_db()

@@ -11,7 +11,7 @@ from integrations import clock
 from integrations.feedback import Kind, Notice
 from integrations.models import SendGridIntegration
 from tests.test_runs import SEV1, with_tasks
-from workflows import documents, outcomes, runs, services, sparing, told
+from workflows import documents, outcomes, runs, services, sparing, suppression, told
 from workflows.events import Incoming
 from workflows.leases import Lease
 from workflows.models import Delivery, Recipient
@@ -39,7 +39,7 @@ def prepare() -> None:
         next_attempt_at=clock.now() + timedelta(hours=1)
     )
     for held in Lease().claim():
-        sparing.spare_suppressed(held)
+        sparing.spare_suppressed(held, suppression.of(ADDRESSES))
         outcomes.record_nobody_left(held)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,9 +21,11 @@ from django.db import Error as DatabaseTrouble
 from integrations import clock
 from integrations.transports.base import Receipt, Scope, TransportError
 
+from . import acceptance
 from .leases import BATCH, Lease
 from .models import Delivery, Recipient
 from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
+from .outlook import Outlook
 from .sparing import spare_suppressed
 from .told import leave_to_events
 
@@ -54,50 +57,79 @@ def why_waiting(mailer: Any) -> str:
     return ""
 
 
-def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool:
+def _send_batch(batch: Sequence[Delivery], *, lease: Lease, mailer: Any) -> bool:
     """Send one after another. Returns whether it makes sense to go on with the next batch."""
+    outlook = Outlook(batch)
     for delivery in batch:
         if not lease.may_send(delivery):
             break
-        wait = _send_one(delivery, mailer=mailer)
-        if wait is not None:
+        sent = _send_one(delivery, outlook=outlook, mailer=mailer)
+        if sent.others_wait is not None:
+            wait = sent.others_wait
             lease.give_back(next_attempt_at=clock.now() + wait if wait else None)
             return False
+        lease.note_ours(ours=sent.plainly)
     lease.give_back()
     return True
 
 
-def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
-    """Try one mail and record the outcome. Returns how long the others have to wait, None where they need not."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What trying one mail led to, for the others of its batch: how long they have to wait, None where they need not.
+
+    `plainly`: it was accepted for everybody, and recorded under the lease.
+    """
+
+    others_wait: timedelta | None = None
+    plainly: bool = False
+
+
+def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
+    """Try one mail and record the outcome."""
     began = time.monotonic()
     try:
-        if leave_to_events(delivery) or _ends_without_attempt(delivery):
-            return None
+        outlook.refresh()
+        if _is_left_to_events(delivery, outlook) or _ends_without_attempt(delivery, outlook):
+            return Sent()
         message = StoredMail(delivery, connection=mailer)
         message.send()
     except TransportError as error:
+        outlook.forget()
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
         if not error.untried:
             record_error(delivery, error)
         # Then the provider is paused: whoever claims next is told so before.
-        return timedelta() if error.scope == Scope.PROVIDER else None
+        return Sent(others_wait=timedelta() if error.scope == Scope.PROVIDER else None)
     except DatabaseTrouble:
         # While content or provider were looked up: transports know no database, so nothing was handed over.
         logger.exception("delivery %s: the database does not answer", delivery.pk)
-        return DATABASE_PAUSE
+        return Sent(others_wait=DATABASE_PAUSE)
     except Exception:  # a defect of ours: it must neither stop the other mails nor be taken for a refusal
         logger.exception("delivery %s met a defect", delivery.pk)
         record_error(delivery, unknown("A defect of rootmail itself: the worker's log holds the details."))
-        return None
+        return Sent()
+    return _record(delivery, message, outlook)
+
+
+def _record(delivery: Delivery, message: StoredMail, outlook: Outlook) -> Sent:
+    plain = acceptance.is_plain(delivery, message.receipt) and delivery.pk in outlook.alone
+    if plain:
+        return Sent(plainly=acceptance.record(delivery, message.receipt))
+    outlook.forget()
     record_receipt(delivery, message.receipt, addresses=message.to)
-    return None
+    return Sent()
 
 
-def _ends_without_attempt(delivery: Delivery) -> bool:
+def _is_left_to_events(delivery: Delivery, outlook: Outlook) -> bool:
+    """Before its first attempt nobody can have told of a mail; what was tried is asked for in this very moment."""
+    return bool(delivery.tries or delivery.pk in outlook.told) and leave_to_events(delivery)
+
+
+def _ends_without_attempt(delivery: Delivery, outlook: Outlook) -> bool:
     """End a mail whose time is over, or that nobody is left to send to."""
     if delivery.give_up_at <= clock.now():
         record_given_up(delivery)
-    elif not spare_suppressed(delivery):
+    elif not spare_suppressed(delivery, outlook.suppressed):
         record_nobody_left(delivery)
     else:
         return False

@@ -10,6 +10,7 @@ from functools import partial
 
 from django.db import transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models.functions import Length
 
 from integrations import clock
 
@@ -24,6 +25,8 @@ BATCH = 50
 LEASE = timedelta(seconds=300)
 # Seconds. What is left of a lease then outlasts one mail (160 s at the most) and writing its outcome stubbornly (64 s).
 RENEW_AFTER = 60.0
+SURE_FOR = 1.0  # seconds since the database last said that the batch is ours
+SMALL = 64 * 1024  # bytes of a mail that is read with its batch; a larger one is read in its turn
 BATCH_SECONDS = 300.0  # well within the task's time limit
 RELEASED = {"lease": None, "lease_expires_at": None}
 _BEFORE = Case(
@@ -38,7 +41,8 @@ class Lease:
 
     def __init__(self) -> None:
         self.id = new_id()
-        self.began = self._renewed = time.monotonic()
+        self.began = time.monotonic()
+        self._renewed = self._sure_at = clock.steady()
 
     def claim(self) -> list[Delivery]:
         """Take up to BATCH due deliveries, in the order in which they will be sent."""
@@ -47,6 +51,7 @@ class Lease:
             if not taken:
                 return []
             batch = list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
+            self._bring_contents(batch)
         except AWAY:  # they may be ours all the same, and would wait for the end of the lease, the first as unknown
             self.give_back()
             raise
@@ -62,6 +67,13 @@ class Lease:
                 pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], state__in=Delivery.DUE
             ).update(state=Delivery.State.SENDING, lease=self.id, lease_expires_at=now + LEASE)
 
+    def _bring_contents(self, batch: list[Delivery]) -> None:
+        small = self.held().annotate(size=Length("content")).filter(size__lte=SMALL)
+        contents = dict(small.values_list("pk", "content"))
+        for delivery in batch:
+            if delivery.pk in contents:
+                delivery.content = contents[delivery.pk]
+
     def take_over(self, dead: uuid.UUID) -> int:
         """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
         now = clock.now()
@@ -75,14 +87,17 @@ class Lease:
     def may_send(self, delivery: Delivery) -> bool:
         """Say whether this mail is still ours, and whether there is time for it; renew the lease where it has aged.
 
-        The database is asked for every mail: a process that was frozen or whose machine slept may have lost its lease.
+        The database is asked, unless it has just said so: a process that was frozen or whose machine slept may have lost
+        its lease. Time is told by a clock that goes on meanwhile.
         """
         return stubbornly(partial(self._may_send, delivery), what=f"delivery {delivery.pk}: whether it is ours")
 
     def _may_send(self, delivery: Delivery) -> bool:
-        now = time.monotonic()
-        if now - self.began > BATCH_SECONDS or stopping.requested():
+        if time.monotonic() - self.began > BATCH_SECONDS or stopping.requested():
             return False
+        now = clock.steady()
+        if now - self._sure_at < SURE_FOR:
+            return True
         if now - self._renewed > RENEW_AFTER:
             self.held().update(lease_expires_at=clock.now() + LEASE)
             heartbeat.beat()  # all workers may be busy with slow relays, and nobody free for a sweep
@@ -90,7 +105,12 @@ class Lease:
         ours = self.held().filter(pk=delivery.pk).exists()
         if not ours:
             logger.warning("delivery %s: the lease was lost before it was sent", delivery.pk)
+        self._sure_at = now
         return ours
+
+    def note_ours(self, *, ours: bool) -> None:
+        """Remember what writing an outcome has told of the lease; where it was lost, the database is asked again."""
+        self._sure_at = clock.steady() if ours else self._sure_at - SURE_FOR
 
     def give_back(self, *, but: Delivery | None = None, next_attempt_at: datetime | None = None) -> None:
         """Put what was not tried back into the state that it was claimed in. It has spent no attempt.

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from integrations import clock
 
 from . import mails, occasions, repeats
 from .ids import new_id
 from .leases import RELEASED
-from .models import Delivery, Recipient, Run
+from .models import Delivery, Recipient, Run, Workflow
 from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=300)  # for one run: each of its actions may render for 2 seconds
-BATCH = 20
+BATCH = 50
+STORE_AFTER = 0.2  # seconds for which what was rendered waits for the others of its batch
 MAX_TRIES = 5  # a run that brings its worker down, or that the database refuses, must not come back for ever
 TRIED_TOO_OFTEN = f"It was begun {MAX_TRIES} times and could not be finished: the worker's log says why."
 TRY_AGAIN_AFTER = timedelta(seconds=30)
+
+
+class LeaseLost(Exception):
+    """Another worker has some of the runs by now."""
+
+
 _ENDED = (Run.Status.COMPLETED, Run.Status.COMPLETED_WITH_ERRORS, Run.Status.FAILED)
 
 
@@ -34,17 +43,37 @@ def execute_due() -> bool:
     lease = new_id()
     try:
         claimed = _claim(lease)
-        _execute_all(Run.objects.filter(lease=lease))
+        if claimed:
+            _execute_all(lease)
     except AWAY:  # the others would wait for the end of the lease, and have done nothing
         _give_back(lease)
         raise
     return claimed == BATCH
 
 
-def _execute_all(claimed: QuerySet[Run]) -> None:
-    for run in claimed.select_related("workflow", "event").order_by("pk"):
-        if _renew(run):
+def _execute_all(lease: uuid.UUID) -> None:
+    """Carry out a batch. What plain runs made is stored together, each of the others by itself."""
+    batch = list(Run.objects.filter(lease=lease).select_related("event").order_by("pk"))
+    _share_workflows(batch)
+    waiting: list[Made] = []
+    began = time.monotonic()
+    for run in batch:
+        if waiting and time.monotonic() - began > STORE_AFTER:
+            _store_together(waiting)
+            waiting, began = [], time.monotonic()
+        made = _made_if_plain(run)
+        if made:
+            waiting.append(made)
+        elif _renew(run):
             _execute_or_release(run)
+    _store_together(waiting)
+
+
+def _share_workflows(batch: Iterable[Run]) -> None:
+    """Read each workflow and its actions once for the whole batch."""
+    workflows = Workflow.objects.prefetch_related("actions").in_bulk({run.workflow_id for run in batch})
+    for run in batch:
+        run.workflow = workflows[run.workflow_id]
 
 
 def _give_back(lease: uuid.UUID) -> None:
@@ -59,6 +88,35 @@ def _renew(run: Run) -> bool:
     held = Run.objects.filter(lease=run.lease)
     held.update(lease_expires_at=clock.now() + LEASE)
     return held.filter(pk=run.pk).exists()
+
+
+def _made_if_plain(run: Run) -> Made | None:
+    """Return what a run made that begins at once, comes once, and has nothing but mails to send; None for any other."""
+    try:
+        if run.tries > 1 or run.number or run.workflow.wait or repeats.rhythm_of(run.workflow):
+            return None
+        made = _made(run)
+    except Exception:  # met again, told and treated where the run is carried out by itself
+        return None
+    is_plain = made.deliveries and all(delivery.state == Delivery.State.QUEUED for delivery, _ in made.deliveries)
+    return made if is_plain and not made.cancelled else None
+
+
+def _store_together(batch: Sequence[Made]) -> None:
+    """Store what plain runs made in one transaction; where that fails, carry each of them out by itself."""
+    if not batch:
+        return
+    runs = [made.run for made in batch]
+    try:
+        with transaction.atomic():
+            ours = Run.objects.filter(pk__in=[run.pk for run in runs], lease=runs[0].lease)
+            if ours.update(started_at=clock.now(), **RELEASED) < len(runs):
+                raise LeaseLost
+            _store([pair for made in batch for pair in made.deliveries])
+    except (LeaseLost, DatabaseError):
+        for run in runs:
+            if _renew(run):
+                _execute_or_release(run)
 
 
 def _execute_or_release(run: Run) -> None:
@@ -122,18 +180,35 @@ def free_expired_leases() -> int:
 
 def execute(run: Run) -> None:
     """Render the actions of a leased run and store what they made, in one transaction."""
+    made = _made(run)
+    with transaction.atomic():
+        if not _start(run, cancelled=made.cancelled):
+            return  # the lease was lost: another worker does it
+        _store(made.deliveries)
+        settle(run.pk)
+        if not made.cancelled:
+            repeats.plan_next(run)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a run led to, not stored yet: why it must not go on, or its mails."""
+
+    run: Run
+    cancelled: str
+    deliveries: list[tuple[Delivery, list[Recipient]]]
+
+
+def _made(run: Run) -> Made:
     data = occasions.data_of(run)
     reason = _why_cancelled(run, data)
-    made = [] if reason else list(_deliveries(run, data))
-    with transaction.atomic():
-        if not _start(run, cancelled=reason):
-            return  # the lease was lost: another worker does it
-        mails.forget_removed_actions([delivery for delivery, _ in made])
-        Delivery.objects.bulk_create([delivery for delivery, _ in made])
-        Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
-        settle(run.pk)
-        if not reason:
-            repeats.plan_next(run)
+    return Made(run, reason, [] if reason else list(_deliveries(run, data)))
+
+
+def _store(made: Sequence[tuple[Delivery, list[Recipient]]]) -> None:
+    mails.forget_removed_actions([delivery for delivery, _ in made])
+    Delivery.objects.bulk_create([delivery for delivery, _ in made])
+    Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
 
 
 def _why_cancelled(run: Run, data: dict[str, Any]) -> str:
@@ -163,7 +238,9 @@ def _start(run: Run, *, cancelled: str) -> bool:
 def _deliveries(run: Run, data: dict[str, Any]) -> Iterator[tuple[Delivery, list[Recipient]]]:
     """Yield a delivery for each action, from the top; a failed one ends the run unless it may be skipped."""
     variables = mails.variables_of(run, data)
-    for action in run.workflow.actions.filter(enabled=True).order_by("position"):
+    for action in run.workflow.actions.all():  # by their position
+        if not action.enabled:
+            continue
         delivery, recipients = mails.delivery_of(run, action, variables)
         yield delivery, recipients
         if delivery.state == Delivery.State.FAILED and not action.skip_on_failure:

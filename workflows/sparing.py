@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from . import suppression
 from .models import Delivery, Recipient
 from .recipients import canonical
+from .told_models import Suppression
 
 
-def spare_suppressed(delivery: Delivery) -> bool:
+def spare_suppressed(delivery: Delivery, found: Mapping[str, Suppression]) -> bool:
     """Mark the recipients that nothing is sent to; whoever records the outcome writes it. Returns whether any is left.
+
+    `found` holds suppressions in force by `canonical` address, of these recipients at least.
 
     Test mails and account mails are no deliveries, so they reach a suppressed address, too.
     """
     due = [row for row in delivery.recipients.all() if row.state in Recipient.OPEN]
-    found = suppression.of(row.address for row in due)
-    for row in due:
+    for row in due if found else ():
         reason = found.get(canonical(row.address))
         if reason:
             row.state, row.code, row.enhanced_code = Recipient.State.SUPPRESSED, None, ""

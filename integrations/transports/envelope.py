@@ -82,12 +82,17 @@ def _listed(refused: Mapping[str, Reply]) -> str:
 
 def normalised(content: bytes) -> bytes:
     """Make every line end CRLF, the last one too: bare CR or LF is how mails are smuggled into mails."""
+    pairs = content.count(b"\r\n")
+    if pairs == content.count(b"\r") == content.count(b"\n") and content.endswith(b"\r\n"):
+        return content  # as nearly every one is that we wrote ourselves
     lines = _LINE_END.sub(b"\r\n", content)
     return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
 
 
 def dot_stuffed(content: bytes) -> bytes:
     """Double the dot at the beginning of a line (RFC 5321 section 4.5.2) and add the final dot."""
+    if b"\n." not in content and not content.startswith(b"."):
+        return content + b".\r\n"
     return _LEADING_DOT.sub(b"..", content) + b".\r\n"
 
 

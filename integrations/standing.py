@@ -1,0 +1,57 @@
+"""What is in force, as of one moment and by one query: it is asked for every mail, in every process."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models
+
+from . import pauses, providers
+from .models import ProviderState, SendGridIntegration, SmtpIntegration
+
+_known: tuple[tuple[Any, ...], providers.Route] | None = (
+    None  # the rows as they were stored, and the way out they led to
+)
+
+
+def in_force() -> tuple[providers.Route, pauses.Admission | None]:
+    """Return the way out, and the admission for one mail; None where the provider is paused.
+
+    The rows are compared as they are stored, so they are decrypted once and not for every mail, and a change acts on
+    the next one. Raises TransportError where a stored credential cannot be read.
+    """
+    global _known
+    while True:
+        *rows, version, paused_at = _stored()
+        seen = (*rows, settings.DEFAULT_SENDER_URL, settings.SMTP_ALLOW_PRIVATE_NETWORKS, *settings.FERNET_KEYS)
+        if _known and _known[0] == seen:
+            return _known[1], None if paused_at else pauses.Admission(version=version or 0)
+        route = providers.active_route()
+        if [*_stored()][:-2] == rows:  # or somebody has changed them while we read
+            _known = seen, route
+
+
+def _stored() -> tuple[Any, ...]:
+    """Return the connected rows, encrypted as they are, then version and pause of the first one's provider."""
+    with connection.cursor() as cursor:
+        cursor.execute(_query())
+        found: tuple[Any, ...] = cursor.fetchone()
+    return found
+
+
+@cache
+def _query() -> str:
+    return (
+        f"SELECT {_columns(SmtpIntegration, 'smtp')}, {_columns(SendGridIntegration, 'sendgrid')}, "
+        "state.version, state.paused_at FROM (SELECT 1 AS one) AS here "
+        f"LEFT JOIN {SmtpIntegration._meta.db_table} AS smtp ON smtp.connected "
+        f"LEFT JOIN {SendGridIntegration._meta.db_table} AS sendgrid ON sendgrid.connected "
+        f"LEFT JOIN {ProviderState._meta.db_table} AS state ON state.name = CASE "
+        "WHEN smtp.id IS NOT NULL THEN 'smtp' WHEN sendgrid.id IS NOT NULL THEN 'sendgrid' ELSE 'default' END"
+    )
+
+
+def _columns(model: type[models.Model], alias: str) -> str:
+    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
