@@ -1,15 +1,26 @@
 """The Celery application. What it does is in `workflows/tasks.py` and `integrations/tasks.py`."""
 
 import os
+import sys
 
 from celery import Celery
-from celery.signals import worker_process_shutdown, worker_ready
+from celery.signals import task_prerun, worker_process_shutdown, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# Celery would close the database connection after every task, whatever CONN_MAX_AGE says.
+app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
+
+
+@task_prerun.connect  # type: ignore[untyped-decorator]
+def keep_good_connections(**_: object) -> None:
+    """Do before a task what Django does before a request: close a connection that is old, or that does not answer."""
+    from django.db import close_old_connections  # not at the start of every command
+
+    close_old_connections()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -154,6 +154,8 @@ SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(ROOTMAIL_VAR / "ro
 DATABASES: dict[str, dict[str, Any]] = {"default": SQLITE}
 if env.str("DATABASE_URL", default=""):
     DATABASES["default"] = env.db_url("DATABASE_URL")
+DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["OPTIONS"] = {
@@ -162,14 +164,11 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:
         # FULL: what was answered with 202 survives a power cut, too.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
-else:
-    DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    if "postgresql" in DATABASES["default"]["ENGINE"]:
-        # A process that is frozen, or whose machine is gone, in the middle of a transaction would keep its locks for
-        # hours, and every sweeper would wait for them.
-        options = DATABASES["default"].setdefault("OPTIONS", {})
-        options.setdefault("options", "-c idle_in_transaction_session_timeout=30000")
+elif "postgresql" in DATABASES["default"]["ENGINE"]:
+    # A process that is frozen, or whose machine is gone, in the middle of a transaction would keep its locks for
+    # hours, and every sweeper would wait for them.
+    options = DATABASES["default"].setdefault("OPTIONS", {})
+    options.setdefault("options", "-c idle_in_transaction_session_timeout=30000")
 
 # --- broker: only the doorbell, the database is the queue ----------------------------------------
 EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"

@@ -28,9 +28,11 @@ POINTS = (
     *("mailer.open", "claim", "claimed", "may_send", "may_send.said", "look-up", "slot", "hand_over", "handed_over"),
     *("smtp.connect", "smtp.ehlo", "smtp.auth", "smtp.mail", "smtp.rcpt", "smtp.data", "smtp.dot", "smtp.reply"),
     *("pause", "lift", "record", "record.begin", "recording", "record.done", "settle", "settled"),
+    *("accept", "accept.begin", "accept.done"),
     *("give_back", "gave_back", "sweep", "sweep.runs", "take_over", "took_over", "sweep.ending", "record.error"),
     *("sweep.ended", "swept", "overdue", "overdue.done"),
-    *3 * ("may_send.said", "smtp.dot", "smtp.reply", "handed_over", "lift", "record"),  # where a copy is made or lost
+    # Where a copy is made or lost.
+    *3 * ("may_send.said", "smtp.dot", "smtp.reply", "handed_over", "lift", "record", "accept"),
 )
 ENOUGH = 4
 RINGING = ("ring", "rung")  # by the desk, too, which is asked by the lab itself and must not be frozen

@@ -42,7 +42,7 @@ USER_NAME, PASSWORD = "mailer-0815", "correct-horse-0815"
 AWAY = ("OperationalError", "InterfaceError", "InternalError")
 PATIENCE = 60.0  # seconds; a desk that is silent for longer is replaced
 TROUBLE = (HANG, KILL, FREEZE)  # after these a lease runs out
-IN_FLIGHT = ("record", "record.error")  # a defect here loses what the relay answered
+IN_FLIGHT = ("record", "accept", "record.error")  # a defect here loses what the relay answered
 
 
 class Lab:

@@ -16,7 +16,7 @@ from integrations import backends, pauses
 from integrations.transports import sendgrid, smtp_session
 from integrations.transports.base import Stage
 from tests.lab_faults import DONE, Faults
-from workflows import deadlines, delivery, leases, mails, outcomes, runs, tasks
+from workflows import acceptance, deadlines, delivery, leases, mails, outcomes, runs, tasks
 
 Error = Callable[[], BaseException]
 
@@ -56,19 +56,20 @@ STEPS = (
     Step(tasks.work, "apply_async", reset, before="ring", after="rung"),
     Step(runs, "_claim", cut, before="run.claim", after="run.claimed"),
     Step(mails.rendering, "render", memory, before="run.render"),
-    Step(runs, "_start", cut, before="run.store"),
     Step(mails, "forget_removed_actions", cut, before="run.storing"),
-    Step(runs, "execute", cut, after="run.stored"),
+    Step(runs, "_store_together", cut, before="run.store", after="run.stored"),
     Step(delivery, "why_waiting", cut, before="mailer.open"),
     Step(leases.Lease, "_take_due", cut, before="claim", after="claimed"),
     Step(leases.Lease, "_may_send", cut, before="may_send", after="may_send.said"),
-    Step(backends.providers, "active_route", cut, before="look-up"),
+    Step(backends.standing, "in_force", cut, before="look-up"),
     Step(backends.limits.Session, "take", cut, before="slot"),
     Step(backends, "hand_over", memory, before="hand_over", after="handed_over"),
     Step(sendgrid.SendGridTransport, "_request", memory, before="http.post", after="http.answered"),
     Step(pauses, "begin", closed, before="pause"),
     Step(pauses, "lift", closed, before="lift"),
     Step(delivery, "record_receipt", memory, before="record"),
+    Step(acceptance, "record", memory, before="accept"),
+    Step(acceptance, "_write", cut, before="accept.begin", after="accept.done"),
     Step(outcomes, "_write", cut, before="record.begin", after="record.done"),
     Step(outcomes, "_write_recipients", cut, before="recording"),
     Step(outcomes.runs, "settle", cut, before="settle", after="settled"),

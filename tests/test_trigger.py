@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -28,6 +29,7 @@ SEV1 = {"incident": {"severity": "SEV1", "title": "Checkout slow"}}
 @pytest.fixture
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     rung: list[dict[str, Any]] = []
+    monkeypatch.setattr(services, "_spoken_for_until", 0.0)
     monkeypatch.setattr(tasks.work, "apply_async", lambda **options: rung.append(options))
     return rung
 
@@ -55,7 +57,9 @@ class TestInProcess:
         with django_capture_on_commit_callbacks(execute=True):
             done = services.trigger(Incoming("incident_created", SEV1))
             assert rings == []
-        assert rings == [{"retry": False}]
+        [rung] = rings
+        assert rung["retry"] is False
+        assert 0.1 < rung["args"][0] - time.time() < 0.3
         run = Run.objects.get()
         assert done.as_dict() == {
             "event_id": str(Event.objects.get().pk),
@@ -63,6 +67,16 @@ class TestInProcess:
             "skipped": [],
         }
         assert (run.event.data, run.triggered_by) == (SEV1, "system")
+
+    def test_rings_once_for_what_happens_in_the_same_moment(
+        self, workflow: Workflow, rings: list[dict[str, Any]]
+    ) -> None:
+        for _ in range(3):
+            services.ring()
+        assert len(rings) == 1
+        time.sleep(services.RING_EVERY)
+        services.ring()
+        assert len(rings) == 2
 
     def test_says_why_a_workflow_did_not_run(self, workflow: Workflow) -> None:
         done = services.trigger(Incoming("incident_created", {"incident": {"severity": "sev3"}}))
@@ -108,6 +122,7 @@ class TestInProcess:
 
         monkeypatch.setattr(tasks.work, "apply_async", refuse)
         monkeypatch.setattr(services, "_silent_until", 0.0)
+        monkeypatch.setattr(services, "_spoken_for_until", 0.0)
         services.ring()
         services.ring()  # not tried again at once
         assert [record.getMessage() for record in caplog.records] == [

@@ -1,7 +1,7 @@
 """The outcome of nearly every mail: accepted at once for everybody, the only mail of its run.
 
-`outcomes` could write it, too, and writes every other one; here it costs one statement on PostgreSQL, and four short ones
-on SQLite. A test compares the rows that both leave behind.
+`outcomes` could write it, too, and writes every other one; here it costs one statement on PostgreSQL, and four short
+ones on SQLite. A test compares the rows that both leave behind.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ class Lease:
     def may_send(self, delivery: Delivery) -> bool:
         """Say whether this mail is still ours, and whether there is time for it; renew the lease where it has aged.
 
-        The database is asked, unless it has just said so: a process that was frozen or whose machine slept may have lost
-        its lease. Time is told by a clock that goes on meanwhile.
+        The database is asked, unless it has just said so: a process that was frozen or whose machine slept may have
+        lost its lease. Time is told by a clock that goes on meanwhile.
         """
         return stubbornly(partial(self._may_send, delivery), what=f"delivery {delivery.pk}: whether it is ours")
 
@@ -96,12 +96,12 @@ class Lease:
         if time.monotonic() - self.began > BATCH_SECONDS or stopping.requested():
             return False
         now = clock.steady()
-        if now - self._sure_at < SURE_FOR:
-            return True
         if now - self._renewed > RENEW_AFTER:
             self.held().update(lease_expires_at=clock.now() + LEASE)
             heartbeat.beat()  # all workers may be busy with slow relays, and nobody free for a sweep
             self._renewed = now
+        elif now - self._sure_at < SURE_FOR:
+            return True
         ours = self.held().filter(pk=delivery.pk).exists()
         if not ours:
             logger.warning("delivery %s: the lease was lost before it was sent", delivery.pk)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Prefetch
 
 from integrations import clock
 
-from . import events, occasions, schedule, tasks
+from . import events, occasions, schedule, shift, tasks
 from .events import Incoming
 from .models import Event, Run, Workflow
 
@@ -54,7 +55,7 @@ def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> l
     for _ in range(RACES):
         try:
             with transaction.atomic():
-                done = [_known(incoming) or _store(incoming, triggered_by=triggered_by) for incoming in batch]
+                done = _store_all(batch, triggered_by=triggered_by)
                 if any(one.runs and not one.repeated for one in done):
                     transaction.on_commit(ring)
             return done
@@ -63,15 +64,39 @@ def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> l
     raise lost
 
 
-def _known(incoming: Incoming) -> Triggered | None:
-    event = Event.objects.filter(key=incoming.key).first() if incoming.key else None
-    if event is None:
-        return None
-    first = event.runs.filter(number=0, manual=False)  # neither its repeats nor what somebody ran again
-    return Triggered(event, list(first.select_related("workflow").order_by("pk")), repeated=True)
+def _store_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:
+    """Store the events that are new and their runs, by as many statements for a hundred as for one."""
+    known = _known([incoming.key for incoming in batch if incoming.key])
+    workflows = list(Workflow.objects.order_by("slug"))
+    done, new, once = [], [], set[tuple[int, str]]()
+    for incoming in batch:
+        if incoming.key and incoming.key in known:
+            done.append(known[incoming.key])
+            continue
+        made = _made(incoming, workflows, triggered_by=triggered_by, once=once)
+        done.append(made)
+        new.append(made)
+        if incoming.key:
+            known[incoming.key] = replace(made, repeated=True)
+    Event.objects.bulk_create([made.event for made in new])
+    Run.objects.bulk_create([run for made in new for run in made.runs])
+    return done
 
 
-def _store(incoming: Incoming, *, triggered_by: str) -> Triggered:
+def _known(keys: Sequence[str]) -> dict[str, Triggered]:
+    """Return what came of the events with these idempotency keys, where they are known."""
+    if not keys:
+        return {}
+    first = Run.objects.filter(number=0, manual=False)  # neither its repeats nor what somebody ran again
+    runs = Prefetch("runs", first.select_related("workflow").order_by("pk"))
+    found = Event.objects.filter(key__in=keys).prefetch_related(runs)
+    return {str(event.key): Triggered(event, list(event.runs.all()), repeated=True) for event in found}
+
+
+def _made(
+    incoming: Incoming, workflows: Iterable[Workflow], *, triggered_by: str, once: set[tuple[int, str]]
+) -> Triggered:
+    """Return an event and its runs, not stored yet. `once`: the workflows and resources of its batch that run once."""
     event = Event(
         name=incoming.name,
         key=incoming.key,
@@ -79,28 +104,23 @@ def _store(incoming: Incoming, *, triggered_by: str) -> Triggered:
         data=incoming.data,
         received_at=clock.now(),
     )
-    event.save(force_insert=True)
-    hearing = list(_hearing(incoming))
-    busy = _busy_with(event.resource, hearing)
+    hearing = [workflow for workflow in workflows if _hears(workflow, incoming)]
+    busy = _busy_with(event.resource, hearing) | {pk for pk, resource in once if resource == event.resource}
     made, skipped = [], []
     for workflow in hearing:
         reason, note = why_skipped(workflow, incoming.data, at=event.received_at)
         if reason:
             skipped.append((workflow, reason))
         else:
-            run = _run(workflow, event, note, triggered_by=triggered_by, busy=workflow.pk in busy)
-            made.append(run)
-    Run.objects.bulk_create(made)
+            made.append(_run(workflow, event, note, triggered_by=triggered_by, busy=workflow.pk in busy))
+    once |= {(run.workflow_id, run.once_key) for run in made if run.once_key}
     return Triggered(event, made, skipped)
 
 
-def _hearing(incoming: Incoming) -> Iterable[Workflow]:
+def _hears(workflow: Workflow, incoming: Incoming) -> bool:
     kind = events.object_type(incoming)
-    for workflow in Workflow.objects.order_by("slug"):
-        if kind in (None, workflow.trigger_type) and events.hears(
-            workflow.triggers, incoming.name, kind=workflow.trigger_type
-        ):
-            yield workflow
+    of_its_kind = kind in (None, workflow.trigger_type)
+    return of_its_kind and events.hears(workflow.triggers, incoming.name, kind=workflow.trigger_type)
 
 
 def _busy_with(resource: str, hearing: Sequence[Workflow]) -> set[int]:
@@ -131,20 +151,24 @@ def _run(workflow: Workflow, event: Event, note: dict[str, Any], *, triggered_by
 
 
 RING_AGAIN_AFTER = 5.0  # seconds; the sweeper rings in the meantime
-_silent_until = 0.0
+RING_EVERY = 0.1  # seconds: a task for every event would cost more than its mail
+_silent_until = _spoken_for_until = 0.0
 
 
 def ring() -> None:
-    """Tell a worker that something is due.
+    """Tell a worker that something is due, and that it shall look on for a moment.
 
-    A broker that is down costs a log line, not the request: the sweeper rings again. One that cannot even be
-    reached holds up one request in a while for the seconds of its connection time-out, not every one.
+    That moment is longer than the one in which this process rings no more, so nothing waits for the sweeper. A broker
+    that is down costs a log line, not the request: the sweeper rings again. One that cannot even be reached holds up
+    one request in a while for the seconds of its connection time-out, not every one.
     """
-    global _silent_until
-    if time.monotonic() < _silent_until:
+    global _silent_until, _spoken_for_until
+    now = time.monotonic()
+    if now < _silent_until or now < _spoken_for_until:
         return
+    _spoken_for_until = now + RING_EVERY
     try:
-        tasks.work.apply_async(retry=False)
+        tasks.work.apply_async(args=[shift.until(2 * RING_EVERY)], retry=False)
     except Exception as error:
         _silent_until = time.monotonic() + RING_AGAIN_AFTER
         logger.warning("The broker does not answer (%s). The sweeper will ring again.", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from . import deadlines, delivery, heartbeat, retention, runs, stopping
+from . import deadlines, delivery, heartbeat, retention, runs, shift, stopping
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -15,11 +15,9 @@ def stop_after_this_mail(**_: object) -> None:
 
 
 @shared_task  # type: ignore[untyped-decorator]
-def work() -> None:
-    """Carry out what is due: runs first, then the mails that they made."""
-    more_runs = runs.execute_due()
-    if (delivery.send_due() or more_runs) and not stopping.requested():
-        work.delay()  # there was a full batch: there may be more
+def work(until: float = 0.0) -> None:
+    """Carry out what is due, and look on until a moment of the installation's clock."""
+    shift.work(until=until, call_another=work.delay)
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -31,7 +29,7 @@ def sweep() -> None:
     try:
         deadlines.end_overdue()
     finally:  # whatever keeps a mail from ending must not keep the others from leaving
-        work()
+        shift.work(until=0.0, call_another=work.delay)
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -70,9 +70,10 @@ class TransportPool(Generic[S]):
         with self._changed:
             if settings in self._idle:  # two threads were sending at once
                 self._unwanted.append(self._idle[settings][0])
+                self._changed.notify_all()
+            # The reaper is not woken: it looks when the time of the one before is over, and this one's ends later.
             self._idle[settings] = transport, monotonic() + self._idle_seconds
             watched = self._is_watched()
-            self._changed.notify_all()
         if not watched:
             self.close()
 

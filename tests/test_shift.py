@@ -1,0 +1,94 @@
+"""How long a worker works for one ring of the doorbell."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from integrations.models import SmtpIntegration
+from tests.fake_relay import FakeRelay
+from tests.test_documents import changed
+from tests.test_trigger import SEV1
+from workflows import delivery, documents, runs, services, shift
+from workflows.events import Incoming
+from workflows.models import Delivery
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
+
+
+@pytest.fixture(autouse=True)
+def workflow(smtp: SmtpIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents.load(changed("wait", None))
+    monkeypatch.setattr(services, "ring", lambda: None)
+
+
+def trigger(events: int = 1) -> None:
+    services.trigger_all([Incoming("incident_created", SEV1)] * events)
+
+
+def work(until: float = 0.0) -> int:
+    """Work, and return how often another worker was called."""
+    calls: list[None] = []
+    shift.work(until=until, call_another=lambda: calls.append(None))
+    return len(calls)
+
+
+def test_all_that_is_due_is_sent(relay: FakeRelay) -> None:
+    trigger(3)
+    assert work() == 0
+    assert len(relay.ledger) == 3
+
+
+def test_what_comes_in_the_next_moment_is_sent_without_another_ring(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            trigger()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    work(until=shift.until(0.2))
+    assert (len(relay.ledger), pauses[0]) == (1, shift.PAUSE)
+
+
+def test_an_old_ring_does_not_keep_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    work(until=shift.until(-1.0))
+
+
+def test_another_worker_is_called_once_for_more_than_a_batch(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "BATCH", 2)
+    trigger(7)
+    assert work() == 1
+    assert len(relay.ledger) == 7
+
+
+def test_other_tasks_have_their_turn(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shift, "LONGEST", 0.0)
+    monkeypatch.setattr(runs, "BATCH", 2)
+    trigger(7)
+    assert work() == 1
+    assert len(relay.ledger) == 2
+
+
+def test_a_worker_that_is_told_to_stop_begins_nothing_more(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger()
+    monkeypatch.setattr("workflows.stopping.requested", lambda: True)
+    work(until=shift.until(10))
+    assert (relay.ledger, Delivery.objects.count()) == ([], 0)
+
+
+def test_mail_that_cannot_leave_now_does_not_keep_a_worker_longer(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.replies = {"MAIL": "421 busy"}
+    trigger()
+    began = time.monotonic()
+    work(until=shift.until(0.1))
+    assert time.monotonic() - began < 5
+    assert Delivery.objects.get().state == "deferred"
+    assert delivery.send_due() is False
