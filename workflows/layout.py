@@ -59,7 +59,9 @@ def text(body: str, *, dressing: Dressing) -> str:
 def _surroundings(dressing: Dressing) -> list[str]:
     """Return the pieces between subject, preheader (unless there is none) and body, their styles inlined."""
     context = Context({"mail": dressing, "body": BODY}, use_l10n=False, use_tz=False)  # every value is text already
-    return PLACE.split(INLINER.inline(ENGINE.get_template(LAYOUT).render(context)))
+    drawn = INLINER.inline(ENGINE.get_template(LAYOUT).render(context))
+    # A mail whose own words are ASCII then needs no transfer encoding.
+    return PLACE.split(drawn.encode("ascii", "xmlcharrefreplace").decode())
 
 
 def _inlined(body: str) -> str:
