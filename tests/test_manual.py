@@ -11,6 +11,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ def explained(name: str, *, document: str = "") -> Section:
 # --- settings --------------------------------------------------------------------------------
 
 
+@cache
 def settings_read() -> dict[str, ast.expr | None]:
     """Return every environment variable that our code reads, with its default as it is written."""
     found: dict[str, ast.expr | None] = {}
