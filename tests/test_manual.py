@@ -23,6 +23,7 @@ from integrations import tokens
 from tests import manual, test_access
 from tests.manual import ROOT, Section
 from workflows import documents, events
+from workflows.models import Delivery, Recipient, Run
 
 OURS = ("rootmail", "integrations", "workflows")
 
@@ -149,7 +150,7 @@ def test_an_option_stands_beneath_its_command_with_its_values_and_its_default(
 
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-CALL = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/python )?manage\.py ([^`]*)", re.MULTILINE)
+CALL = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=(?:\$\(|\S+ ))*(?:\.venv/bin/python )?manage\.py ([^`\n]*)", re.MULTILINE)
 
 
 def calls(text: str) -> list[str]:
@@ -270,3 +271,13 @@ def test_a_page_has_its_heading_with_its_address_and_who_may_open_it(name: str) 
     ]
     assert found, f"{name} has no heading with its address {address}"
     assert any(one.explains and readers(PAGES[name]) in one.begins for one in found)
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def test_the_glossary_has_every_state_in_the_order_of_letters() -> None:
+    terms = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower)
+    states = {*Delivery.State.values, *Recipient.State.values, *Run.Status.values} - {"completed_with_errors"}
+    assert states - set(terms) == set()
