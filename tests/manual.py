@@ -113,7 +113,10 @@ def prose(text: str) -> str:
 
 
 def broken_links(path: Path, text: str) -> list[str]:
-    """Return the links of a document to files or anchors that are not there. Addresses elsewhere are not followed."""
+    """Return the links of a document to files or anchors that are not there, or to headings that are there twice.
+
+    Addresses elsewhere are not followed.
+    """
     return [link for link in LINK.findall(prose(text)) if "://" not in link and not _leads_somewhere(path, text, link)]
 
 
@@ -125,4 +128,5 @@ def _leads_somewhere(path: Path, text: str, link: str) -> bool:
     if not anchor:
         return True
     there = text if target == path else target.read_text()
-    return target.suffix == ".md" and anchor in {one.anchor for one in sections_of(there, document=target.name)}
+    anchors = {one.anchor for one in sections_of(there, document=target.name)}
+    return target.suffix == ".md" and anchor in anchors and f"{anchor}-1" not in anchors

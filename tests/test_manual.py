@@ -134,14 +134,14 @@ def label_of(value: object) -> str:
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_a_command_has_its_heading(name: str) -> None:
-    explained(f"manage.py {name}", document="commands.md")
+    explained(f"manage.py {name}")
 
 
 @pytest.mark.parametrize(("name", "action"), ACTIONS, ids=label_of)
 def test_an_option_stands_beneath_its_command_with_its_values_and_its_default(
     name: str, action: argparse.Action
 ) -> None:
-    said = explained(f"manage.py {name}", document="commands.md").body
+    said = "\n".join(one.body for one in named(f"manage.py {name}"))
     options = {option for line in said.splitlines() if line.startswith("- ") for option in OPTION.findall(line)}
     assert set(action.option_strings) <= options
     assert [value for value in action.choices or () if not re.search(rf"\b{value}\b", said)] == []
@@ -187,6 +187,12 @@ def test_a_command_that_is_not_there_is_found() -> None:
     assert [wrong(call) for call in calls(page)] == ["", "workflow burn F", "", "sing --loud", "--statuses"]
 
 
+@pytest.mark.parametrize("path", manual.documents(), ids=lambda path: path.name)
+def test_targets_of_make_that_are_shown_exist(path: Any) -> None:
+    shown = re.findall(r"(?:^|`|^ {4}|\$ )make (?:[A-Z]+=\S+ )*([a-z][a-z-]*)", path.read_text(), re.MULTILINE)
+    assert set(shown) - set(targets()) == set()
+
+
 def targets() -> list[str]:
     told = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert told
@@ -195,7 +201,7 @@ def targets() -> list[str]:
 
 @pytest.mark.parametrize("target", targets())
 def test_a_target_of_make_has_its_heading(target: str) -> None:
-    explained(f"make {target}", document="commands.md")
+    explained(f"make {target}")
 
 
 # --- keys of workflow files, of events and answers -----------------------------------------------

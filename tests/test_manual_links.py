@@ -54,7 +54,7 @@ Default: `5`
 
 Says something.
 ## B
-[here](#b-1) [there](#b-2) [file](nothing.md) [code](`x`) [out](https://example.org)
+[here](#b-1) [there](#b-2) [which](#b) [file](nothing.md) [code](`x`) [out](https://example.org)
 
     [indented](nothing.md)
 """
@@ -73,7 +73,7 @@ def test_a_document_is_read_as_github_shows_it() -> None:
 def test_a_link_to_nothing_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    assert manual.broken_links(page, PAGE) == ["#b-2", "nothing.md"]
+    assert manual.broken_links(page, PAGE) == ["#b-2", "#b", "nothing.md"]
 
 
 @pytest.mark.parametrize("body", ["", "\n", "Default: on\n", "The port.", "Port"])
