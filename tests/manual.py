@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEADING = re.compile(r"(#{1,6}) (.+)")
 FENCE = re.compile(r"```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INDENTED = re.compile(r"(?<=\n\n)(?: {4}.*\n?)+")  # not the further lines of an entry of a list
 LINK = re.compile(r"\[[^]]*\]\(([^()\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 
@@ -108,8 +109,15 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 def prose(text: str) -> str:
     """Return a document without what is code."""
-    unfenced = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    return CODE.sub("", re.sub(r"^    .*$", "", unfenced, flags=re.MULTILINE))
+    return CODE.sub("", INDENTED.sub("", FENCE.sub("", text)))
+
+
+def typed(text: str) -> str:
+    """Return what a document has as code of any kind, by lines; `\\` goes over lines."""
+    whole = re.sub(r"\\\n\s*", "", text)
+    unfenced = FENCE.sub("", whole)
+    inline = [" ".join(code.split()) for code in CODE.findall(INDENTED.sub("", unfenced))]
+    return "\n".join([*inline, *(block for _, block in FENCE.findall(whole)), *INDENTED.findall(unfenced)])
 
 
 def broken_links(path: Path, text: str) -> list[str]:

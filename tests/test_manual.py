@@ -154,12 +154,8 @@ CALL = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=(?:\$\(|\S+ ))*(?:\.venv/bin/python )
 
 
 def calls(text: str) -> list[str]:
-    """Return what the document shows to be typed after manage.py, in code of any kind; `\\` goes over lines."""
-    whole = re.sub(r"\\\n\s*", "", text)
-    unfenced = re.sub(r"^```.*?^```$", "", whole, flags=re.DOTALL | re.MULTILINE)
-    shown = [" ".join(code.split()) for code in manual.CODE.findall(unfenced)]
-    shown += [block for _, block in manual.FENCE.findall(whole)] + re.findall(r"^    .*$", unfenced, re.MULTILINE)
-    return [call.strip() for one in shown for call in CALL.findall(one)]
+    """Return what the document shows to be typed after manage.py."""
+    return [call.strip() for call in CALL.findall(manual.typed(text))]
 
 
 def wrong(call: str) -> str:
@@ -189,7 +185,7 @@ def test_a_command_that_is_not_there_is_found() -> None:
 
 @pytest.mark.parametrize("path", manual.documents(), ids=lambda path: path.name)
 def test_targets_of_make_that_are_shown_exist(path: Any) -> None:
-    shown = re.findall(r"(?:^|`|^ {4}|\$ )make (?:[A-Z]+=\S+ )*([a-z][a-z-]*)", path.read_text(), re.MULTILINE)
+    shown = re.findall(r"^\s*(?:\$ )?make (?:[A-Z]+=\S+ )*([a-z][a-z-]*)", manual.typed(path.read_text()), re.MULTILINE)
     assert set(shown) - set(targets()) == set()
 
 
