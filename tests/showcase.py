@@ -83,6 +83,11 @@ def _story(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def _edit(page: Page) -> None:
+    page.get_by_role("link", name="Mail", exact=True).first.click()
+    page.wait_for_load_state()
+
+
 def empty(port: int) -> list[Picture]:
     return [("check", f"{CATALOGUE}smtp/", _explain(port))]
 
@@ -92,4 +97,5 @@ def in_use() -> list[Picture]:
         ("integrations", CATALOGUE, lambda page: page.get_by_text("Connected", exact=True).click()),
         ("deliveries", "/", lambda page: None),
         ("delivery", "/", _story),
+        ("action", "/workflows/tell/", _edit),
     ]
