@@ -147,8 +147,13 @@ def _submission(message: EmailMessage, sender: Sender) -> Submission:
     )
 
 
+_BARE_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9.-]+")
+
+
 def _address(recipient: str) -> str:
     """Return the bare address. What is not one mailbox stays whole: the transport refuses it by its name."""
+    if _BARE_ADDRESS.fullmatch(recipient):
+        return recipient
     found = getaddresses([recipient])
     return found[0][1] if len(found) == 1 and found[0][1] else recipient
 

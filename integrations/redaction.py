@@ -33,12 +33,18 @@ def redact_receipt(receipt: Receipt, *, host: str, user_name: str = "") -> Recei
 
 
 def _reply(reply: Reply, *, host: str, user_name: str = "") -> Reply:
+    if not _is_named(reply.text, host, user_name) and not reply.text.startswith("the relay"):
+        return reply  # nearly always
     return replace(reply, text=without_names(reply.text, host=host, user_name=user_name))
 
 
 def _transcript(text: str, *, host: str, user_name: str) -> str:
     """Look once more, whichever transport wrote it; nearly always it has left nothing to do."""
-    folded = text.casefold()
-    if not any(word and word.casefold() in folded for word in (host, user_name)):
+    if not _is_named(text, host, user_name):
         return text
     return without(text, lambda words: without_names(words, host=host, user_name=user_name))
+
+
+def _is_named(text: str, *names: str) -> bool:
+    folded = text.casefold()
+    return any(name and name.casefold() in folded for name in names)

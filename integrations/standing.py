@@ -43,7 +43,7 @@ def _stored() -> tuple[Any, ...]:
 
 @cache
 def _query() -> str:
-    return (
+    return (  # noqa: S608 (names of our own tables and columns)
         f"SELECT {_columns(SmtpIntegration, 'smtp')}, {_columns(SendGridIntegration, 'sendgrid')}, "
         "state.version, state.paused_at FROM (SELECT 1 AS one) AS here "
         f"LEFT JOIN {SmtpIntegration._meta.db_table} AS smtp ON smtp.connected "

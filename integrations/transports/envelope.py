@@ -12,6 +12,7 @@ from .network import ascii_domain
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 LISTED = 3  # so many recipients are named in a text for people
+_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*([!-~]+)[ \t]*\r\n(?![ \t])", re.IGNORECASE | re.MULTILINE)  # on one line
 _HEADERS_END = re.compile(rb"\r\n\r\n|\n\n")
 
 
@@ -101,5 +102,9 @@ def headers_of(content: bytes) -> bytes:
 
 
 def message_id_of(content: bytes) -> str:
+    """Return the Message-ID that the headers name, '' where they name none."""
+    plain = _MESSAGE_ID.findall(headers_of(content) + b"\r\n")
+    if len(plain) == 1:
+        return str(plain[0].decode("ascii"))
     headers = BytesHeaderParser().parsebytes(headers_of(content) + b"\r\n\r\n")
     return "".join(str(headers.get("Message-ID", "")).split())
