@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection, models
 
 from . import pauses, providers
-from .models import ProviderState, SendGridIntegration, SmtpIntegration
+from .models import SendGridIntegration, SmtpIntegration
 
 _known: tuple[tuple[Any, ...], providers.Route] | None = (
     None  # the rows as they were stored, and the way out they led to
@@ -41,16 +41,18 @@ def _stored() -> tuple[Any, ...]:
     return found
 
 
+QUERY = """
+SELECT {smtp}, {sendgrid}, state.version, state.paused_at FROM (SELECT 1 AS one) AS here
+LEFT JOIN integrations_smtpintegration AS smtp ON smtp.connected
+LEFT JOIN integrations_sendgridintegration AS sendgrid ON sendgrid.connected
+LEFT JOIN integrations_providerstate AS state ON state.name = CASE
+    WHEN smtp.id IS NOT NULL THEN 'smtp' WHEN sendgrid.id IS NOT NULL THEN 'sendgrid' ELSE 'default' END
+"""
+
+
 @cache
 def _query() -> str:
-    return (  # noqa: S608 (names of our own tables and columns)
-        f"SELECT {_columns(SmtpIntegration, 'smtp')}, {_columns(SendGridIntegration, 'sendgrid')}, "
-        "state.version, state.paused_at FROM (SELECT 1 AS one) AS here "
-        f"LEFT JOIN {SmtpIntegration._meta.db_table} AS smtp ON smtp.connected "
-        f"LEFT JOIN {SendGridIntegration._meta.db_table} AS sendgrid ON sendgrid.connected "
-        f"LEFT JOIN {ProviderState._meta.db_table} AS state ON state.name = CASE "
-        "WHEN smtp.id IS NOT NULL THEN 'smtp' WHEN sendgrid.id IS NOT NULL THEN 'sendgrid' ELSE 'default' END"
-    )
+    return QUERY.format(smtp=_columns(SmtpIntegration, "smtp"), sendgrid=_columns(SendGridIntegration, "sendgrid"))
 
 
 def _columns(model: type[models.Model], alias: str) -> str:

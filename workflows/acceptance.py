@@ -41,10 +41,13 @@ UPDATE workflows_run SET status = 'completed', status_message = '', finished_at 
 WHERE status = 'started' AND id IN (SELECT run_id FROM {mail})
 """
 # A statement that changes data sees nothing of what the others of its WITH do, but what they return.
-AT_ONCE = (  # noqa: S608 (texts of this file)
-    f"WITH mail AS ({MAIL} RETURNING id, run_id), attempt AS ({ATTEMPT}), recipients AS ({RECIPIENTS}), "
-    f"run AS ({RUN}) SELECT count(*) FROM mail"
-).format(mail="mail")
+AT_ONCE = "WITH mail AS ({mail}), attempt AS ({attempt}), recipients AS ({recipients}), run AS ({run}) {answer}".format(
+    mail=f"{MAIL} RETURNING id, run_id",
+    attempt=ATTEMPT.format(mail="mail"),
+    recipients=RECIPIENTS.format(mail="mail"),
+    run=RUN.format(mail="mail"),
+    answer="SELECT count(*) FROM mail",
+)
 AFTERWARDS = [part.format(mail="workflows_delivery WHERE id = %(id)s") for part in (ATTEMPT, RECIPIENTS, RUN)]
 
 
