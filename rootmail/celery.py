@@ -5,11 +5,14 @@ import os
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_ready
 
+from .liveness import Liveness
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["consumer"].add(Liveness)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
