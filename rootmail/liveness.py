@@ -27,7 +27,7 @@ class Liveness(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         file = Path(parent.app.conf.worker_alive_file)
-        file.touch(mode=0o600)
+        file.touch()
         self.entry = parent.timer.call_repeatedly(TOUCH_SECONDS, file.touch)
 
     def stop(self, parent: Any) -> None:

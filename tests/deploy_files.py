@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def settings_in_example() -> dict[str, str]:
     return dict(_LINE.findall(EXAMPLE))
 
 
+@cache
 def reads_of_environment() -> dict[str, ast.Call | ast.Subscript]:
     """Return every name that the code reads from the environment, with the place where it does."""
     sources = [*ROOT.glob("*.py"), *(path for room in ("rootmail", "integrations", "workflows") for path in

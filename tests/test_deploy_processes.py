@@ -22,7 +22,7 @@ import kombu
 import pytest
 
 from tests import deploy_files as deploy
-from tests.installation import EXAMPLES, Installation, from_environment, fresh_postgres, wait_until
+from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
 from tests.test_deploy import command_of, failed
 
 pytestmark = pytest.mark.processes
@@ -91,7 +91,7 @@ def _innermost(pid: int) -> int:
 
 @pytest.fixture
 def containers(tmp_path: Path) -> Iterator[Containers]:
-    """Return what is ready to start: the static files collected as in the image, the database migrated as by compose."""
+    """Collect the static files as the image does, and migrate as compose does: the rest is ready to start."""
     broker = from_environment("TEST_REDIS_URL")
     (tmp_path / "state").mkdir()
     with fresh_postgres() as database:
