@@ -83,7 +83,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 STATIC_URL = "static/"
-# Where `collectstatic` puts what browsers fetch: a container has it in its image.
+# Where `collectstatic` puts what browsers fetch: a container may have it in its image.
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or ROOTMAIL_VAR / "static")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -151,6 +151,16 @@ def test_units_start_what_up_starts(of_up: dict[str, list[str]]) -> None:
         assert [word for word in words if word not in WITHOUT_UP] == of_up[kind]
 
 
+def test_a_small_installation_runs_everything_under_up() -> None:
+    [of_unit] = deploy.exec_starts(deploy.DEPLOY / "systemd" / "rootmail-all.service")
+    of_container = deploy.compose("compose.small.yaml")["rootmail"]["command"]
+    for command, host in ((of_unit, "127.0.0.1"), (of_container, "0.0.0.0")):
+        assert command[1:3] == ["manage.py", "up"]
+        words = [word.replace("${WORKERS}", "2") for word in command[3:]]
+        options = up.Command().create_parser("manage.py", "up").parse_args(words)
+        assert (options.bind, options.workers) == (f"{host}:8000", 2)
+
+
 # --- health checks ------------------------------------------------------------------------------
 
 
@@ -219,4 +229,10 @@ def test_the_image_runs_as_somebody_else_than_root_from_the_lock() -> None:
     last = text.rpartition("\nFROM ")[2]
     assert re.search(r"^USER 10001:10001$", last, re.M)
     assert "--require-hashes --only-binary=:all:" in text
-    assert re.search(r"ENV .*STATIC_ROOT=(\S+)", last, re.S)[1] in text.partition("collectstatic")[0]  # type: ignore[index]
+
+
+def test_the_site_finds_the_static_files_that_the_image_holds() -> None:
+    [collected] = re.findall(r"STATIC_ROOT=(\S+)", text_of("Dockerfile"))
+    assert {service["environment"]["STATIC_ROOT"] for service in deploy.own(deploy.compose()).values()} == {collected}
+    small = deploy.own(deploy.compose("compose.small.yaml"))  # `up` collects them anew, so it must be able to write there
+    assert "STATIC_ROOT" not in small["rootmail"]["environment"]
