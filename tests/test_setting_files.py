@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from rootmail.environment import Env
 
@@ -18,6 +19,12 @@ def test_a_setting_is_read_from_the_file_that_is_named(tmp_path: Path, monkeypat
     (tmp_path / "keys").write_text("new,old\n")
     monkeypatch.setenv("KEYS_OF_A_TEST_FILE", str(tmp_path / "keys"))
     assert Env().list("KEYS_OF_A_TEST", default=[]) == ["new", "old"]
+
+
+def test_a_file_that_is_not_there_is_no_missing_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORD_OF_A_TEST_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ImproperlyConfigured, match="WORD_OF_A_TEST_FILE names a file that cannot be read: No such file"):
+        Env().str("WORD_OF_A_TEST", default="")
 
 
 def test_without_a_file_it_is_read_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
