@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo run test chaos lint vendor screenshots bench-rendering
+.PHONY: demo run test chaos lint audit lock vendor screenshots bench-rendering
 
 demo: .venv/installed
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
@@ -23,7 +23,17 @@ bench-rendering: .venv/installed-dev
 	@$(BIN)/python -m bench.rendering
 
 lint: .venv/installed-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/bandit --quiet -c pyproject.toml -r .
+
+# Is a vulnerability known of what requirements.lock names?
+audit: .venv/audit/installed
+	@$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit requirements.lock
+
+# What production installs: the pins of requirements.txt, what these need, and the hashes of every file of each version.
+# Versions that the lock names already stay; `make lock UPGRADE=--upgrade` takes the newest that the pins allow.
+lock: .venv/lock/installed
+	@.venv/lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command 'make lock' $(UPGRADE) requirements.txt --output-file requirements.lock
 
 # Needs npm. What it writes is committed.
 vendor: .venv/installed
@@ -48,4 +58,13 @@ screenshots: .venv/installed-dev
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	@echo 'Installing requirements-dev.txt (about half a minute, once)'
 	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+# Tools with dependencies of their own, kept apart from ours.
+.venv/audit/installed: Makefile | .venv/bin/python
+	@$(BIN)/python -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	@touch $@
+
+.venv/lock/installed: Makefile | .venv/bin/python
+	@$(BIN)/python -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv==0.13.9
 	@touch $@

@@ -27,7 +27,7 @@ class SecretInput(forms.PasswordInput):
 class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
     """A model form that leaves validation of the whole to the service, and keeps a stored secret untouched."""
 
-    secret = ""
+    secret = ""  # nosec B105 # the name of a field, where there is one
     MAIN: Sequence[str] = ()
     MORE: Sequence[str] = ()
     when_stored = "Leave it blank to keep it."
@@ -97,7 +97,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class SmtpForm(IntegrationForm):
-    secret = "password"  # noqa: S105 (the name of a field)
+    secret = "password"  # noqa: S105 # nosec B105 # the name of a field
     when_stored = "Leave it blank to keep it, unless you change Address, Port or anything about TLS."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -192,7 +192,7 @@ REGIONS = {"https://api.sendgrid.com": "Global", "https://api.eu.sendgrid.com": 
 
 
 class SendGridForm(IntegrationForm):
-    secret = "api_key"  # noqa: S105 (the name of a field)
+    secret = "api_key"  # noqa: S105 # nosec B105 # the name of a field
     when_stored = "Leave it blank to keep it, unless you change the API address."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -45,7 +45,8 @@ def probe(settings: SmtpSettings, values: Mapping[str, Any] | None = None) -> Pr
     """Open a session as far as EHLO, with these fields of the form changed, and end it."""
     connect, reply = min(CONNECT_SECONDS, settings.connect_seconds), min(REPLY_SECONDS, settings.reply_seconds)
     limits: dict[str, Any] = {"connect_seconds": connect, "reply_seconds": reply, "total_seconds": connect + 2 * reply}
-    chosen = replace(changed(settings, values or {}), username="", password="", **limits)
+    limits |= dict.fromkeys(("username", "password"), "")  # a probe does not log in
+    chosen = replace(changed(settings, values or {}), **limits)
     session = SmtpSession(chosen, clock=Clock(chosen.total_seconds))
     try:
         session.open()

@@ -199,7 +199,8 @@ def _clean_smtp(row: Any, values: Mapping[str, Any]) -> None:
             raise ValidationError({"user_name": "Enter the username that belongs to this password."})
         row.user_name = row.password = None
     elif not row.password:
-        raise ValidationError({"password": "Enter the password of this username."})
+        advice = "Enter the password of this username."
+        raise ValidationError({"password": advice})
 
 
 def _demand_secret_again(kind: str, row: Any, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -277,8 +278,8 @@ def after_connect(kind: str) -> tuple[str, str]:
 
 def disconnect(kind: str, *, actor: str) -> bool:
     """Take an integration out of force and erase its credentials. Returns whether it was connected."""
-    forgotten = {"smtp": {"user_name": None, "password": None}, "sendgrid": {"api_key": None}}[kind]
-    forgotten = {**forgotten, **rechecks.FINE, "next_check_at": None}
+    credentials = {"smtp": ("user_name", "password"), "sendgrid": ("api_key",)}[kind]
+    forgotten = {**dict.fromkeys(credentials), **rechecks.FINE, "next_check_at": None}
     with transaction.atomic():
         rows = KINDS[kind]._default_manager.filter(connected=True)
         done = rows.update(connected=False, connected_at=None, connected_by="", secret_set_at=None, **forgotten)

@@ -6,6 +6,8 @@ import sys
 from celery import Celery
 from celery.signals import task_prerun, worker_process_shutdown, worker_ready
 
+from .liveness import Liveness
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
@@ -21,6 +23,7 @@ def keep_good_connections(**_: object) -> None:
     from django.db import close_old_connections  # not at the start of every command
 
     close_old_connections()
+app.steps["consumer"].add(Liveness)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

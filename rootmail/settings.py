@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import django
-import environ
 from csp.constants import NONE, SELF
 from django.contrib.messages import constants as message_levels
 
 from rootmail import state
+from rootmail.environment import Env
 
-env = environ.Env()
+env = Env()  # SECRET_KEY_FILE names a file that holds SECRET_KEY, and so with every setting
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Where the state lives: SQLite file, keys, embedded broker, outbox.
@@ -83,7 +83,8 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = ROOTMAIL_VAR / "static"
+# Where `collectstatic` puts what browsers fetch: a container may have it in its image.
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or ROOTMAIL_VAR / "static")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -199,6 +200,7 @@ if CELERY_BROKER_URL.startswith(("redis", "valkey")):
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
+CELERY_WORKER_ALIVE_FILE = env.str("WORKER_ALIVE_FILE", default="")  # a worker touches it: its sign of life
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 CELERY_BEAT_SCHEDULE = {
     # One that nobody took in time is worth nothing: the next one does the same.

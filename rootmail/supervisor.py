@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404 # each call says why it is safe
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +62,7 @@ class Supervisor:
 
     def _spawn(self, child: Child) -> None:
         # A session of its own: the terminal's Ctrl-C reaches us alone, and we stop the others in order.
-        child.process = subprocess.Popen(  # noqa: S603 (commands of our own)
+        child.process = subprocess.Popen(  # noqa: S603 # nosec B603 # commands of our own
             child.command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid()),
             pass_fds=child.files, cwd=self.folder,
         )  # fmt: skip

@@ -33,6 +33,8 @@ OURS += (
     "KEEP_BODIES_DAYS",
     "KEEP_DELIVERIES_DAYS",
     "SWEEP_SECONDS",
+    "STATIC_ROOT",
+    "WORKER_ALIVE_FILE",
 )
 
 for name in OURS:

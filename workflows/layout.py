@@ -66,7 +66,8 @@ def _surroundings(dressing: Dressing) -> list[str]:
 
 def _inlined(body: str) -> str:
     found = CONTENT.fullmatch(INLINER.inline_fragment(f'<div class="content">{body}</div>', _styles()))
-    assert found is not None  # noqa: S101 - nothing that the sanitiser lets through ends the element around it
+    # Nothing that the sanitiser lets through ends the element around it.
+    assert found is not None  # noqa: S101 # nosec B101
     return found[1]
 
 

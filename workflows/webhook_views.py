@@ -22,7 +22,7 @@ from .webhook_models import WebhookEndpoint
 from .webhooks import SENDERS
 
 GET_OR_POST = ["GET", "HEAD", "POST"]
-UNKNOWN_SECRET = "THE SECRET"  # noqa: S105 (what stands in its place)
+UNKNOWN_SECRET = "THE SECRET"  # noqa: S105 # nosec B105 # what stands in its place
 
 
 @require_safe

@@ -12,9 +12,9 @@ GUARD = {
         for verb in ("UPDATE", "DELETE")
     ]
     + [  # REPLACE deletes without a DELETE trigger
-        f"""CREATE TRIGGER audit_append_only_insert BEFORE INSERT ON integrations_auditevent
+        """CREATE TRIGGER audit_append_only_insert BEFORE INSERT ON integrations_auditevent
             WHEN EXISTS (SELECT 1 FROM integrations_auditevent WHERE id = NEW.id)
-            BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
+            BEGIN SELECT RAISE(ABORT, 'The audit log is append-only.'); END"""
     ],
     "postgresql": [
         f"""CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS

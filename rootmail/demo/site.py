@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import subprocess  # nosec B404 # each call says why it is safe
 import sys
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ class Site:
 
     def _start(self) -> None:
         self._output = self.log.open("wb")
-        self._process = subprocess.Popen(  # noqa: S603 (our own command)
+        self._process = subprocess.Popen(  # noqa: S603 # nosec B603 # our own command
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "up", "--bind", self.bind],
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import http.client
+import ipaddress
 import os
 import socket
 import sys
@@ -109,7 +110,8 @@ def _web(site: socket.socket) -> list[str]:
 def _answers(site: socket.socket) -> bool:
     """Say whether the site speaks HTTP yet, whatever it says: it may expect another name, or https."""
     host, port = site.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", "/login/")
