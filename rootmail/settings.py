@@ -204,6 +204,7 @@ SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 CELERY_BEAT_SCHEDULE = {
     # One that nobody took in time is worth nothing: the next one does the same.
     "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
+    "count new": {"task": "workflows.tasks.count_new", "schedule": 10.0, "options": {"expires": 10}},
     "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": {"expires": 60}},
     "forget old": {"task": "workflows.tasks.forget_old", "schedule": 600.0, "options": {"expires": 600}},
     "recheck": {"task": "integrations.tasks.recheck_integrations", "schedule": 300.0, "options": {"expires": 300}},
