@@ -1,15 +1,22 @@
 """The Celery application. What it does is in `workflows/tasks.py` and `integrations/tasks.py`."""
 
+import logging
 import os
 
 from celery import Celery
-from celery.signals import worker_process_shutdown, worker_ready
+from celery.signals import setup_logging, worker_process_shutdown, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def keep_own_logging(loglevel: int | str, **_: object) -> None:
+    """Write lines as the settings say: Celery would give some of its loggers a format of its own."""
+    logging.getLogger().setLevel(loglevel)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

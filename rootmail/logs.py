@@ -1,4 +1,4 @@
-"""What must not stand in a log."""
+"""How log lines are written, and what must not stand in them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,100 @@ import logging
 import re
 from typing import Any
 
-# The address of a webhook is its secret: whoever knows it may post.
-_ADDRESS = re.compile(r"(/hooks/)[\w-]+")
+from pythonjsonlogger.json import JsonFormatter
+
+from workflows import log_fields
+
+LINE, JSON = "line", "json"
+IDS = ("request", "event", "run", "delivery", "workflow")
+OF_REQUESTS = ("method", "path", "status", "milliseconds")
+FIELDS = ("time", "level", "logger", "message", *IDS, *OF_REQUESTS, "exception")
+QUIET = ("/healthz", "/readyz", "/metrics")  # asked for every few seconds
+# The address of a webhook is its secret: whoever knows it may post. So is a link to set a password.
+_ADDRESS = re.compile(r"(/hooks/|/password/set/[\w-]+/)[\w-]+")
+
+
+def configuration(*, form: str, level: str) -> dict[str, Any]:
+    """Return what logging.config.dictConfig takes: for Django, Celery, and with JSON for gunicorn as well."""
+    if form not in (LINE, JSON):
+        raise ValueError(f"LOG_FORMAT takes {LINE} or {JSON}")
+    own_words = {"handlers": ["stderr"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {
+            "requests": {"()": "rootmail.logs.AccessLines"},
+            "addresses": {"()": "rootmail.logs.WithoutAddresses"},
+            "ids": {"()": "rootmail.logs.WithIds"},
+        },
+        "formatters": {
+            LINE: {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+            JSON: {"()": "rootmail.logs.Json"},
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": form,
+                "filters": ["requests", "addresses", "ids"],
+            },
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            "httpx": {"level": "WARNING"},  # at INFO it writes a line for every request
+            "axes": {"level": "ERROR"},  # the audit log has it
+            "rootmail.up": {"level": "INFO"},  # it answers whoever has started it
+            **({"gunicorn.error": own_words, "gunicorn.access": own_words} if form == JSON else {}),
+        },
+    }
 
 
 class WithoutAddresses(logging.Filter):
-    """Take the secret part out of the addresses of webhooks: Django logs the path of each request that is refused."""
+    """Take the secret part out of addresses: Django logs the path of each request that is refused."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = _masked(record.msg)
         if isinstance(record.args, tuple):
             record.args = tuple(_masked(value) for value in record.args)
         return True
+
+
+class WithIds(logging.Filter):
+    """Say what a line is about."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in log_fields.known().items():
+            if not hasattr(record, name):
+                setattr(record, name, str(value))
+        return True
+
+
+class AccessLines(logging.Filter):
+    """Make gunicorn's line for a request ours: no address of a person, and no query, which may hold what was searched.
+
+    Probes and scrapes that succeed are left out.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        atoms = record.args
+        if record.name != "gunicorn.access" or not isinstance(atoms, dict):
+            return True
+        method, path, status = str(atoms["m"]), _masked(str(atoms["U"])), int(atoms["s"])
+        record.msg, record.args = "%s %s %s", (method, path, status)
+        record.method, record.path, record.status = method, path, status
+        record.milliseconds, record.request = atoms["M"], atoms["{x-request-id}o"]
+        return status >= 400 or path not in QUIET
+
+
+class Json(JsonFormatter):
+    """One JSON object a line, of the documented fields alone: what libraries add may hold anything."""
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
+        super().__init__(("levelname", "name", "message"), rename_fields=names, timestamp="time")
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {name: log_data[name] for name in FIELDS if log_data.get(name) is not None}
 
 
 def _masked(value: Any) -> Any:

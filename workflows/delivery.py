@@ -20,6 +20,7 @@ from django.db import Error as DatabaseTrouble
 from integrations import clock
 from integrations.transports.base import Receipt, Scope, TransportError
 
+from . import log_fields
 from .leases import BATCH, Lease
 from .models import Delivery, Recipient
 from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
@@ -67,6 +68,7 @@ def _send_batch(batch: Iterable[Delivery], *, lease: Lease, mailer: Any) -> bool
     return True
 
 
+@log_fields.about_first
 def _send_one(delivery: Delivery, *, mailer: Any) -> timedelta | None:
     """Try one mail and record the outcome. Returns how long the others have to wait, None where they need not."""
     began = time.monotonic()

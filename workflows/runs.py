@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 
 from integrations import clock
 
-from . import mails, occasions, repeats
+from . import log_fields, mails, occasions, repeats
 from .ids import new_id
 from .leases import RELEASED
 from .models import Delivery, Recipient, Run
@@ -61,6 +61,7 @@ def _renew(run: Run) -> bool:
     return held.filter(pk=run.pk).exists()
 
 
+@log_fields.about_first
 def _execute_or_release(run: Run) -> None:
     """Carry out one run; neither a database that is away nor a defect of ours may lose it or stop the others."""
     if run.tries > MAX_TRIES:
