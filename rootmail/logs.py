@@ -11,9 +11,7 @@ from pythonjsonlogger.json import JsonFormatter
 from workflows import log_fields
 
 LINE, JSON = "line", "json"
-IDS = ("request", "event", "run", "delivery", "workflow")
-OF_REQUESTS = ("method", "path", "status", "milliseconds")
-FIELDS = ("time", "level", "logger", "message", *IDS, *OF_REQUESTS, "exception")
+OF_EVERY_LINE = ("time", "level", "logger", "message", "exception")
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked for every few seconds
 # The address of a webhook is its secret: whoever knows it may post. So is a link to set a password.
 _ADDRESS = re.compile(r"(/hooks/|/password/set/[\w-]+/)[\w-]+")
@@ -65,12 +63,11 @@ class WithoutAddresses(logging.Filter):
 
 
 class WithIds(logging.Filter):
-    """Say what a line is about."""
+    """Say what a line is about: `record.about`, a name of our own, since Django and Celery add whatever they have."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        for name, value in log_fields.known().items():
-            if not hasattr(record, name):
-                setattr(record, name, str(value))
+        ids = {name: str(value) for name, value in log_fields.known().items()}
+        record.about = {**ids, **getattr(record, "about", {})}
         return True
 
 
@@ -86,8 +83,8 @@ class AccessLines(logging.Filter):
             return True
         method, path, status = str(atoms["m"]), _masked(str(atoms["U"])), int(atoms["s"])
         record.msg, record.args = "%s %s %s", (method, path, status)
-        record.method, record.path, record.status = method, path, status
-        record.milliseconds, record.request = atoms["M"], atoms["{x-request-id}o"]
+        about = {"request": atoms["{x-request-id}o"], "method": method, "path": path, "status": status}
+        record.about = {**about, "milliseconds": atoms["M"]}
         return status >= 400 or path not in QUIET
 
 
@@ -96,10 +93,11 @@ class Json(JsonFormatter):
 
     def __init__(self) -> None:
         names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
-        super().__init__(("levelname", "name", "message"), rename_fields=names, timestamp="time")
+        super().__init__(("levelname", "name", "message", "about"), rename_fields=names, timestamp="time")
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return {name: log_data[name] for name in FIELDS if log_data.get(name) is not None}
+        found = {name: log_data[name] for name in OF_EVERY_LINE if log_data.get(name) is not None}
+        return {**found, **(log_data["about"] or {})}
 
 
 def _masked(value: Any) -> Any:

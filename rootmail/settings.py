@@ -6,6 +6,7 @@ Without any configuration: SQLite, an embedded broker and generated keys, all un
 from __future__ import annotations
 
 import ipaddress
+import logging
 from datetime import timedelta
 from email.utils import parseaddr
 from pathlib import Path
@@ -250,3 +251,4 @@ METRICS_NETWORKS = [
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default=logs.LINE)
 LOGGING = logs.configuration(form=LOG_FORMAT, level=LOG_LEVEL)
+logging.captureWarnings(LOG_FORMAT == logs.JSON)  # as lines like the others

@@ -13,7 +13,7 @@ from integrations import feedback
 from integrations.fields import Undecryptable
 from rootmail.http import Problem, answering, api, bounded_body
 
-from . import events, intake, services, told
+from . import events, intake, log_fields, services, told
 
 logger = logging.getLogger(__name__)
 
@@ -69,4 +69,5 @@ def _log_runs(done: Iterable[services.Triggered]) -> None:
     """Name the runs of each event, so that lines of the web lead to those of the workers."""
     for one in done:
         made = "repeated" if one.repeated else ", ".join(f"run {run.pk}" for run in one.runs) or "no run"
-        logger.info("event %s: %s", one.event.pk, made, extra={"event": str(one.event.pk)})
+        with log_fields.about(event=one.event.pk):
+            logger.info("event %s: %s", one.event.pk, made)
