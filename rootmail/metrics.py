@@ -26,8 +26,7 @@ ENDS = tuple(status for status in Run.Status.values if status not in (Run.Status
 
 
 def exposition(accept: str) -> tuple[bytes, str]:
-    """Count what is new, and return every number with its content type, in the format that the reader asks for."""
-    counting.count_new()
+    """Return every number with its content type, in the format that the reader asks for."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Installation())
     encode, content_type = choose_encoder(accept)
@@ -92,13 +91,14 @@ def _histogram(name: str, text: str, counts: dict[Key, float]) -> Metric:
 
 
 def _queues() -> Iterator[Metric]:
-    mails, runs = vitals.deliveries(), vitals.runs()
+    few = vitals.in_rare_states()
+    mails, runs = vitals.deliveries(sending=few["sending"]), vitals.runs()
     depth = _depth("rootmail_deliveries", "Mails that have not ended.", mails)
-    depth.add_metric(["sending"], vitals.sending())
-    depth.add_metric(["held"], vitals.held())
+    depth.add_metric(["sending"], few["sending"])
+    depth.add_metric(["held"], few["held"])
     yield depth
     text = "Mails of which the relay's answer was not heard. They are tried again, and due or later besides."
-    yield GaugeMetricFamily("rootmail_deliveries_unknown", text, value=vitals.unknown())
+    yield GaugeMetricFamily("rootmail_deliveries_unknown", text, value=few["unknown"])
     yield _seconds("rootmail_delivery_oldest_due_seconds", "How long the oldest due mail has been due.", mails.oldest)
     yield _depth("rootmail_runs", "Runs that have not begun.", runs)
     yield _seconds("rootmail_run_oldest_due_seconds", "How long the oldest due run has been due.", runs.oldest)

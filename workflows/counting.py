@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Count as CountOf
-from django.db.models import DurationField, ExpressionWrapper, F, Max, Q, QuerySet, Sum
+from django.db.models import DurationField, ExpressionWrapper, F, Max, Q, Sum
 
 from integrations import clock
 
@@ -25,9 +25,10 @@ from .models import Attempt, Run
 # Seconds. Other bounds need another name in Series: what was counted so far says nothing about them.
 RELAY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 160)
 ACCEPTANCE_BOUNDS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
-STEP = 20_000  # attempts in one go: a scrape must not take long
+STEP = 2000  # attempts at once: for so few, PostgreSQL looks up their mails one by one in the largest table
 CODES = 100  # of one provider; a server that makes up ever new ones must not fill Prometheus
 OTHER = "other"
+RACES = 5
 MARGIN = timedelta(seconds=5)  # a run's end may be written that much later than it says
 # Our own transactions are ended by the server before (settings.py); what is still open then belongs to others.
 LONGEST = timedelta(minutes=5)
@@ -51,25 +52,39 @@ class Reach:
     runs: datetime
 
 
-def count_new() -> None:
-    """Add what is new. Where somebody else is just doing so, leave it to them."""
+def count_new() -> bool:
+    """Add what is new, in one step. Returns whether there is more. Where somebody else is just doing so, leave it."""
     reach = _reach()  # before the lock: with it our transaction gets its number, which must be the later one
     CountMark.objects.get_or_create(pk=CountMark.ONLY, defaults=_beginning(reach))
     with transaction.atomic():
         mark = CountMark.objects.select_for_update(skip_locked=True).filter(pk=CountMark.ONLY).first()
         if mark is None or not _is_settled(mark):
-            return
-        _add(_news(mark))
-        mark.attempts, mark.runs = mark.next_attempts, mark.next_runs
-        mark.next_attempts = max(mark.attempts, min(reach.attempts, mark.attempts + STEP))
-        mark.next_runs = max(mark.runs, reach.runs)
-        mark.next_transaction, mark.noted_at = _own_transaction(), clock.now()
+            return False
+        until = min(mark.attempts + STEP, mark.next_attempts)
+        _add(_of_attempts(after=mark.attempts, until=until))
+        mark.attempts = until
+        if until == mark.next_attempts:
+            _add(_of_runs(after=mark.runs, until=mark.next_runs))
+            _look_ahead(mark, reach)
         mark.save()
+        return until < mark.next_attempts and until < reach.attempts
 
 
 def counts() -> dict[Key, float]:
-    """Return every number."""
-    rows = Count.objects.order_by("pk").values_list("series", "provider", "outcome", "code", "bound", "value")
+    """Return every number as of now: what was counted, and the attempts since. Writes nothing."""
+    for _ in range(RACES):
+        mark = CountMark.objects.first()
+        if mark is None:
+            return {}
+        found = _counted()
+        found |= _sums(_of_attempts(after=mark.attempts, until=mark.attempts + STEP), known=found)
+        if CountMark.objects.filter(pk=mark.pk, attempts=mark.attempts).exists():
+            return found  # or some of them were counted in between, and would stand there twice
+    raise RuntimeError("The counts change faster than they can be read.")
+
+
+def _counted() -> dict[Key, float]:
+    rows = Count.objects.values_list("series", "provider", "outcome", "code", "bound", "value")
     return {Key(*names): value for *names, value in rows}
 
 
@@ -101,62 +116,66 @@ def _is_settled(mark: CountMark) -> bool:
         return bool(cursor.fetchone()[0] >= mark.next_transaction)
 
 
-def _news(mark: CountMark) -> Iterator[tuple[Key, float]]:
-    attempts = Attempt.objects.filter(pk__gt=mark.attempts, pk__lte=mark.next_attempts).order_by()
-    yield from _by_outcome(attempts)
-    yield from _by_relay_time(attempts)
-    yield from _by_time_to_acceptance(attempts)
-    ended = Run.objects.filter(finished_at__gt=mark.runs, finished_at__lte=mark.next_runs).order_by()
+def _look_ahead(mark: CountMark, reach: Reach) -> None:
+    """All is counted up to what was noted: note how far to go the next time."""
+    mark.runs = mark.next_runs
+    mark.next_attempts, mark.next_runs = max(mark.attempts, reach.attempts), max(mark.runs, reach.runs)
+    mark.next_transaction, mark.noted_at = _own_transaction(), clock.now()
+
+
+def _of_runs(*, after: datetime, until: datetime) -> Iterator[tuple[Key, float]]:
+    ended = Run.objects.filter(finished_at__gt=after, finished_at__lte=until).order_by()
     for status, number in ended.values_list("status").annotate(number=CountOf("pk")):
         yield Key(Count.Series.RUNS, outcome=status), number
 
 
-def _by_outcome(attempts: QuerySet[Attempt]) -> Iterator[tuple[Key, float]]:
-    """Yield how many of each outcome and code: the enhanced one, or where the server said none its plain one."""
-    grouped = attempts.values_list("provider", "outcome", "enhanced_code", "code").annotate(number=CountOf("pk"))
-    for provider, outcome, enhanced, code, number in grouped:
-        yield Key(Count.Series.ATTEMPTS, provider, outcome, enhanced or str(code or "")), number
-
-
-def _by_relay_time(attempts: QuerySet[Attempt]) -> Iterator[tuple[Key, float]]:
-    within = {f"within_{bound}": Q(milliseconds__lte=round(bound * 1000)) for bound in RELAY_BOUNDS}
-    for row in _histogram(attempts, within, total=Sum("milliseconds")):
-        yield Key(Count.Series.RELAY_SUM, row["provider"]), row["total"] / 1000
-        yield from _buckets(Count.Series.RELAY, row, RELAY_BOUNDS)
-
-
-def _by_time_to_acceptance(attempts: QuerySet[Attempt]) -> Iterator[tuple[Key, float]]:
+def _of_attempts(*, after: int, until: int) -> Iterator[tuple[Key, float]]:
+    """Go through these attempts once."""
     took = ExpressionWrapper(F("at") - F("delivery__triggered_at"), output_field=DurationField())
-    accepted = attempts.filter(outcome=Attempt.Outcome.ACCEPTED).annotate(took=took)
-    within = {f"within_{bound}": Q(took__lte=timedelta(seconds=bound)) for bound in ACCEPTANCE_BOUNDS}
-    for row in _histogram(accepted, within, total=Sum("took")):
-        yield Key(Count.Series.ACCEPTANCE_SUM, row["provider"]), max(row["total"].total_seconds(), 0)
+    within = {f"relay_{bound}": Q(milliseconds__lte=round(bound * 1000)) for bound in RELAY_BOUNDS}
+    within |= {f"acceptance_{bound}": Q(took__lte=timedelta(seconds=bound)) for bound in ACCEPTANCE_BOUNDS}
+    attempts = Attempt.objects.filter(pk__gt=after, pk__lte=until).order_by().annotate(took=took)
+    for row in attempts.values("provider", "outcome", "enhanced_code", "code").annotate(
+        number=CountOf("pk"), spent=Sum("milliseconds"), waited=Sum("took"),
+        **{name: CountOf("pk", filter=condition) for name, condition in within.items()},
+    ):  # fmt: skip
+        yield from _of_group(row)
+
+
+def _of_group(row: Any) -> Iterator[tuple[Key, float]]:
+    """Yield what attempts with the same answer add: its enhanced code counts, where there is none the plain one."""
+    provider, outcome, code = row["provider"], row["outcome"], row["enhanced_code"] or str(row["code"] or "")
+    yield Key(Count.Series.ATTEMPTS, provider, outcome, code), row["number"]
+    yield Key(Count.Series.RELAY_SUM, provider), row["spent"] / 1000
+    yield from _buckets(Count.Series.RELAY, row, RELAY_BOUNDS)
+    if outcome == Attempt.Outcome.ACCEPTED:
+        yield Key(Count.Series.ACCEPTANCE_SUM, provider), max(row["waited"].total_seconds(), 0)
         yield from _buckets(Count.Series.ACCEPTANCE, row, ACCEPTANCE_BOUNDS)
 
 
-def _histogram(attempts: QuerySet[Attempt], within: dict[str, Q], *, total: Sum) -> Iterable[Any]:
-    """Count for each provider what lies within each bound, as Prometheus does: a slow one is in none but the last."""
-    numbers = {name: CountOf("pk", filter=condition) for name, condition in within.items()}
-    return attempts.values("provider").annotate(number=CountOf("pk"), total=total, **numbers)
-
-
-def _buckets(series: str, row: dict[str, Any], bounds: tuple[float, ...]) -> Iterator[tuple[Key, float]]:
+def _buckets(series: str, row: Any, bounds: tuple[float, ...]) -> Iterator[tuple[Key, float]]:
+    """Yield what lies within each bound, as Prometheus counts: a slow one is in none but the last."""
     for bound in bounds:
-        yield Key(series, row["provider"], bound=str(bound)), row[f"within_{bound}"]
+        yield Key(series, row["provider"], bound=str(bound)), row[f"{series}_{bound}"]
     yield Key(series, row["provider"], bound="+Inf"), row["number"]
 
 
 def _add(news: Iterable[tuple[Key, float]]) -> None:
     """Write the sums. Who holds the mark is the only one who writes here."""
-    known = counts()
-    sums: dict[Key, float] = {}
-    for key, number in news:
-        key = key if _may_be_written(key, {*known, *sums}) else key._replace(code=OTHER)
-        sums[key] = sums.get(key, known.get(key, 0)) + number
-    rows = [Count(**key._asdict(), value=value) for key, value in sums.items()]
+    rows = [Count(**key._asdict(), value=value) for key, value in _sums(news, known=_counted()).items()]
     Count.objects.bulk_create(rows, update_conflicts=True, unique_fields=Key._fields, update_fields=["value"])
 
 
-def _may_be_written(key: Key, known: set[Key]) -> bool:
-    codes = {one.code for one in known if one.series == key.series and one.provider == key.provider}
-    return key.code in codes or len(codes) < CODES
+def _sums(news: Iterable[tuple[Key, float]], *, known: dict[Key, float]) -> dict[Key, float]:
+    """Return the new sums of what there is news of."""
+    sums: dict[Key, float] = {}
+    for key, number in news:
+        key = key if _may_be_named(key, {*known, *sums}) else key._replace(code=OTHER)
+        sums[key] = sums.get(key, known.get(key, 0)) + number
+    return sums
+
+
+def _may_be_named(key: Key, known: set[Key]) -> bool:
+    if not key.code or key in known:
+        return True
+    return len({one.code for one in known if one.provider == key.provider}) < CODES

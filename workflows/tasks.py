@@ -43,4 +43,5 @@ def forget_old() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def count_new() -> None:
     """Count what monitoring asks for. Beat calls it every ten seconds."""
-    counting.count_new()
+    while counting.count_new() and not stopping.requested():
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,14 +22,20 @@ class Queue:
     oldest: timedelta
 
 
-def deliveries() -> Queue:
-    """Return the queue of mails. What workers have in hand keeps its time, and is no part of it."""
+def deliveries(*, sending: int) -> Queue:
+    """Return the queue of mails. The `sending` in workers' hands have kept their time, and are no part of it."""
     now = clock.now()
     waiting = Delivery.objects.filter(next_attempt_at__isnull=False).aggregate(
         due=Count("next_attempt_at", filter=Q(next_attempt_at__lte=now)),
         later=Count("next_attempt_at", filter=Q(next_attempt_at__gt=now)),
     )
-    return Queue(max(waiting["due"] - sending(), 0), waiting["later"], oldest_delivery())
+    return Queue(max(waiting["due"] - sending, 0), waiting["later"], oldest_delivery())
+
+
+def in_rare_states() -> Counter[str]:
+    """Return how many mails are in workers' hands, wait for a person, or were sent without hearing the answer."""
+    found = Delivery.objects.filter(state__in=[Delivery.State.SENDING, Delivery.State.HELD, Delivery.State.UNKNOWN])
+    return Counter(dict(found.values_list("state").annotate(number=Count("pk"))))
 
 
 def runs() -> Queue:
@@ -38,21 +45,6 @@ def runs() -> Queue:
         later=Count("due_at", filter=Q(due_at__gt=now)),
     )
     return Queue(found["due"], found["later"], oldest_run())
-
-
-def sending() -> int:
-    """Return how many mails workers have in hand."""
-    return Delivery.objects.filter(lease__isnull=False).count()
-
-
-def held() -> int:
-    """Return how many mails wait for a person."""
-    return Delivery.objects.filter(state=Delivery.State.HELD).count()
-
-
-def unknown() -> int:
-    """Return of how many mails the relay's answer was not heard; they are tried once more."""
-    return Delivery.objects.filter(state=Delivery.State.UNKNOWN).count()
 
 
 def oldest_delivery() -> timedelta:
