@@ -78,14 +78,18 @@ class AccessLines(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        atoms = record.args
-        if record.name != "gunicorn.access" or not isinstance(atoms, dict):
+        if record.name != "gunicorn.access":
             return True
+        if isinstance(record.args, dict):
+            self._rewrite(record, record.args)
+        about = getattr(record, "about", {})
+        return about["status"] >= 400 or about["path"] not in QUIET
+
+    def _rewrite(self, record: logging.LogRecord, atoms: dict[str, Any]) -> None:
         method, path, status = str(atoms["m"]), _masked(str(atoms["U"])), int(atoms["s"])
         record.msg, record.args = "%s %s %s", (method, path, status)
         about = {"request": atoms["{x-request-id}o"], "method": method, "path": path, "status": status}
         record.about = {**about, "milliseconds": atoms["M"]}
-        return status >= 400 or path not in QUIET
 
 
 class Json(JsonFormatter):

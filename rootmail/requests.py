@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponse
 
 from workflows import log_fields
@@ -19,7 +20,10 @@ IDS |= {"delivery-act": "pk"}
 
 
 class Numbered:
-    """Let every line of a request carry its number: the one that it came with, or a new one. The answer names it."""
+    """Let every line of a request carry its number: the one that it came with, or a new one. The answer names it.
+
+    It is in hand until the answer has been sent: Django writes its line for a refusal when all middleware has ended.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -27,8 +31,8 @@ class Numbered:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         number = given if USUAL.fullmatch(given) else uuid.uuid4().hex
-        with log_fields.about(request=number):
-            response = self._get_response(request)
+        log_fields.begin(request=number)
+        response = self._get_response(request)
         response[HEADER] = number
         return response
 
@@ -37,3 +41,10 @@ class Numbered:
         argument = IDS.get(name or "")
         if argument:
             log_fields.add(**{"run" if argument == "run" else "delivery": kwargs[argument]})
+
+
+def _end(**_: object) -> None:
+    log_fields.begin()
+
+
+request_finished.connect(_end, dispatch_uid="numbered requests")

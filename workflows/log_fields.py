@@ -28,6 +28,11 @@ def known() -> Mapping[str, object]:
     return _known.get()
 
 
+def begin(**ids: object) -> None:
+    """Let all further lines be about these, and about nothing else: something new begins, or with no ids, has ended."""
+    _known.set(ids)
+
+
 def add(**ids: object) -> None:
     """Let further lines be about these, too, as long as what surrounds us is in hand."""
     _known.set({**_known.get(), **ids})
