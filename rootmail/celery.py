@@ -5,6 +5,7 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging, worker_process_shutdown, worker_ready
+from celery.utils.log import get_multiprocessing_logger
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
@@ -17,6 +18,9 @@ app.autodiscover_tasks()
 def keep_own_logging(loglevel: int | str, **_: object) -> None:
     """Write lines as the settings say: Celery would give some of its loggers a format of its own."""
     logging.getLogger().setLevel(loglevel)
+    pool = get_multiprocessing_logger()  # which tells when a worker's process was killed
+    pool.setLevel(logging.ERROR)
+    pool.propagate = True
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

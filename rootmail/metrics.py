@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -41,8 +42,8 @@ class Installation(Collector):
         yield _attempts(counts)
         yield _replies(counts)
         yield _runs_ended(counts)
-        yield _histogram("relay", "How long an attempt took, from its first step to its outcome.", counts)
-        yield _histogram("acceptance", "From the trigger to the acceptance by the relay or provider.", counts)
+        yield _histogram(Count.Series.RELAY, "How long an attempt took, from its first step to its outcome.", counts)
+        yield _histogram(Count.Series.ACCEPTANCE, "From the trigger to the acceptance by the relay.", counts)
         yield from _queues()
         yield from _providers()
         yield _heartbeat()
@@ -81,12 +82,13 @@ def _counter(name: str, text: str, labels: Sequence[str], sums: Sums) -> Metric:
     return family
 
 
-def _histogram(name: str, text: str, counts: dict[Key, float]) -> Metric:
-    family = HistogramMetricFamily(f"rootmail_{name}_seconds", text, labels=["provider"])
-    for provider in sorted({key.provider for key in counts if key.series == name}):
-        buckets = [(key.bound, value) for key, value in counts.items() if key[:2] == (name, provider)]
-        buckets.sort(key=lambda bucket: float(bucket[0]))
-        family.add_metric([provider or NOBODY], buckets, counts.get(Key(f"{name}_sum", provider), 0))
+def _histogram(series: str, text: str, counts: dict[Key, float]) -> Metric:
+    family = HistogramMetricFamily(f"rootmail_{series}_seconds", text, labels=["provider"])
+    for provider in sorted({key.provider for key in counts if key.series == series}):
+        numbers = (counts.get(Key(series, provider, bound=bound), 0) for bound in counting.NAMES[series])
+        buckets = list(zip(counting.NAMES[series], accumulate(numbers), strict=True))
+        total = counts.get(Key(counting.SUMS[series], provider), 0)
+        family.add_metric([provider or NOBODY], buckets, total)
     return family
 
 

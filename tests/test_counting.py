@@ -95,10 +95,7 @@ def test_the_time_at_the_relay_lies_in_buckets(begun: Delivery) -> None:
     now = counting.counts()
     fold()
     assert counting.counts() == now
-    assert buckets(now, "relay") == {
-        "0.05": 1, "0.1": 2, "0.25": 2, "0.5": 2, "1": 2, "2.5": 2, "5": 3, "10": 3, "30": 3, "60": 3, "160": 3,
-        "+Inf": 4,
-    }  # fmt: skip
+    assert buckets(now, "relay") == {"0.05": 1, "0.1": 1, "5": 1, "+Inf": 1}
     assert now[Key("relay_sum", "smtp")] == pytest.approx(173.101)
 
 
@@ -109,10 +106,7 @@ def test_the_time_to_the_acceptance_counts_from_the_trigger(begun: Delivery) -> 
     now = counting.counts()
     fold()
     assert counting.counts() == now
-    assert buckets(now, "acceptance") == {
-        "0.5": 0, "1": 0, "2.5": 0, "5": 0, "10": 0, "30": 0, "60": 1, "300": 1, "900": 1, "3600": 1, "14400": 1,
-        "86400": 1, "+Inf": 2,
-    }  # fmt: skip
+    assert buckets(now, "acceptance") == {"60": 1, "+Inf": 1}
     assert now[Key("acceptance_sum", "smtp")] == pytest.approx(45 + 2 * 86400)
 
 

@@ -25,7 +25,7 @@ from tests.fake_relay import FakeRelay
 from tests.installation import from_environment
 from tests.test_runs import queued, with_tasks
 from workflows import counting, delivery, heartbeat, runs
-from workflows.models import Delivery, Run
+from workflows.models import Attempt, Delivery, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -137,6 +137,21 @@ def test_a_worker_that_never_was_is_silent_for_ever(client: Client) -> None:
     assert 0 <= age() < 20
 
 
+@pytest.mark.usefixtures("settled")
+def test_a_bucket_holds_what_the_smaller_ones_hold(client: Client) -> None:
+    queued(with_tasks({}))
+    runs.execute_due()
+    for milliseconds in (40, 60, 60, 200_000):
+        usual = {"provider": "smtp", "stage": "data", "outcome": "deferred", "milliseconds": milliseconds}
+        Attempt.objects.create(delivery=Delivery.objects.get(), at=clock.now(), **usual)
+    samples = families(client)["rootmail_relay_seconds"].samples
+    seen = {sample.labels.get("le", sample.name.rpartition("_")[2]): sample.value for sample in samples}
+    assert seen == {
+        "0.05": 1, "0.1": 3, "0.25": 3, "0.5": 3, "1": 3, "2.5": 3, "5": 3, "10": 3, "30": 3, "60": 3, "160": 3,
+        "+Inf": 4, "count": 4, "sum": pytest.approx(200.16),
+    }  # fmt: skip
+
+
 def test_openmetrics_is_spoken_to_who_asks_for_it(client: Client) -> None:
     answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer["Content-Type"].startswith("application/openmetrics-text")
@@ -220,6 +235,7 @@ def test_sqlite_reads_no_table_from_end_to_end(client: Client) -> None:
     assert any("workflows_attempt" in plan for plan in plans), "it must look, or this proves nothing"
     scans = [plan for plan in plans if plan.startswith("SCAN") and any(table in plan for table in TABLES)]
     assert [plan for plan in scans if not any(index in plan for index in SPARSE)] == []
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plans
 
 
 def exported(client: Client) -> set[str]:

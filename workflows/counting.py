@@ -8,14 +8,15 @@ attempt writes its delivery before, so it has its number by then. SQLite has one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Count as CountOf
-from django.db.models import DurationField, ExpressionWrapper, F, Max, Q, Sum
+from django.db.models import Max
 
 from integrations import clock
 
@@ -23,8 +24,15 @@ from .counting_models import Count, CountMark
 from .models import Attempt, Run
 
 # Seconds. Other bounds need another name in Series: what was counted so far says nothing about them.
-RELAY_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 160)
-ACCEPTANCE_BOUNDS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+BOUNDS: dict[str, tuple[float, ...]] = {
+    Count.Series.RELAY: (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 160),
+    Count.Series.ACCEPTANCE: (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
+}
+NAMES = {series: (*map(str, bounds), "+Inf") for series, bounds in BOUNDS.items()}
+SUMS: dict[str, str] = {
+    Count.Series.RELAY: Count.Series.RELAY_SUM,
+    Count.Series.ACCEPTANCE: Count.Series.ACCEPTANCE_SUM,
+}
 STEP = 2000  # attempts at once: for so few, PostgreSQL looks up their mails one by one in the largest table
 CODES = 100  # of one provider; a server that makes up ever new ones must not fill Prometheus
 OTHER = "other"
@@ -123,53 +131,43 @@ def _look_ahead(mark: CountMark, reach: Reach) -> None:
     mark.next_transaction, mark.noted_at = _own_transaction(), clock.now()
 
 
-def _of_runs(*, after: datetime, until: datetime) -> Iterator[tuple[Key, float]]:
+def _of_runs(*, after: datetime, until: datetime) -> dict[Key, float]:
     ended = Run.objects.filter(finished_at__gt=after, finished_at__lte=until).order_by()
-    for status, number in ended.values_list("status").annotate(number=CountOf("pk")):
-        yield Key(Count.Series.RUNS, outcome=status), number
+    counted = ended.values_list("status").annotate(number=CountOf("pk"))
+    return {Key(Count.Series.RUNS, outcome=status): number for status, number in counted}
 
 
-def _of_attempts(*, after: int, until: int) -> Iterator[tuple[Key, float]]:
-    """Go through these attempts once."""
-    took = ExpressionWrapper(F("at") - F("delivery__triggered_at"), output_field=DurationField())
-    within = {f"relay_{bound}": Q(milliseconds__lte=round(bound * 1000)) for bound in RELAY_BOUNDS}
-    within |= {f"acceptance_{bound}": Q(took__lte=timedelta(seconds=bound)) for bound in ACCEPTANCE_BOUNDS}
-    attempts = Attempt.objects.filter(pk__gt=after, pk__lte=until).order_by().annotate(took=took)
-    for row in attempts.values("provider", "outcome", "enhanced_code", "code").annotate(
-        number=CountOf("pk"), spent=Sum("milliseconds"), waited=Sum("took"),
-        **{name: CountOf("pk", filter=condition) for name, condition in within.items()},
-    ):  # fmt: skip
-        yield from _of_group(row)
+def _of_attempts(*, after: int, until: int) -> dict[Key, float]:
+    """Read so few rows one by one: SQLite would compute each duration in Python, too, and once for every bound."""
+    sums: defaultdict[Key, float] = defaultdict(float)
+    attempts = Attempt.objects.filter(pk__gt=after, pk__lte=until).order_by()
+    for provider, outcome, enhanced, code, milliseconds, at, triggered_at in attempts.values_list(
+        "provider", "outcome", "enhanced_code", "code", "milliseconds", "at", "delivery__triggered_at"
+    ):
+        sums[Key(Count.Series.ATTEMPTS, provider, outcome, enhanced or str(code or ""))] += 1
+        _observe(sums, Count.Series.RELAY, provider, milliseconds / 1000)
+        if outcome == Attempt.Outcome.ACCEPTED:
+            _observe(sums, Count.Series.ACCEPTANCE, provider, (at - triggered_at).total_seconds())
+    return sums
 
 
-def _of_group(row: Any) -> Iterator[tuple[Key, float]]:
-    """Yield what attempts with the same answer add: its enhanced code counts, where there is none the plain one."""
-    provider, outcome, code = row["provider"], row["outcome"], row["enhanced_code"] or str(row["code"] or "")
-    yield Key(Count.Series.ATTEMPTS, provider, outcome, code), row["number"]
-    yield Key(Count.Series.RELAY_SUM, provider), row["spent"] / 1000
-    yield from _buckets(Count.Series.RELAY, row, RELAY_BOUNDS)
-    if outcome == Attempt.Outcome.ACCEPTED:
-        yield Key(Count.Series.ACCEPTANCE_SUM, provider), max(row["waited"].total_seconds(), 0)
-        yield from _buckets(Count.Series.ACCEPTANCE, row, ACCEPTANCE_BOUNDS)
+def _observe(sums: dict[Key, float], series: str, provider: str, seconds: float) -> None:
+    """Add to the bucket with the lowest bound that is not exceeded, and to the sum of all."""
+    place = bisect_left(BOUNDS[series], seconds)
+    sums[Key(series, provider, bound=NAMES[series][place])] += 1
+    sums[Key(SUMS[series], provider)] += max(seconds, 0)
 
 
-def _buckets(series: str, row: Any, bounds: tuple[float, ...]) -> Iterator[tuple[Key, float]]:
-    """Yield what lies within each bound, as Prometheus counts: a slow one is in none but the last."""
-    for bound in bounds:
-        yield Key(series, row["provider"], bound=str(bound)), row[f"{series}_{bound}"]
-    yield Key(series, row["provider"], bound="+Inf"), row["number"]
-
-
-def _add(news: Iterable[tuple[Key, float]]) -> None:
+def _add(news: dict[Key, float]) -> None:
     """Write the sums. Who holds the mark is the only one who writes here."""
     rows = [Count(**key._asdict(), value=value) for key, value in _sums(news, known=_counted()).items()]
     Count.objects.bulk_create(rows, update_conflicts=True, unique_fields=Key._fields, update_fields=["value"])
 
 
-def _sums(news: Iterable[tuple[Key, float]], *, known: dict[Key, float]) -> dict[Key, float]:
+def _sums(news: dict[Key, float], *, known: dict[Key, float]) -> dict[Key, float]:
     """Return the new sums of what there is news of."""
     sums: dict[Key, float] = {}
-    for key, number in news:
+    for key, number in news.items():
         key = key if _may_be_named(key, {*known, *sums}) else key._replace(code=OTHER)
         sums[key] = sums.get(key, known.get(key, 0)) + number
     return sums
