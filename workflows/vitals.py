@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q
+from django.db.models import Count, Min, Q
 
 from integrations import clock
 
@@ -43,8 +43,9 @@ def runs() -> Queue:
     found = Run.objects.filter(status=Run.Status.QUEUED).aggregate(
         due=Count("due_at", filter=Q(due_at__lte=now)),
         later=Count("due_at", filter=Q(due_at__gt=now)),
+        oldest=Min("due_at"),
     )
-    return Queue(found["due"], found["later"], oldest_run())
+    return Queue(found["due"], found["later"], _age(found["oldest"], now))
 
 
 def oldest_delivery() -> timedelta:
@@ -55,9 +56,8 @@ def oldest_delivery() -> timedelta:
 
 
 def oldest_run() -> timedelta:
-    now = clock.now()
-    due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=now).order_by("due_at")
-    return _age(due.values_list("due_at", flat=True).first(), now)
+    queued = Run.objects.filter(status=Run.Status.QUEUED)
+    return _age(queued.aggregate(oldest=Min("due_at"))["oldest"], clock.now())
 
 
 def _age(at: datetime | None, now: datetime) -> timedelta:
