@@ -192,6 +192,22 @@ def test_a_count_that_goes_on_meanwhile_is_not_added_twice(begun: Delivery, monk
     assert attempts(counting.counts()) == {("smtp", "accepted", "2.0.0"): 1}
 
 
+def test_two_that_count_at_once_count_once(begun: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt(begun)
+    counting.count_new()
+    real, waiting = counting._of_attempts, [counting.count_new]
+
+    def of_attempts(**limits: int) -> dict[Key, float]:
+        found = real(**limits)
+        if waiting:
+            waiting.pop()()  # the other one is quicker
+        return found
+
+    monkeypatch.setattr(counting, "_of_attempts", of_attempts)
+    assert counting.count_new() is False
+    assert attempts(counting._counted()) == {("smtp", "accepted", "2.0.0"): 1}
+
+
 def test_the_mark_is_one_row(begun: Delivery) -> None:
     fold()
     assert CountMark.objects.count() == 1

@@ -292,15 +292,6 @@ def test_a_transaction_of_others_does_not_hold_up_the_count_for_ever(
         assert counted() == 1
 
 
-def test_two_that_count_at_once_do_not_wait_for_each_other(begun: Any, filled: str) -> None:
-    before = mark().noted_at
-    with psycopg.connect(filled) as other:
-        other.execute("SELECT * FROM workflows_countmark FOR UPDATE")
-        counting.count_new()
-        assert mark().noted_at == before
-    wait_until(lambda: counting.count_new() or mark().noted_at > before, what="the next count")
-
-
 def test_a_scrape_reads_no_table_from_end_to_end_and_takes_no_time(begun: Any) -> None:
     last = Attempt.objects.latest("pk").pk
     CountMark.objects.update(attempts=last - counting.STEP)  # as much as there can be to add

@@ -61,21 +61,25 @@ class Reach:
 
 
 def count_new() -> bool:
-    """Add what is new, in one step. Returns whether there is more. Where somebody else is just doing so, leave it."""
-    reach = _reach()  # before the lock: with it our transaction gets its number, which must be the later one
-    CountMark.objects.get_or_create(pk=CountMark.ONLY, defaults=_beginning(reach))
+    """Add what is new, in one step. Returns whether there is much more.
+
+    All of it is read before the transaction, since SQLite lets nobody else write meanwhile.
+    """
+    reach = _reach()  # before our transaction gets its number, which must be the later one
+    mark, _ = CountMark.objects.get_or_create(pk=CountMark.ONLY, defaults=_beginning(reach))
+    if not _is_settled(mark):
+        return False
+    until = min(mark.attempts + STEP, mark.next_attempts)
+    news, last = _of_attempts(after=mark.attempts, until=until), until == mark.next_attempts
+    if last:
+        news |= _of_runs(after=mark.runs, until=mark.next_runs)
     with transaction.atomic():
-        mark = CountMark.objects.select_for_update(skip_locked=True).filter(pk=CountMark.ONLY).first()
-        if mark is None or not _is_settled(mark):
-            return False
-        until = min(mark.attempts + STEP, mark.next_attempts)
-        _add(_of_attempts(after=mark.attempts, until=until))
-        mark.attempts = until
-        if until == mark.next_attempts:
-            _add(_of_runs(after=mark.runs, until=mark.next_runs))
-            _look_ahead(mark, reach)
-        mark.save()
-        return until < mark.next_attempts and until < reach.attempts
+        step = _look_ahead(mark, reach) if last else {}
+        unchanged = CountMark.objects.filter(pk=mark.pk, attempts=mark.attempts, noted_at=mark.noted_at)
+        if not unchanged.update(attempts=until, **step):
+            return False  # somebody else has just counted the same
+        _add(news)
+    return not last or reach.attempts - until >= STEP  # a few more can wait: while mail flows there are always some
 
 
 def counts() -> dict[Key, float]:
@@ -124,11 +128,10 @@ def _is_settled(mark: CountMark) -> bool:
         return bool(cursor.fetchone()[0] >= mark.next_transaction)
 
 
-def _look_ahead(mark: CountMark, reach: Reach) -> None:
+def _look_ahead(mark: CountMark, reach: Reach) -> dict[str, Any]:
     """All is counted up to what was noted: note how far to go the next time."""
-    mark.runs = mark.next_runs
-    mark.next_attempts, mark.next_runs = max(mark.attempts, reach.attempts), max(mark.runs, reach.runs)
-    mark.next_transaction, mark.noted_at = _own_transaction(), clock.now()
+    noted = {"next_attempts": max(mark.next_attempts, reach.attempts), "next_runs": max(mark.next_runs, reach.runs)}
+    return noted | {"runs": mark.next_runs, "next_transaction": _own_transaction(), "noted_at": clock.now()}
 
 
 def _of_runs(*, after: datetime, until: datetime) -> dict[Key, float]:
