@@ -21,7 +21,8 @@ def configuration(*, form: str, level: str) -> dict[str, Any]:
     """Return what logging.config.dictConfig takes: for Django, Celery, and with JSON for gunicorn as well."""
     if form not in (LINE, JSON):
         raise ValueError(f"LOG_FORMAT takes {LINE} or {JSON}")
-    own_words = {"handlers": ["stderr"], "propagate": False}
+    of_gunicorn: dict[str, Any] = {"handlers": ["stderr"], "propagate": False}
+    gunicorn = {"gunicorn.error": of_gunicorn, "gunicorn.access": of_gunicorn | {"level": level}}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -47,7 +48,7 @@ def configuration(*, form: str, level: str) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},  # at INFO it writes a line for every request
             "axes": {"level": "ERROR"},  # the audit log has it
             "rootmail.up": {"level": "INFO"},  # it answers whoever has started it
-            **({"gunicorn.error": own_words, "gunicorn.access": own_words} if form == JSON else {}),
+            **(gunicorn if form == JSON else {}),
         },
     }
 
