@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +16,6 @@ from workflows import heartbeat, vitals
 
 from .celery import app
 
-SECONDS = 2.0  # for an answer
 GOOD_FOR = 1.0  # seconds: whoever asks more often costs nothing
 OLDEST = timedelta(minutes=10)
 OK = "ok"
@@ -36,46 +35,47 @@ class Health:
 
 
 def look() -> Health:
-    """Ask database and broker at once, and wait for `SECONDS` at the most."""
-    database, broker = DATABASE.ask(), BROKER.ask()
-    wait([database, broker], timeout=SECONDS)
+    """Ask database and broker at once."""
+    questions = DATABASE, BROKER
+    for question in questions:
+        question.ask()
     unknown = "unknown: the database did not say"
     checks = {"database": OK, "migrations": unknown, "broker": OK, "worker": unknown, "oldest_due": unknown}
-    return Health(checks | _answer(database, "database", "fail") | _answer(broker, "broker", "warn"))
-
-
-def _answer(future: Future[Answers], name: str, grade: str) -> Answers:
-    if not future.done():
-        return {name: f"{grade}: no answer within {SECONDS:.0f} seconds"}
-    if future.exception():  # its text may name servers and accounts
-        return {name: f"{grade}: {type(future.exception()).__name__}"}
-    return future.result()
+    for question in questions:
+        checks |= question.answer()
+    return Health(checks)
 
 
 class Question:
     """Something that is asked in a thread of its own, since what hangs there cannot be interrupted.
 
-    As long as it hangs, or the answer is fresh, nobody asks again.
+    As long as it hangs, or the answer is fresh, nobody asks again; and nobody waits for longer than so many seconds
+    after it was asked.
     """
 
-    def __init__(self, act: Callable[[], Answers]) -> None:
-        self._act, self._lock = act, threading.Lock()
-        self._asked: tuple[Future[Answers], float] | None = None
+    def __init__(self, act: Callable[[], Answers], *, name: str, grade: str, seconds: float) -> None:
+        self._act, self._name, self._grade, self._seconds = act, name, grade, seconds
+        self._lock = threading.Lock()
+        self._future: Future[Answers] = Future()
+        self._asked_at = 0.0  # never
 
-    def ask(self) -> Future[Answers]:
+    def ask(self) -> None:
         with self._lock:
-            if self._asked and not self._is_over(*self._asked):
-                return self._asked[0]
-            future: Future[Answers] = Future()
-            self._asked = future, time.monotonic()
-        threading.Thread(target=self._fulfil, args=(future,), daemon=True).start()
-        return future
+            now = time.monotonic()
+            if self._asked_at and not (self._future.done() and now - self._asked_at > GOOD_FOR):
+                return
+            self._future, self._asked_at = Future(), now
+            threading.Thread(target=self._fulfil, args=(self._future,), daemon=True).start()
 
-    def forget(self) -> None:
-        self._asked = None
-
-    def _is_over(self, future: Future[Answers], since: float) -> bool:
-        return future.done() and time.monotonic() - since > GOOD_FOR
+    def answer(self) -> Answers:
+        """Return what was said, or that nothing or an error came; its text may name servers and accounts."""
+        waited = time.monotonic() - self._asked_at
+        try:
+            return self._future.result(timeout=max(self._seconds - waited, 0))
+        except TimeoutError:
+            return {self._name: f"{self._grade}: no answer within {self._seconds:g} seconds"}
+        except Exception as error:
+            return {self._name: f"{self._grade}: {type(error).__name__}"}
 
     def _fulfil(self, future: Future[Answers]) -> None:
         try:
@@ -124,10 +124,12 @@ def _oldest_due() -> str:
 
 
 def _ask_broker() -> Answers:
-    with app.connection_for_write(connect_timeout=SECONDS) as broker:
+    with app.connection_for_write() as broker:
         broker.connect()
     return {"broker": OK}
 
 
 MIGRATIONS = Migrations()
-DATABASE, BROKER = Question(_ask_database), Question(_ask_broker)
+DATABASE = Question(_ask_database, name="database", grade="fail", seconds=2)
+# Whoever asks may wait for a second only, and a broker that hangs is no reason to take this server out.
+BROKER = Question(_ask_broker, name="broker", grade="warn", seconds=0.8)

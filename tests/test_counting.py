@@ -18,12 +18,6 @@ from workflows.models import Attempt, Delivery, Run
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _others_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On PostgreSQL, tests of other processes have transactions open all the time."""
-    monkeypatch.setattr(counting, "_is_settled", lambda mark: True)
-
-
 @pytest.fixture
 def mail() -> Delivery:
     queued(with_tasks({}))

@@ -54,12 +54,11 @@ def numbers(client: Client) -> dict[str, float]:
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "_is_settled", lambda mark: True)
+def begun(db: None) -> None:
     counting.count_new()
 
 
-@pytest.mark.usefixtures("live_router", "settled")
+@pytest.mark.usefixtures("live_router", "begun")
 def test_a_mail_s_road_is_seen(client: Client, smtp: SmtpIntegration, relay: FakeRelay) -> None:
     heartbeat.beat()
     run = queued(with_tasks({}, {"to": ["b@example.org"]}))
@@ -137,7 +136,7 @@ def test_a_worker_that_never_was_is_silent_for_ever(client: Client) -> None:
     assert 0 <= age() < 20
 
 
-@pytest.mark.usefixtures("settled")
+@pytest.mark.usefixtures("begun")
 def test_a_bucket_holds_what_the_smaller_ones_hold(client: Client) -> None:
     queued(with_tasks({}))
     runs.execute_due()
@@ -215,7 +214,7 @@ class TestGuard:
         assert client.get("/login/").status_code == 301
 
 
-@pytest.mark.usefixtures("settled")
+@pytest.mark.usefixtures("begun")
 def test_sqlite_reads_no_table_from_end_to_end(client: Client) -> None:
     """The plan of SQLite, which knows no numbers of rows here, is that of a large table."""
     if connection.vendor != "sqlite":
@@ -284,7 +283,7 @@ def promtool(*arguments: str | Path, stdin: bytes = b"") -> None:
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 
-@pytest.mark.usefixtures("settled")
+@pytest.mark.usefixtures("begun")
 def test_prometheus_finds_nothing_wrong_with_the_numbers(client: Client) -> None:
     promtool("check", "metrics", stdin=client.get("/metrics").content)
 

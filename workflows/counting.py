@@ -2,8 +2,8 @@
 
 Rows are purged after a time and the counts must never go back, so they have a table of their own. PostgreSQL shows rows
 in another order than it numbered them: a transaction with a lower primary key may commit later. So how far to count is
-noted first, and counted the next time, when every transaction of that moment has ended. A transaction that writes an
-attempt writes its delivery before, so it has its number by then. SQLite has one writer at a time.
+noted first, with the transactions that were writing into these tables then, and counted when those have ended. Who
+inserts a row holds a lock on its table from before the number is drawn until the end. SQLite has one writer at a time.
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ CODES = 100  # of one provider; a server that makes up ever new ones must not fi
 OTHER = "other"
 RACES = 5
 MARGIN = timedelta(seconds=5)  # a run's end may be written that much later than it says
-# Our own transactions are ended by the server before (settings.py); what is still open then belongs to others.
-LONGEST = timedelta(minutes=5)
+LONGEST = timedelta(minutes=5)  # the server ends our own transactions before (settings.py)
+WRITERS = """
+SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()
+AND relation IN ('workflows_attempt'::regclass, 'workflows_run'::regclass)
+"""
 
 
 class Key(NamedTuple):
@@ -65,7 +69,7 @@ def count_new() -> bool:
 
     All of it is read before the transaction, since SQLite lets nobody else write meanwhile.
     """
-    reach = _reach()  # before our transaction gets its number, which must be the later one
+    reach = _reach()  # before it is asked who is writing
     mark, _ = CountMark.objects.get_or_create(pk=CountMark.ONLY, defaults=_beginning(reach))
     if not _is_settled(mark):
         return False
@@ -111,27 +115,26 @@ def _beginning(reach: Reach) -> dict[str, Any]:
     return now | {f"next_{name}": value for name, value in now.items()} | {"noted_at": clock.now()}
 
 
-def _own_transaction() -> int | None:
+def _writers() -> list[str]:
+    """Return the transactions that are writing attempts or runs right now."""
     if connection.vendor != "postgresql":
-        return None
+        return []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id()::text::bigint")
-        return int(cursor.fetchone()[0])
+        cursor.execute(WRITERS)
+        return [name for (name,) in cursor.fetchall()]
 
 
 def _is_settled(mark: CountMark) -> bool:
-    """Say whether everything up to the noted reach is to be seen: older transactions have ended, or never will."""
-    if mark.next_transaction is None or mark.noted_at < clock.now() - LONGEST:
+    """Say whether everything up to the noted reach is to be seen."""
+    if not mark.open_then or mark.noted_at < clock.now() - LONGEST:
         return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        return bool(cursor.fetchone()[0] >= mark.next_transaction)
+    return not set(mark.open_then) & set(_writers())
 
 
 def _look_ahead(mark: CountMark, reach: Reach) -> dict[str, Any]:
     """All is counted up to what was noted: note how far to go the next time."""
     noted = {"next_attempts": max(mark.next_attempts, reach.attempts), "next_runs": max(mark.next_runs, reach.runs)}
-    return noted | {"runs": mark.next_runs, "next_transaction": _own_transaction(), "noted_at": clock.now()}
+    return noted | {"runs": mark.next_runs, "open_then": _writers(), "noted_at": clock.now()}
 
 
 def _of_runs(*, after: datetime, until: datetime) -> dict[Key, float]:

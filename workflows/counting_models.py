@@ -34,7 +34,7 @@ class Count(models.Model):
 
 
 class CountMark(models.Model):
-    """How far has been counted, and how far to go once `next_transaction` and all before it have ended: one row."""
+    """How far has been counted, and how far to go once the transactions that were `open_then` have ended: one row."""
 
     ONLY = 1
 
@@ -42,7 +42,7 @@ class CountMark(models.Model):
     runs = models.DateTimeField()  # what ended until then
     next_attempts = models.BigIntegerField()
     next_runs = models.DateTimeField()
-    next_transaction = models.BigIntegerField(null=True)  # PostgreSQL's number of it
+    open_then = models.JSONField(default=list)  # PostgreSQL's names of them
     noted_at = models.DateTimeField()
 
     class Meta:

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('runs', models.DateTimeField()),
                 ('next_attempts', models.BigIntegerField()),
                 ('next_runs', models.DateTimeField()),
-                ('next_transaction', models.BigIntegerField(null=True)),
+                ('open_then', models.JSONField(default=list)),
                 ('noted_at', models.DateTimeField()),
             ],
             options={
