@@ -162,6 +162,15 @@ def test_a_backlog_is_counted_in_steps(begun: Delivery, monkeypatch: pytest.Monk
     assert seen == [(True, 2), (True, 4), (True, 5), (False, 5), (False, 5)]
 
 
+def test_numbers_that_are_left_out_cost_no_step(begun: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "STEP", 2)
+    attempt(begun, pk=10_000_000)
+    assert attempts(counting.counts()) == {("smtp", "accepted", "2.0.0"): 1}
+    counting.count_new()
+    counting.count_new()
+    assert attempts(counting._counted()) == {("smtp", "accepted", "2.0.0"): 1}
+
+
 def test_the_task_counts_all_of_it(begun: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "STEP", 2)
     for _ in range(5):
@@ -191,8 +200,8 @@ def test_two_that_count_at_once_count_once(begun: Delivery, monkeypatch: pytest.
     counting.count_new()
     real, waiting = counting._of_attempts, [counting.count_new]
 
-    def of_attempts(**limits: int) -> dict[Key, float]:
-        found = real(**limits)
+    def of_attempts(new: list[counting.Tried]) -> dict[Key, float]:
+        found = real(new)
         if waiting:
             waiting.pop()()  # the other one is quicker
         return found

@@ -302,7 +302,7 @@ def test_a_transaction_about_something_else_holds_up_nothing(begun: Any, filled:
 
 def test_a_scrape_reads_no_table_from_end_to_end_and_takes_no_time(begun: Any) -> None:
     last = Attempt.objects.latest("pk").pk
-    CountMark.objects.update(attempts=last - counting.STEP)  # as much as there can be to add
+    CountMark.objects.update(attempts=last - counting.STEP)  # as many as are added for a reader
     assert whole_tables(begun, lambda: metrics.exposition("")) == []
     assert whole_tables(begun, counting.count_new) == []
     began = time.monotonic()

@@ -56,6 +56,19 @@ class Key(NamedTuple):
     bound: str = ""
 
 
+class Tried(NamedTuple):
+    """What is read of an attempt."""
+
+    number: int
+    provider: str
+    outcome: str
+    enhanced_code: str
+    code: int | None
+    milliseconds: int
+    at: datetime
+    triggered_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """How far there is something to count."""
@@ -73,8 +86,9 @@ def count_new() -> bool:
     mark, _ = CountMark.objects.get_or_create(pk=CountMark.ONLY, defaults=_beginning(reach))
     if not _is_settled(mark):
         return False
-    until = min(mark.attempts + STEP, mark.next_attempts)
-    news, last = _of_attempts(after=mark.attempts, until=until), until == mark.next_attempts
+    attempts = _attempts(after=mark.attempts, until=mark.next_attempts)
+    news, last = _of_attempts(attempts), len(attempts) < STEP
+    until = mark.next_attempts if last else attempts[-1].number
     if last:
         news |= _of_runs(after=mark.runs, until=mark.next_runs)
     with transaction.atomic():
@@ -93,7 +107,7 @@ def counts() -> dict[Key, float]:
         if mark is None:
             return {}
         found = _counted()
-        found |= _sums(_of_attempts(after=mark.attempts, until=mark.attempts + STEP), known=found)
+        found |= _sums(_of_attempts(_attempts(after=mark.attempts)), known=found)
         if CountMark.objects.filter(pk=mark.pk, attempts=mark.attempts).exists():
             return found  # or some of them were counted in between, and would stand there twice
     raise RuntimeError("The counts change faster than they can be read.")
@@ -143,17 +157,22 @@ def _of_runs(*, after: datetime, until: datetime) -> dict[Key, float]:
     return {Key(Count.Series.RUNS, outcome=status): number for status, number in counted}
 
 
-def _of_attempts(*, after: int, until: int) -> dict[Key, float]:
-    """Read so few rows one by one: SQLite would compute each duration in Python, too, and once for every bound."""
+def _attempts(*, after: int, until: int | None = None) -> list[Tried]:
+    """Return the next attempts, at most STEP. Their times are read: SQLite would compute with them in Python, too."""
+    rows = Attempt.objects.filter(pk__gt=after).order_by("pk")
+    if until is not None:
+        rows = rows.filter(pk__lte=until)
+    columns = ("pk", "provider", "outcome", "enhanced_code", "code", "milliseconds", "at", "delivery__triggered_at")
+    return [Tried(*row) for row in rows.values_list(*columns)[:STEP]]
+
+
+def _of_attempts(attempts: list[Tried]) -> dict[Key, float]:
     sums: defaultdict[Key, float] = defaultdict(float)
-    attempts = Attempt.objects.filter(pk__gt=after, pk__lte=until).order_by()
-    for provider, outcome, enhanced, code, milliseconds, at, triggered_at in attempts.values_list(
-        "provider", "outcome", "enhanced_code", "code", "milliseconds", "at", "delivery__triggered_at"
-    ):
-        sums[Key(Count.Series.ATTEMPTS, provider, outcome, enhanced or str(code or ""))] += 1
-        _observe(sums, Count.Series.RELAY, provider, milliseconds / 1000)
-        if outcome == Attempt.Outcome.ACCEPTED:
-            _observe(sums, Count.Series.ACCEPTANCE, provider, (at - triggered_at).total_seconds())
+    for one in attempts:
+        sums[Key(Count.Series.ATTEMPTS, one.provider, one.outcome, one.enhanced_code or str(one.code or ""))] += 1
+        _observe(sums, Count.Series.RELAY, one.provider, one.milliseconds / 1000)
+        if one.outcome == Attempt.Outcome.ACCEPTED:
+            _observe(sums, Count.Series.ACCEPTANCE, one.provider, (one.at - one.triggered_at).total_seconds())
     return sums
 
 
