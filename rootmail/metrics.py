@@ -83,8 +83,9 @@ def _counter(name: str, text: str, labels: Sequence[str], sums: Sums) -> Metric:
 
 
 def _histogram(series: str, text: str, counts: dict[Key, float]) -> Metric:
+    """Name every provider from the beginning, likewise."""
     family = HistogramMetricFamily(f"rootmail_{series}_seconds", text, labels=["provider"])
-    for provider in sorted({key.provider for key in counts if key.series == series}):
+    for provider in sorted({*ways_out.NAMES, *(key.provider for key in counts if key.series == series)}):
         numbers = (counts.get(Key(series, provider, bound=bound), 0) for bound in counting.NAMES[series])
         buckets = list(zip(counting.NAMES[series], accumulate(numbers), strict=True))
         total = counts.get(Key(counting.SUMS[series], provider), 0)
