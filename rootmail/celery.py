@@ -1,10 +1,12 @@
 """The Celery application. What it does is in `workflows/tasks.py` and `integrations/tasks.py`."""
 
+import logging
 import os
 import sys
 
 from celery import Celery
-from celery.signals import task_prerun, worker_process_shutdown, worker_ready
+from celery.signals import setup_logging, task_prerun, worker_process_shutdown, worker_ready
+from celery.utils.log import get_multiprocessing_logger
 
 from .liveness import Liveness
 
@@ -24,6 +26,15 @@ def keep_good_connections(**_: object) -> None:
 
     close_old_connections()
 app.steps["consumer"].add(Liveness)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def keep_own_logging(loglevel: int | str, **_: object) -> None:
+    """Write lines as the settings say: Celery would give some of its loggers a format of its own."""
+    logging.getLogger().setLevel(loglevel)
+    pool = get_multiprocessing_logger()  # which tells when a worker's process was killed
+    pool.setLevel(logging.ERROR)
+    pool.propagate = True
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

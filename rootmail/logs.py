@@ -1,4 +1,4 @@
-"""What must not stand in a log."""
+"""How log lines are written, and what must not stand in them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,103 @@ import logging
 import re
 from typing import Any
 
-# The address of a webhook is its secret: whoever knows it may post.
-_ADDRESS = re.compile(r"(/hooks/)[\w-]+")
+from pythonjsonlogger.json import JsonFormatter
+
+from workflows import log_fields
+
+LINE, JSON = "line", "json"
+OF_EVERY_LINE = ("time", "level", "logger", "message", "exception")
+QUIET = ("/healthz", "/readyz", "/metrics")  # asked for every few seconds
+# The address of a webhook is its secret: whoever knows it may post. So is a link to set a password.
+_ADDRESS = re.compile(r"(/hooks/|/password/set/[\w-]+/)[\w-]+")
+
+
+def configuration(*, form: str, level: str) -> dict[str, Any]:
+    """Return what logging.config.dictConfig takes: for Django, Celery, and with JSON for gunicorn as well."""
+    if form not in (LINE, JSON):
+        raise ValueError(f"LOG_FORMAT takes {LINE} or {JSON}")
+    of_gunicorn: dict[str, Any] = {"handlers": ["stderr"], "propagate": False}
+    gunicorn = {"gunicorn.error": of_gunicorn, "gunicorn.access": of_gunicorn | {"level": level}}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {
+            "requests": {"()": "rootmail.logs.AccessLines"},
+            "addresses": {"()": "rootmail.logs.WithoutAddresses"},
+            "ids": {"()": "rootmail.logs.WithIds"},
+        },
+        "formatters": {
+            LINE: {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+            JSON: {"()": "rootmail.logs.Json"},
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": form,
+                "filters": ["requests", "addresses", "ids"],
+            },
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            "httpx": {"level": "WARNING"},  # at INFO it writes a line for every request
+            "axes": {"level": "ERROR"},  # the audit log has it
+            "rootmail.up": {"level": "INFO"},  # it answers whoever has started it
+            **(gunicorn if form == JSON else {}),
+        },
+    }
 
 
 class WithoutAddresses(logging.Filter):
-    """Take the secret part out of the addresses of webhooks: Django logs the path of each request that is refused."""
+    """Take the secret part out of addresses: Django logs the path of each request that is refused."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = _masked(record.msg)
         if isinstance(record.args, tuple):
             record.args = tuple(_masked(value) for value in record.args)
         return True
+
+
+class WithIds(logging.Filter):
+    """Say what a line is about: `record.about`, a name of our own, since Django and Celery add whatever they have."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        ids = {name: str(value) for name, value in log_fields.known().items()}
+        record.about = {**ids, **getattr(record, "about", {})}
+        return True
+
+
+class AccessLines(logging.Filter):
+    """Make gunicorn's line for a request ours: no address of a person, and no query, which may hold what was searched.
+
+    Probes and scrapes that succeed are left out.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "gunicorn.access":
+            return True
+        if isinstance(record.args, dict):
+            self._rewrite(record, record.args)
+        about = getattr(record, "about", {})
+        return about["status"] >= 400 or about["path"] not in QUIET
+
+    def _rewrite(self, record: logging.LogRecord, atoms: dict[str, Any]) -> None:
+        method, path, status = str(atoms["m"]), _masked(str(atoms["U"])), int(atoms["s"])
+        record.msg, record.args = "%s %s %s", (method, path, status)
+        about = {"request": atoms["{x-request-id}o"], "method": method, "path": path, "status": status}
+        record.about = {**about, "milliseconds": atoms["M"]}
+
+
+class Json(JsonFormatter):
+    """One JSON object a line, of the documented fields alone: what libraries add may hold anything."""
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
+        super().__init__(("levelname", "name", "message", "about"), rename_fields=names, timestamp="time")
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        found = {name: log_data[name] for name in OF_EVERY_LINE if log_data.get(name) is not None}
+        return {**found, **(log_data["about"] or {})}
 
 
 def _masked(value: Any) -> Any:

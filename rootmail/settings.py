@@ -5,6 +5,8 @@ Without any configuration: SQLite, an embedded broker and generated keys, all un
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 from datetime import timedelta
 from email.utils import parseaddr
 from pathlib import Path
@@ -15,7 +17,7 @@ import django
 from csp.constants import NONE, SELF
 from django.contrib.messages import constants as message_levels
 
-from rootmail import state
+from rootmail import logs, state
 from rootmail.environment import Env
 
 env = Env()  # SECRET_KEY_FILE names a file that holds SECRET_KEY, and so with every setting
@@ -52,6 +54,8 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "rootmail.requests.Numbered",
+    "rootmail.probes.AnswerProbes",  # before anything asks which host was meant: load balancers name an address
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -94,7 +98,8 @@ WHITENOISE_MAX_AGE = 3600
 # --- security --------------------------------------------------------------------------------
 HTTPS = SITE_URL.startswith("https://")
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
-SECURE_REDIRECT_EXEMPT = [r"^hooks/"]  # a redirect loses what was posted: they answer 403 there
+# A redirect loses what is posted to a hook: they answer 403 there. Who scrapes the metrics is close by.
+SECURE_REDIRECT_EXEMPT = [r"^hooks/", r"^metrics$"]
 BEHIND_PROXY = env.bool("BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
@@ -205,6 +210,7 @@ SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 CELERY_BEAT_SCHEDULE = {
     # One that nobody took in time is worth nothing: the next one does the same.
     "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
+    "count new": {"task": "workflows.tasks.count_new", "schedule": 10.0, "options": {"expires": 10}},
     "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": {"expires": 60}},
     "forget old": {"task": "workflows.tasks.forget_old", "schedule": 600.0, "options": {"expires": 600}},
     "recheck": {"task": "integrations.tasks.recheck_integrations", "schedule": 300.0, "options": {"expires": 300}},
@@ -236,20 +242,14 @@ SUPPRESSION_DAYS = env.int("SUPPRESSION_DAYS", default=180)
 MAX_EVENT_BYTES = env.int("MAX_EVENT_BYTES", default=1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_EVENT_BYTES, 2_621_440)
 
+# --- monitoring ------------------------------------------------------------------------------
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_NETWORKS = [
+    ipaddress.ip_network(text.strip()) for text in env.list("METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
+]
+
 # --- logs: ids and outcomes, no addresses, no content --------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"addresses of webhooks": {"()": "rootmail.logs.WithoutAddresses"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["addresses of webhooks"]}
-    },
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        "django": {"handlers": [], "propagate": True},
-        "httpx": {"level": "WARNING"},  # at INFO it writes a line for every request
-        "axes": {"level": "ERROR"},  # the audit log has it
-    },
-}
+LOG_FORMAT = env.str("LOG_FORMAT", default=logs.LINE)
+LOGGING = logs.configuration(form=LOG_FORMAT, level=LOG_LEVEL)
+logging.captureWarnings(LOG_FORMAT == logs.JSON)  # as lines like the others

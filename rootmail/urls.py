@@ -3,8 +3,10 @@
 from django.urls import include, path
 
 from .frame import choose_theme
+from .monitoring_views import metrics
 
 urlpatterns = [
+    path("metrics", metrics, name="metrics"),
     path("theme/", choose_theme, name="theme"),
     path("", include("integrations.sign_in_urls")),
     path("configuration/integrations/", include("integrations.urls")),

@@ -5,21 +5,25 @@ The plans are asked for, not the time: a plan is the same on a slow machine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import environ
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.db.utils import load_backend
 from django.utils import timezone
 
+from rootmail import metrics
 from tests.installation import fresh_postgres
-from workflows import history, ids, interventions, leases, search, story
-from workflows.models import Delivery
+from workflows import counting, history, ids, interventions, leases, search, story
+from workflows.counting_models import CountMark
+from workflows.models import Attempt, Delivery
 from workflows.search import DeliveryFilter
 
 # One worker of the test runner for all of them: the table is filled once.
@@ -225,3 +229,84 @@ def test_neither_counting_nor_acting_on_the_failed_reads_a_table_from_end_to_end
     failed = DeliveryFilter(state=("failed",), since=timezone.now() - timedelta(days=3))
     assert whole_tables(million, lambda: interventions.tally(verb, failed)) == []
     assert whole_tables(million, lambda: interventions.intervene(verb, failed, actor="ada", seconds=0)) == []
+
+
+def counted() -> float:
+    """Return how many attempts through SMTP have been counted, without those that are only added for a reader."""
+    return sum(value for key, value in counting._counted().items() if key[:2] == ("attempts", "smtp"))
+
+
+def mark() -> CountMark:
+    return CountMark.objects.get()
+
+
+@pytest.fixture
+def begun(million: Any) -> Iterator[Any]:
+    """Nothing is counted yet, and nothing is left over to count."""
+    counting.count_new()
+    yield million
+    with million.cursor() as cursor:
+        cursor.execute("DELETE FROM workflows_count; DELETE FROM workflows_countmark")
+
+
+def write_attempt(cursor: Any, delivery: Any) -> int:
+    """Write as workers do: first the delivery, then its attempt. Return the attempt's number."""
+    cursor.execute("UPDATE workflows_delivery SET tries = 2 WHERE id = %s", [delivery])
+    cursor.execute(
+        "INSERT INTO workflows_attempt (delivery_id, at, provider, stage, outcome, enhanced_code, reply, tls, "
+        "milliseconds, transcript) VALUES (%s, now(), 'smtp', 'data', 'accepted', '2.0.0', '', '', 40, '') "
+        "RETURNING id",
+        [delivery],
+    )
+    return int(cursor.fetchone()[0])
+
+
+def test_an_attempt_that_is_committed_late_is_counted_too(begun: Any, filled: str) -> None:
+    early, late = Delivery.objects.order_by("pk").values_list("pk", flat=True)[:2]
+    with psycopg.connect(filled) as slow, begun.cursor() as quick:
+        lower = write_attempt(slow.cursor(), late)
+        assert lower < write_attempt(quick, early)
+        for _ in range(5):
+            counting.count_new()
+            assert mark().attempts < lower, "the lower number is still to come"
+        slow.commit()
+    for _ in range(3):
+        counting.count_new()
+    assert counted() == 2
+
+
+def test_a_transaction_without_end_does_not_hold_up_the_count_for_ever(
+    begun: Any, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = Delivery.objects.order_by("pk").values_list("pk", flat=True)[:2]
+    with psycopg.connect(filled) as frozen, begun.cursor() as cursor:
+        write_attempt(frozen.cursor(), late)
+        write_attempt(cursor, early)
+        for _ in range(3):
+            counting.count_new()
+        assert counted() == 0
+        monkeypatch.setattr(counting, "LONGEST", timedelta(seconds=-1))
+        for _ in range(2):
+            counting.count_new()
+        assert counted() == 1
+
+
+def test_a_transaction_about_something_else_holds_up_nothing(begun: Any, filled: str) -> None:
+    with psycopg.connect(filled) as other, begun.cursor() as cursor:
+        other.execute("UPDATE workflows_workflow SET name = name WHERE id = 1")
+        write_attempt(cursor, Delivery.objects.order_by("pk").values_list("pk", flat=True)[0])
+        for _ in range(3):
+            counting.count_new()
+        assert counted() == 1
+
+
+def test_a_scrape_reads_no_table_from_end_to_end_and_takes_no_time(begun: Any) -> None:
+    last = Attempt.objects.latest("pk").pk
+    CountMark.objects.update(attempts=last - counting.STEP)  # as many as are added for a reader
+    assert whole_tables(begun, lambda: metrics.exposition("")) == []
+    assert whole_tables(begun, counting.count_new) == []
+    began = time.monotonic()
+    text, _ = metrics.exposition("")
+    took = time.monotonic() - began
+    assert b'rootmail_attempts_total{outcome="accepted",provider="smtp"} 1' in text, "it must find something"
+    assert took < 3, "it takes a tenth of that, but machines are slow sometimes"

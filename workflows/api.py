@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from integrations import feedback
 from integrations.fields import Undecryptable
 from rootmail.http import Problem, answering, api, bounded_body
 
-from . import events, intake, services, told
+from . import events, intake, log_fields, services, told
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def trigger(request: HttpRequest) -> HttpResponse:
     except events.EventError as error:
         raise Problem(400, "Bad request", str(error)) from error
     done = services.trigger_all(batch)
+    _log_runs(done)
     document = {"events": [one.as_dict() for one in done]} if several else done[0].as_dict()
     return JsonResponse(document, status=200 if all(one.repeated for one in done) else 202)
 
@@ -39,6 +41,7 @@ def receive(request: HttpRequest, address: str) -> HttpResponse:
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         answer = intake.receive(address, intake.Posted(headers, bounded_body(request)))
+        _log_runs(one.triggered for one in answer.made if one.triggered)
     except intake.Refused as error:
         title = HTTPStatus(error.status).phrase.capitalize()
         raise Problem(error.status, title, error.text, retry_after=error.retry_after) from error
@@ -60,3 +63,11 @@ def sendgrid_events(request: HttpRequest) -> HttpResponse:
     except feedback.Unreadable as error:
         raise Problem(400, "Bad request", str(error)) from error
     return HttpResponse(status=204)
+
+
+def _log_runs(done: Iterable[services.Triggered]) -> None:
+    """Name the runs of each event, so that lines of the web lead to those of the workers."""
+    for one in done:
+        made = "repeated" if one.repeated else ", ".join(f"run {run.pk}" for run in one.runs) or "no run"
+        with log_fields.about(event=one.event.pk):
+            logger.info("event %s: %s", one.event.pk, made)

@@ -21,7 +21,7 @@ from django.db import Error as DatabaseTrouble
 from integrations import clock
 from integrations.transports.base import Receipt, Scope, TransportError
 
-from . import acceptance
+from . import acceptance, log_fields
 from .leases import BATCH, Lease
 from .models import Delivery, Recipient
 from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
@@ -84,6 +84,7 @@ class Sent:
     plainly: bool = False
 
 
+@log_fields.about_first
 def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
     """Try one mail and record the outcome."""
     began = time.monotonic()

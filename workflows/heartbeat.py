@@ -18,8 +18,11 @@ def beat() -> None:
 
 def silence() -> timedelta | None:
     """Return for how long no worker was heard of, None while that is normal; a long time where there never was one."""
-    last = Heartbeat.objects.filter(pk=Heartbeat.ONLY).values_list("at", flat=True).first()
-    if last is None:
-        return timedelta.max
-    quiet = clock.now() - last
+    quiet = age()
     return quiet if quiet > SILENT_AFTER else None
+
+
+def age() -> timedelta:
+    """Return how long ago a worker was last heard of; a long time where there never was one."""
+    last = Heartbeat.objects.filter(pk=Heartbeat.ONLY).values_list("at", flat=True).first()
+    return timedelta.max if last is None else clock.now() - last

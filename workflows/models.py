@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from . import told_models, webhook_models  # noqa: F401 (Django looks for models here)
+from . import counting_models, told_models, webhook_models  # noqa: F401 (Django looks for models here)
 from .ids import new_id
 from .validators import (
     validate_body,

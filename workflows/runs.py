@@ -15,7 +15,7 @@ from django.db.models import F
 
 from integrations import clock
 
-from . import mails, occasions, repeats
+from . import log_fields, mails, occasions, repeats
 from .ids import new_id
 from .leases import RELEASED
 from .models import Delivery, Recipient, Run, Workflow
@@ -90,6 +90,7 @@ def _renew(run: Run) -> bool:
     return held.filter(pk=run.pk).exists()
 
 
+@log_fields.about_first
 def _made_if_plain(run: Run) -> Made | None:
     """Return what a run made that begins at once, comes once, and has nothing but mails to send; None for any other."""
     try:
@@ -119,6 +120,7 @@ def _store_together(batch: Sequence[Made]) -> None:
                 _execute_or_release(run)
 
 
+@log_fields.about_first
 def _execute_or_release(run: Run) -> None:
     """Carry out one run; neither a database that is away nor a defect of ours may lose it or stop the others."""
     if run.tries > MAX_TRIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from . import deadlines, delivery, heartbeat, retention, runs, shift, stopping
+from . import counting, deadlines, delivery, heartbeat, retention, runs, shift, stopping
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -36,3 +36,10 @@ def sweep() -> None:
 def forget_old() -> None:
     """Erase old bodies, and rows that are much older. Beat calls it every ten minutes."""
     retention.forget_old()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def count_new() -> None:
+    """Count what monitoring asks for. Beat calls it every ten seconds."""
+    while counting.count_new() and not stopping.requested():
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import http.client
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -15,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rootmail import broker, first_start
+from rootmail import broker, first_start, logs
 from rootmail.supervisor import StartFailed, Supervisor
 
 
@@ -48,6 +49,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
         celery = [sys.executable, "-m", "celery", "-A", "rootmail"]
+        celery += ["--quiet"] if settings.LOG_FORMAT == logs.JSON else []  # without the banner, which is no JSON
         level = f"--loglevel={settings.LOG_LEVEL}"
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         supervisor.start("worker", [*celery, "worker", f"--concurrency={workers}", level, *quiet])
@@ -73,8 +75,10 @@ class Command(BaseCommand):
         return self._say(f"Make the first account at {site}/first-admin/ with the token {token}")
 
     def _say(self, text: str) -> None:
+        if settings.LOG_FORMAT == logs.JSON:
+            return logging.getLogger("rootmail.up").info(text)
         self.stdout.write(text)
-        self.stdout.flush()
+        return self.stdout.flush()
 
 
 def _environment(address: str) -> dict[str, str]:
