@@ -3,13 +3,21 @@
 import os
 
 from celery import Celery
-from celery.signals import worker_process_shutdown, worker_ready
+from celery.signals import worker_init, worker_process_shutdown, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def remember_what_it_runs_on(**_: object) -> None:
+    """Before anything is upgraded under its feet; `manage.py doctor` asks for it."""
+    from . import about  # it needs Celery's worker
+
+    about.at_start()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -34,8 +34,8 @@ class Command(BaseCommand):
             raise CommandError("Not everything could be decrypted; all the rest is encrypted with the first key.")
         if done.left:
             raise CommandError(
-                f"{done.left} rows were written under an older key meanwhile: something still runs with the settings of "
-                "before. Restart web and workers, then run this again. Leave the old key where it is."
+                f"{done.left} rows were written under an older key meanwhile: something still runs with the settings "
+                "of before. Restart web and workers, then run this again. Leave the old key where it is."
             )
 
 
