@@ -89,7 +89,7 @@ def _sealed(model: type[models.Model], names: list[str]) -> Iterator[tuple[Any, 
     """Yield the rows that hold anything, with their values as they are stored."""
     stored = {f"stored_{name}": ExpressionWrapper(F(name), output_field=BinaryField()) for name in names}
     rows: Any = model._default_manager.annotate(**stored).order_by("pk")
-    for pk, *values in rows.values_list("pk", *stored).iterator():
+    for pk, *values in rows.values_list("pk", *stored):
         found = {name: bytes(value) for name, value in zip(names, values, strict=True) if value is not None}
         if found:
             yield pk, found

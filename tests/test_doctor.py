@@ -429,7 +429,8 @@ def test_with_database_and_broker_away_all_the_rest_is_looked_at(tmp_path: Path)
     )
     assert code == 1
     assert document["problems"] == ["debug", "database", "broker"]
-    assert said_of(document, "database")[1].startswith("does not answer: connection")
+    assert said_of(document, "database")[1].startswith("127.0.0.1:1/rootmail does not answer: connection")
+    assert said_of(document, "broker")[1] == "Redis at 127.0.0.1:1 does not answer (OperationalError)"
     assert said_of(document, "deliveries") == ("skipped", "not looked at: first mend 'database'")
     assert said_of(document, "disk")[0] == "ok"
 
@@ -440,3 +441,15 @@ def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert (code, document["problems"]) == (1, ["settings"])
     assert said_of(document, "settings")[1].startswith("SWEEP_SECONDS in the environment has a wrong value.")
     assert said_of(document, "python")[0] == "ok"
+
+
+@pytest.mark.processes
+def test_a_state_folder_that_cannot_be_used_is_told_in_a_table(tmp_path: Path) -> None:
+    own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ROOTMAIL_VAR": "/proc/no-such-folder", "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor"], cwd=ROOT, env=own, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "  problem  state folder      /proc/no-such-folder cannot be written to\n" in done.stdout
+    assert "  problem  settings          /proc/no-such-folder" in done.stdout
+    assert done.stdout.endswith("\nProblems: state folder, disk, settings. Begin with the first.\n")

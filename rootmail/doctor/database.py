@@ -43,16 +43,23 @@ def look_at_database() -> Iterator[Finding]:
         [(version,)] = rows_of("SELECT sqlite_version()" if connection.vendor == "sqlite" else "SELECT version()")
     except DatabaseTrouble as error:
         yield problem(
-            f"does not answer: {str(error).splitlines()[0]}",
+            f"{_place()} does not answer: {str(error).splitlines()[0]}",
             "Start it, or set DATABASE_URL right. No mail leaves meanwhile, and none is lost.",
         )
         return
     if connection.vendor == "sqlite":
         yield ok(f"SQLite {version}, {settings.DATABASES['default']['NAME']}")
     elif connection.vendor == "postgresql":
-        yield ok(" ".join(str(version).split()[:2]))
+        yield ok(f"{' '.join(str(version).split()[:2])}, {_place()}")
     else:
         yield problem(f"{connection.vendor} is not supported", "Use PostgreSQL, or take DATABASE_URL out for SQLite.")
+
+
+def _place() -> str:
+    """Return where it is, without who we are there."""
+    named = settings.DATABASES["default"]
+    host, port = named.get("HOST") or "", named.get("PORT") or ""
+    return f"{host}{f':{port}' if port else ''}/{named['NAME']}" if host else str(named["NAME"])
 
 
 def look_at_clock() -> Iterator[Finding]:

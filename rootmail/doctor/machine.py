@@ -96,7 +96,7 @@ def _is_open(path: Path) -> bool:
 
 
 def look_at_disk() -> Iterator[Finding]:
-    folder = state_folder()
+    folder = next(one for one in (state_folder(), *state_folder().parents) if one.exists())
     space, rooms = shutil.disk_usage(folder), os.statvfs(folder)
     free = f"{space.free / 1024**3:.1f} GB free of {space.total / 1024**3:.1f}"
     todo = f"Make room on the disk of {folder}: a full one stops every mail. KEEP_BODIES_DAYS erases content sooner."

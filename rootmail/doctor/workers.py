@@ -18,14 +18,14 @@ from workflows.models import Heartbeat
 
 from .findings import Area, Check, Finding, ok, problem, warning
 
+NAMES = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", "rediss": "Redis"}
 MANY_TASKS = 1000
 ANSWERS_WITHIN, TAKEN_WITHIN = 2.0, 10.0
 START_WORKERS = "Start them: manage.py up, or the service of the workers. Their log says why they ended."
 
 
 def look_at_broker() -> Iterator[Finding]:
-    kind = urlsplit(settings.CELERY_BROKER_URL).scheme.partition("+")[0]
-    kind = "the embedded Valkey" if settings.EMBEDDED_BROKER else {"amqp": "RabbitMQ"}.get(kind, kind.capitalize())
+    kind = "the embedded Valkey" if settings.EMBEDDED_BROKER else _place()
     if error := _broker_trouble():
         todo = (
             "It runs while manage.py up does: start that."
@@ -35,6 +35,14 @@ def look_at_broker() -> Iterator[Finding]:
         yield problem(f"{kind} does not answer ({error})", todo)
     else:
         yield ok(f"{kind} answers")
+
+
+def _place() -> str:
+    """Return what the broker is and where, without who we are there."""
+    kind = urlsplit(settings.CELERY_BROKER_URL).scheme.partition("+")[0]
+    with current_app.connection_for_write() as connection:
+        where = f"{connection.hostname}:{connection.port}" if connection.port else connection.hostname
+    return f"{NAMES.get(kind, kind.capitalize())} at {where}"
 
 
 def _broker_trouble() -> str:
