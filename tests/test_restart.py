@@ -153,12 +153,12 @@ def gone(pids: set[int]) -> bool:
 
 @contextmanager
 def load_over_http(installation: Installation, token: str) -> Iterator[list[int]]:
-    """Post an event every tenth of a second, each by a connection of its own; collect the answers, 0 for none."""
+    """Post five events a second, each by a connection of its own; collect the answers, 0 for none."""
     statuses: list[int] = []
     over = threading.Event()
 
     def post() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.2):
             statuses.append(status_of(installation, token))
 
     (thread := threading.Thread(target=post)).start()

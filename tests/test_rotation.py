@@ -25,6 +25,14 @@ OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 SEND = "from django.core.mail import send_mail as s; s('Hello', 'there', None, ['a@example.org'])"
 PREPARE = f"""
 from django.core.management import call_command
+from integrations.models import SmtpIntegration
+call_command("migrate", verbosity=0)
+SmtpIntegration(
+    connected=True, address="localhost", port=%d, user_name={USER_NAME!r}, password={PASSWORD!r}, ssl=False,
+    enable_starttls_auto=False, allow_clear_text_auth=True, default_from="desk@example.com",
+).save()
+"""
+WORKFLOW = f"""
 call_command("workflow", "load", {str(EXAMPLES / "workflows.json")!r})
 call_command("token", "create", "test", "--scope", "trigger")
 """
@@ -44,11 +52,8 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
-    """Its commands alone: nothing runs beside them."""
-    made = Installation(tmp_path)
-    keys(made, OLD)
-    made.manage("migrate", "--verbosity", "0")
-    return made
+    """An installation of commands alone: nothing runs beside them."""
+    return Installation(tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -84,13 +89,10 @@ def keys(installation: Installation, *wanted: str) -> None:
     installation.environment["FERNET_KEYS"] = ",".join(wanted)
 
 
-def connect(installation: Installation, relay: FakeRelay) -> None:
-    installation.manage(
-        *("integration", "connect", "smtp", "--address", "localhost", "--port", str(relay.port)),
-        *("--username", USER_NAME, "--password-stdin", "--no-ssl", "--no-enable-starttls-auto", "--no-check"),
-        *("--allow-clear-text-auth", "--default-from", "desk@example.com"),
-        stdin=PASSWORD,
-    )
+def prepare(installation: Installation, relay: FakeRelay, and_then: str = "") -> str:
+    """Make the tables and connect SMTP under the old key, in one process; return what it printed."""
+    keys(installation, OLD)
+    return installation.manage("shell", "--verbosity", "0", "-c", PREPARE % relay.port + and_then)
 
 
 def connect_sendgrid(installation: Installation) -> None:
@@ -103,15 +105,12 @@ def connect_sendgrid(installation: Installation) -> None:
 def test_three_starts_old_key_then_both_with_a_rotation_then_the_new_key_alone(whole: Installation) -> None:
     """(11) After key rotation every row reads with the new key alone; mail leaves all the time."""
     with FakeRelay(user=USER_NAME, password=PASSWORD) as relay:
-        keys(whole, OLD)
-        whole.manage("migrate", "--verbosity", "0")
-        connect(whole, relay)
-        first = whole.manage("shell", "--verbosity", "0", "-c", f"{SEND}\n{PREPARE}")
+        token = prepare(whole, relay, SEND + WORKFLOW).split()[-1]
         assert len(relay.ledger) == 1
 
         keys(whole, NEW, OLD)
         whole.start()
-        with events_meanwhile(whole, first.split()[-1]) as events:
+        with events_meanwhile(whole, token) as events:
             assert "The other one can be taken out." in whole.manage("rotate_encryption_keys")
         wait_until(lambda: len(relay.ledger) >= 1 + 2 * len(events), what="the mails of every event")
         whole.stop()
@@ -130,8 +129,7 @@ def look(installation: Installation, *, and_then: str = "") -> tuple[int, int, i
 
 def test_a_rotation_that_was_killed_goes_on_where_it_was(installation: Installation) -> None:
     with FakeRelay(user=USER_NAME, password=PASSWORD) as relay:
-        connect(installation, relay)
-        installation.manage("shell", "-c", MANY_ROWS)
+        prepare(installation, relay, MANY_ROWS)
         keys(installation, NEW, OLD)
         kill_at_the_first_tenth(installation)
         total, older, unreadable = look(installation)
@@ -170,7 +168,7 @@ def kill_at_the_first_tenth(installation: Installation) -> None:
 
 def test_what_no_key_opens_is_named_and_the_rest_is_encrypted_anew(installation: Installation) -> None:
     with FakeRelay(user=USER_NAME, password=PASSWORD) as relay:
-        connect(installation, relay)
+        prepare(installation, relay)
         keys(installation, NEW)
         connect_sendgrid(installation)
         done = subprocess.run(
