@@ -156,10 +156,10 @@ def test_a_disk_that_is_nearly_full_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_another_account_than_the_folders_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert levels(machine.look_at_account) == [OK]
+    assert levels(machine.look_at_user) == [OK]
     monkeypatch.setattr(machine.os, "geteuid", lambda: 54321)
-    [(level, said)] = found(machine.look_at_account)
-    assert (level, said[:20]) == (WARNING, "run as number 54321,")
+    [(level, said)] = found(machine.look_at_user)
+    assert (level, said.partition(",")[0]) == (WARNING, "number 54321")
 
 
 # Settings

@@ -55,15 +55,15 @@ def _installed(name: str) -> str:
         return ""
 
 
-def look_at_account() -> Iterator[Finding]:
+def look_at_user() -> Iterator[Finding]:
     """What root leaves in the state folder, the account of rootmail may not be able to write."""
     folder, ours = state_folder(), _name_of(os.geteuid())
     owner = _name_of(folder.stat().st_uid) if folder.exists() else ours
     if owner == ours:
-        yield ok(f"run as {ours}")
+        yield ok(ours)
     else:
         yield warning(
-            f"run as {ours}, but {folder} belongs to {owner}",
+            f"{ours}, but {folder} belongs to {owner}",
             f"Run commands as the account that rootmail runs as: sudo -u {owner} ...",
         )
 
@@ -113,7 +113,7 @@ MACHINE = Area(
     (
         Check("python", look_at_python),
         Check("packages", look_at_packages),
-        Check("account", look_at_account),
+        Check("user", look_at_user),
         Check("state folder", look_at_folder),
         Check("disk", look_at_disk),
     ),
