@@ -206,7 +206,7 @@ def password_changed(person: User, *, by: str, actor: str = "") -> None:
     audit.record("password changed", actor=actor or person.get_username(), by=by, **whose)
 
 
-def _active_admins() -> QuerySet[User]:
+def active_admins() -> QuerySet[User]:
     """Return those who could come in and put things right: an invited person has no password yet."""
     admins = User.objects.filter(Q(is_superuser=True) | Q(groups__name=Role.ADMIN), is_active=True)
     return admins.exclude(password__startswith=UNUSABLE_PASSWORD_PREFIX)
@@ -215,7 +215,7 @@ def _active_admins() -> QuerySet[User]:
 def _demand_that_an_admin_remains(person: User, *, actor: str) -> None:
     if person.get_username() == actor:
         raise Refused("Nobody may demote or deactivate their own account. Ask another Admin to do it.")
-    if not _active_admins().exclude(pk=person.pk).exists():
+    if not active_admins().exclude(pk=person.pk).exists():
         raise Refused(f"{person.get_username()} is the last active Admin. Make another one first.")
 
 

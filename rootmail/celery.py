@@ -5,7 +5,7 @@ import os
 import sys
 
 from celery import Celery
-from celery.signals import setup_logging, task_prerun, worker_process_shutdown, worker_ready
+from celery.signals import setup_logging, task_prerun, worker_init, worker_process_shutdown, worker_ready
 from celery.utils.log import get_multiprocessing_logger
 
 from .liveness import Liveness
@@ -17,6 +17,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Celery would close the database connection after every task, whatever CONN_MAX_AGE says.
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
+app.steps["consumer"].add(Liveness)
 
 
 @task_prerun.connect  # type: ignore[untyped-decorator]
@@ -25,7 +26,6 @@ def keep_good_connections(**_: object) -> None:
     from django.db import close_old_connections  # not at the start of every command
 
     close_old_connections()
-app.steps["consumer"].add(Liveness)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
@@ -35,6 +35,14 @@ def keep_own_logging(loglevel: int | str, **_: object) -> None:
     pool = get_multiprocessing_logger()  # which tells when a worker's process was killed
     pool.setLevel(logging.ERROR)
     pool.propagate = True
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def remember_what_it_runs_on(**_: object) -> None:
+    """Before anything is upgraded under its feet; `manage.py doctor` asks for it."""
+    from . import about  # it needs Celery's worker
+
+    about.at_start()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

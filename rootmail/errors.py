@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 MIGRATE = "The database has no tables yet, or old ones: run 'manage.py migrate' first ('up' does it by itself)."
-SETTING = "A setting in the environment has a wrong value. TRACEBACK=1 shows which, and maybe the value."
+SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and maybe the value."
+_READS = re.compile(r"""\benv\.\w+\("([A-Z_]+)\"""")
 
 
 @contextmanager
@@ -19,13 +23,14 @@ def for_people() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `... | head` has read enough
     except Exception as error:
-        text = _explain(error)
+        text = explain(error)
         if not text or os.environ.get("TRACEBACK"):
             raise
         sys.exit(text)
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """Return what went wrong in a line that quotes no setting's value, or '' where the set-up is not at fault."""
     from django.core.exceptions import ImproperlyConfigured
     from django.db import OperationalError, ProgrammingError
 
@@ -35,7 +40,15 @@ def _explain(error: Exception) -> str:
     if isinstance(error, PermissionError | FileNotFoundError) and error.filename:
         return f"{error.filename}: {error.strerror}. ROOTMAIL_VAR must name a folder that this account may write to."
     if isinstance(error, ImproperlyConfigured) or "rootmail.settings" in _modules(error):
-        return SETTING
+        return SETTING.format(_setting(error) or "A setting")
+    return ""
+
+
+def _setting(error: Exception) -> str:
+    """Return the name of the variable that was being read, from the line of the settings that did."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).name == "settings.py" and (found := _READS.search(frame.line or "")):
+            return found[1]
     return ""
 
 

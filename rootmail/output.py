@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
 
 def write_json(command: BaseCommand, document: Any) -> None:
@@ -30,3 +30,21 @@ def read_source(name: str) -> str:
         return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{name} cannot be read: {error}") from error
+
+
+class Progress:
+    """A bar that tells how much of something is done, on a terminal; elsewhere nothing is written."""
+
+    WIDTH = 40
+
+    def __init__(self, stream: OutputWrapper) -> None:
+        self._stream = stream
+        self._shown = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        filled = self.WIDTH * done // total
+        bar = f"[{'#' * filled}{'.' * (self.WIDTH - filled)}] {100 * done // total:3} %"
+        if self._stream.isatty() and (bar != self._shown or done == total):
+            self._shown = bar
+            self._stream.write(f"\r{bar} {done} of {total}", ending="\n" if done == total else "")
+            self._stream.flush()

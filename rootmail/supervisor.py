@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+BESIDE_SECONDS = 5.0  # so long a new process has run beside the old one before that one is told to end
 STOP_SECONDS = 170.0  # a worker finishes the mail that it has in hand, which takes 160 at the very most
 LONGEST_PAUSE = 30.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -25,12 +26,18 @@ class StartFailed(Exception):
 
 @dataclass
 class Child:
-    """One supervised process."""
+    """One supervised process. `{start}` in its command is how often it was started: two may run side by side.
+
+    `leaving` are those that a newer one replaces, and when each was told to end, 0 before.
+    """
 
     name: str
     command: Sequence[str]
     files: Sequence[int] = ()
+    replaceable: bool = True
     process: subprocess.Popen[bytes] | None = None
+    leaving: dict[subprocess.Popen[bytes], float] = field(default_factory=dict)
+    starts: int = 0
     started_at: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
@@ -46,24 +53,32 @@ class Supervisor:
     children: list[Child] = field(default_factory=list)
     stopping: bool = False
     impatient: bool = False
+    replacing: bool = False
 
-    def start(self, name: str, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
+    def start(self, name: str, command: Sequence[str], *, files: Sequence[int] = (), replaceable: bool = True) -> None:
         """Start a child; it inherits the open `files` (descriptors), also when it is started again."""
-        child = Child(name, command, files)
+        child = Child(name, command, files, replaceable)
         self.children.append(child)
         self._spawn(child)
 
     def listen_for_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        if not os.isatty(0):  # there it says that the terminal is gone
+            signal.signal(signal.SIGHUP, self._on_hangup)
+
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        self.replacing = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.impatient, self.stopping = self.stopping, True  # a second signal ends the waiting
 
     def _spawn(self, child: Child) -> None:
         # A session of its own: the terminal's Ctrl-C reaches us alone, and we stop the others in order.
+        child.starts += 1
+        command = [word.replace("{start}", str(child.starts)) for word in child.command]
         child.process = subprocess.Popen(  # noqa: S603 # nosec B603 # commands of our own
-            child.command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid()),
+            command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid()),
             pass_fds=child.files, cwd=self.folder,
         )  # fmt: skip
         child.started_at = time.monotonic()
@@ -82,9 +97,33 @@ class Supervisor:
     def run(self) -> None:
         """Watch the children until told to stop."""
         while not self.stopping:
+            if self.replacing:
+                self.replacing = False
+                self._replace_all()
             for child in self.children:
                 self._look_after(child)
+                self._see_off(child)
             time.sleep(0.2)
+
+    def _replace_all(self) -> None:
+        """Start a new process beside each; the broker stays, since it holds nothing of ours that could be new."""
+        for child in self.children:
+            if child.process and child.replaceable:
+                self.say(f"{child.name}: a new one starts beside it")
+                child.leaving[child.process] = 0.0
+                self._spawn(child)
+
+    def _see_off(self, child: Child) -> None:
+        """End what was replaced, once the new one has shown that it runs: a broken one replaces nothing."""
+        now = time.monotonic()
+        proven = child.process is not None and now - child.started_at > BESIDE_SECONDS
+        for process, told_at in list(child.leaving.items()):
+            if process.poll() is not None or (told_at and now - told_at > STOP_SECONDS):
+                _kill(process)  # and what it may have left behind
+                del child.leaving[process]
+            elif proven and not told_at:
+                process.terminate()  # once: a second signal would not let it finish the mail in hand
+                child.leaving[process] = now
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
@@ -99,10 +138,11 @@ class Supervisor:
 
     def stop(self) -> None:
         """End the children, and whatever they started; the first one last, since the others lean on it."""
-        alive = [child.process for child in self.children if child.process]
+        first, others = self.children[:1], self.children[1:]
+        groups = [[one for child in some for one in (child.process, *child.leaving) if one] for some in (others, first)]
         self.children.clear()
         deadline = time.monotonic() + STOP_SECONDS
-        for group in (alive[1:], alive[:1]):
+        for group in groups:
             for process in group:
                 process.terminate()
             for process in group:

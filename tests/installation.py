@@ -67,12 +67,14 @@ class Installation:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            began = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "up", "--bind", self.bind, "--workers", "2"],
                 cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         ready = f"rootmail runs at {self.site}"
-        wait_until(lambda: self.process.poll() is not None or ready in self.output, seconds=90, what="the start")
+        said = lambda: self.log.read_bytes()[began:].decode(errors="replace")  # noqa: E731 (not of an earlier start)
+        wait_until(lambda: self.process.poll() is not None or ready in said(), seconds=90, what="the start")
         assert self.process.poll() is None, self.output
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -31,9 +31,9 @@ def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
         (
             ["workflow", "dump"],
             {"DATABASE_URL": "postgres://u:top/secret@h:1/x"},
-            "A setting in the environment",
+            "DATABASE_URL in the environment has a wrong value",
         ),
-        (["check"], {"SWEEP_SECONDS": "often"}, "A setting in the environment"),
+        (["check"], {"SWEEP_SECONDS": "often"}, "SWEEP_SECONDS in the environment"),
         (["check"], {"ROOTMAIL_VAR": "/proc/no-such-folder"}, "ROOTMAIL_VAR must name a folder"),
     ],
 )

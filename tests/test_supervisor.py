@@ -93,3 +93,57 @@ def test_stopping_ends_even_what_does_not_listen_and_what_that_had_started(
     supervisor.stop()
     assert first is not None
     wait_until(lambda: not any(alive(pid) for pid in (*pids, first.pid)), seconds=5, what="the end of all three")
+
+
+def test_a_new_one_starts_beside_the_old_one_which_is_told_to_end_once(
+    supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rootmail.supervisor.BESIDE_SECONDS", 0.3)
+    note = tmp_path / "terms"
+    supervisor.start("kept", SLEEP, replaceable=False)
+    supervisor.start("polite", [sys.executable, "-c", POLITE, str(note), "{start}"])
+    wait_until(lambda: note.exists() and note.read_text() == "begun 1\n")
+    kept, polite = supervisor.children
+    first, old = kept.process, polite.process
+    supervisor.replacing = True
+    (thread := threading.Thread(target=supervisor.run)).start()
+    wait_until(lambda: polite.process is not old and not polite.leaving, seconds=10, what="the end of the old one")
+    supervisor.stopping = True
+    thread.join()
+    assert note.read_text() == "begun 1\nbegun 2\nTERM 1\n"
+    assert kept.process is first
+    assert said == ["polite: a new one starts beside it"]
+
+
+def test_what_does_not_come_up_replaces_nothing_and_stopping_ends_the_old_one_as_well(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rootmail.supervisor.BESIDE_SECONDS", 0.3)
+    works_once = "import sys, time; time.sleep(60 if sys.argv[1] == '1' else 0)"
+    supervisor.start("broken", [sys.executable, "-c", works_once, "{start}"])
+    [child] = supervisor.children
+    old = child.process
+    assert old is not None
+    supervisor.replacing = True
+    (thread := threading.Thread(target=supervisor.run)).start()
+    wait_until(lambda: child.starts >= 3, seconds=10, what="another try")
+    supervisor.stopping = True
+    thread.join()
+    assert (old.poll(), list(child.leaving)) == (None, [old])
+    supervisor.stop()
+    assert not alive(old.pid)
+
+
+POLITE = """
+import signal, sys, time
+def say(word):
+    with open(sys.argv[1], "a") as note:
+        print(word, sys.argv[2], file=note)
+def on_term(*_):
+    say("TERM")
+    time.sleep(0.7)
+    sys.exit()
+signal.signal(signal.SIGTERM, on_term)
+say("begun")
+time.sleep(60)
+"""

@@ -52,14 +52,16 @@ class Command(BaseCommand):
         celery += ["--quiet"] if settings.LOG_FORMAT == logs.JSON else []  # without the banner, which is no JSON
         level = f"--loglevel={settings.LOG_LEVEL}"
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        supervisor.start("worker", [*celery, "worker", f"--concurrency={workers}", level, *quiet])
+        supervisor.start(
+            "worker", [*celery, "worker", "--hostname=up{start}@%h", f"--concurrency={workers}", level, *quiet]
+        )
         supervisor.start("beat", [*celery, "beat", level, "--pidfile="])
         supervisor.start("web", _web(site), files=[site.fileno()])
         supervisor.wait_until(lambda: _answers(site), seconds=60, what="The site")
 
     def _start_broker(self, supervisor: Supervisor) -> None:
         url = broker.usable_url(settings.CELERY_BROKER_URL, file=settings.EMBEDDED_BROKER_FILE)
-        supervisor.start("broker", broker.command(url, folder=settings.ROOTMAIL_VAR / "broker"))
+        supervisor.start("broker", broker.command(url, folder=settings.ROOTMAIL_VAR / "broker"), replaceable=False)
         supervisor.wait_until(lambda: broker.answers(url), seconds=15, what="The embedded broker")
 
     def _tell_how_to_begin(self, site: str) -> None:

@@ -1,0 +1,1 @@
+"""Look at the whole installation and say what to do. `areas` lists what is looked at; each check stands alone."""

@@ -1,0 +1,179 @@
+"""A restart without a pause: old and new processes side by side; every mail leaves once, no request fails."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import kombu
+import pytest
+
+from tests.fake_relay import FakeRelay
+from tests.installation import EXAMPLES, INCIDENT, Installation, fresh_postgres, from_environment, wait_until
+from tests.lab_programs import Program
+
+PREPARE = f"""
+from django.core.management import call_command
+from integrations.models import SmtpIntegration
+call_command("migrate", verbosity=0)
+call_command("workflow", "load", {str(EXAMPLES / "workflows.json")!r})
+call_command("token", "create", "test", "--scope", "trigger")
+SmtpIntegration.objects.create(
+    connected=True, address="127.0.0.1", port=%d, ssl=False, enable_starttls_auto=False, default_from="desk@example.com"
+)
+"""
+TRIGGER = f"""
+import json, time
+from workflows import services
+from workflows.events import Incoming
+data = json.load(open({str(EXAMPLES / "incident.json")!r}))
+for _ in range(%d):
+    services.trigger(Incoming("incident_created", data))
+    time.sleep(0.05)
+"""
+SLOW = 0.05  # seconds that the relay takes for a mail: so a worker always has some in hand
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[Installation]:
+    """An installation whose workers we start ourselves."""
+    url = from_environment("TEST_REDIS_URL")
+    with fresh_postgres() as database:
+        here = Installation(tmp_path, database_url=database, broker_url=url)
+        yield here
+        with kombu.Connection(url) as connection:
+            connection.default_channel.queue_delete(here.environment["QUEUE"])
+
+
+@pytest.fixture
+def relay() -> Iterator[FakeRelay]:
+    with FakeRelay(slow={".": SLOW}) as server:
+        yield server
+
+
+def prepare(installation: Installation, relay: FakeRelay) -> str:
+    """Make the tables, workflows and SMTP in one process, and return a token."""
+    return installation.manage("shell", "--verbosity", "0", "-c", PREPARE % relay.port).split()[-1]
+
+
+def program(installation: Installation, name: str, *arguments: str) -> Program:
+    command = [sys.executable, "-m", "celery", "-A", "rootmail", *arguments]
+    return Program(name, command, environment=installation.environment, log=installation.folder / f"{name}.log")
+
+
+@contextmanager
+def worker(installation: Installation, name: str) -> Iterator[Program]:
+    started = program(installation, name, "worker", "-n", f"{name}@%h", "--concurrency=1", "--loglevel=INFO")
+    try:
+        wait_until(lambda: f"{name}@" in started.output and " ready." in started.output, what=f"worker {name}")
+        yield started
+    finally:
+        started.stop()
+
+
+def test_workers_are_replaced_side_by_side(places: Installation, relay: FakeRelay) -> None:
+    """A sends under load, B starts, A is told to end: each mail is accepted once, and none waits for long."""
+    prepare(places, relay)
+    events = 40
+    with worker(places, "a") as old:
+        load = program_of_load(places, events)
+        wait_until(lambda: len(relay.ledger) > 10, what="the first mails")
+        with worker(places, "b") as new:
+            old.process.send_signal(signal.SIGTERM)
+            assert old.process.wait(timeout=30) == 0
+            at_the_end = len(relay.ledger)
+            wait_until(lambda: len(relay.ledger) >= 2 * events, what="every mail")
+            assert load.process.wait(timeout=30) == 0
+            assert new.alive
+    assert at_the_end < 2 * events, "the old one ended in the middle"
+    assert copies(relay) == {1}
+    assert len(relay.ledger) == 2 * events
+    assert longest_silence(relay) < 5
+
+
+def program_of_load(installation: Installation, events: int) -> Program:
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", TRIGGER % events]
+    return Program("load", command, environment=installation.environment, log=installation.folder / "load.log")
+
+
+def copies(relay: FakeRelay) -> set[int]:
+    """Return how often the mails were accepted: told apart by their Message-ID."""
+    seen: dict[bytes, int] = {}
+    for mail in relay.ledger:
+        name = next(line for line in mail.content.splitlines() if line.lower().startswith(b"message-id:"))
+        seen[name] = seen.get(name, 0) + 1
+    return set(seen.values())
+
+
+def longest_silence(relay: FakeRelay) -> float:
+    times = [mail.at for mail in relay.ledger]
+    return max(later - earlier for earlier, later in pairwise(times))
+
+
+def test_a_hangup_replaces_everything_that_up_runs_and_fails_no_request(tmp_path: Path, relay: FakeRelay) -> None:
+    with ExitStack() as stack:
+        here = Installation(tmp_path)
+        token = prepare(here, relay)
+        stack.enter_context(here)
+        before = {name: set(here.processes(*words)) for name, words in PROGRAMS.items()}
+        broker_before = here.processes("valkey-server")
+        with load_over_http(here, token) as statuses:
+            wait_until(lambda: len(statuses) > 5, what="the first events")
+            here.process.send_signal(signal.SIGHUP)
+            for name in PROGRAMS:
+                wait_until(partial(gone, before[name]), seconds=60, what=f"the end of the old {name}")
+            at_the_end = len(statuses)
+            wait_until(lambda: len(statuses) > at_the_end + 5, what="events for the new processes")
+        assert set(statuses) == {202}
+        wait_until(lambda: len(relay.ledger) >= 2 * len(statuses), what="every mail")
+        assert here.processes("valkey-server") == broker_before
+        assert all(here.processes(*words) for words in PROGRAMS.values())
+    assert len(relay.ledger) == 2 * len(statuses)
+    assert copies(relay) == {1}
+    assert longest_silence(relay) < 5
+    assert here.processes() == []
+
+
+PROGRAMS = {"worker": ("celery", " worker "), "beat": ("celery", " beat "), "web": ("gunicorn",)}
+
+
+def gone(pids: set[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@contextmanager
+def load_over_http(installation: Installation, token: str) -> Iterator[list[int]]:
+    """Post five events a second, each by a connection of its own; collect the answers, 0 for none."""
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def post() -> None:
+        while not over.wait(0.2):
+            statuses.append(status_of(installation, token))
+
+    (thread := threading.Thread(target=post)).start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join()
+
+
+def status_of(installation: Installation, token: str) -> int:
+    event: dict[str, Any] = {"event": "incident_created", "data": INCIDENT}
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        address = f"{installation.site}/v1/events"
+        return httpx.post(address, json=event, headers=headers, trust_env=False, timeout=30).status_code
+    except httpx.HTTPError:
+        return 0

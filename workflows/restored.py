@@ -1,0 +1,65 @@
+"""After a backup was restored: what was due in it may have been done since, so none of it is done again by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from integrations import audit, clock
+
+from . import repeats
+from .leases import RELEASED
+from .models import Delivery, Run
+
+MAYBE_SENT = "Restored from a backup: it may have been sent since."
+MAYBE_CARRIED_OUT = "Restored from a backup: it may have been carried out since."
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """How many mails and runs may have been done after the backup was made."""
+
+    deliveries: int
+    runs: int
+
+
+def count() -> Doubtful:
+    return Doubtful(_deliveries().count(), _runs().count())
+
+
+def hold_back(*, actor: str) -> Doubtful:
+    """Hold the mails for a person, cancel the runs; what repeats goes on with its next time. Leases count for nothing.
+
+    Only while no worker runs: it would lose what it has in hand.
+    """
+    with transaction.atomic():
+        held = _deliveries().update(state=Delivery.State.HELD, reason=MAYBE_SENT, next_attempt_at=None, **RELEASED)
+        doubtful = list(_runs().select_for_update(of=("self",)).select_related("workflow", "event").order_by("pk"))
+        for run in doubtful:
+            _cancel(run)
+        done = Doubtful(held, len(doubtful))
+        audit.record("restored from a backup", actor=actor, held=done.deliveries, cancelled=done.runs)
+    return done
+
+
+def _deliveries() -> QuerySet[Delivery]:
+    return Delivery.objects.filter(state__in=[*Delivery.DUE, Delivery.State.SENDING])
+
+
+def _runs() -> QuerySet[Run]:
+    due = Q(status=Run.Status.QUEUED, due_at__lte=clock.now())
+    return Run.objects.filter(due | Q(lease__isnull=False))
+
+
+def _cancel(run: Run) -> None:
+    """End a run as if it had begun when it was due; where it was the only one for its resource, it stays that."""
+    Run.objects.filter(pk=run.pk).update(
+        status=Run.Status.CANCELED,
+        status_message=MAYBE_CARRIED_OUT,
+        started_at=run.due_at,
+        finished_at=clock.now(),
+        **RELEASED,
+    )
+    repeats.plan_next(run)
