@@ -49,6 +49,7 @@ class Installation:
     database_url: str = ""
     broker_url: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    workers: int = 2
 
     def __post_init__(self) -> None:
         self.bind = f"127.0.0.1:{state.free_port()}"
@@ -68,7 +69,7 @@ class Installation:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--bind", self.bind, "--workers", "2"],
+                [sys.executable, "manage.py", "up", "--bind", self.bind, "--workers", str(self.workers)],
                 cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         ready = f"rootmail runs at {self.site}"
