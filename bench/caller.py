@@ -23,9 +23,14 @@ class Caller:
         self.pid = self._program.process.pid
         self._hear()
 
-    def begin(self, first: int, count: int, *, batch: int = 1) -> float:
-        """Let it trigger; returns when the clock started, while it is still at it."""
+    def prepare(self, first: int, count: int, *, batch: int = 1) -> None:
+        """Let it make what it needs for these mails; `begin` lets it trigger them."""
         self._tell({"first": first, "count": count, "batch": batch})
+        self._hear()
+
+    def begin(self) -> float:
+        """Let it trigger; returns when the clock started, while it is still at it."""
+        self._tell("")
         return float(self._hear())
 
     def finish(self) -> float:
@@ -43,7 +48,7 @@ class Caller:
 
     def _tell(self, order: Any) -> None:
         assert self._program.process.stdin
-        self._program.process.stdin.write(json.dumps(order) + "\n")
+        self._program.process.stdin.write((json.dumps(order) if order else "") + "\n")
         self._program.process.stdin.flush()
 
     def _hear(self) -> Any:

@@ -3,7 +3,8 @@
     {"first": 7, "count": 100, "batch": 1}      the mails number 7 to 106, one call each
     "count"                                     how many mails are recorded as accepted
 
-It answers with one line when it is ready, one when the clock starts, and one when all calls have returned.
+It answers with one line when it is prepared and then waits for an empty one, which starts the clock; with one when the
+clock has started, and one when all calls have returned.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ def numbers(first: int, count: int) -> range:
 def serve(act: Act, *, prepare: Prepare = numbers, accepted: Callable[[], int] | None = None) -> None:
     """Do what the orders say. What `prepare` makes of the numbers is made before the clock starts."""
     _say("ready")
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         order = json.loads(line)
         if order == "count":
             _say(accepted() if accepted else None)
             continue
         prepared = prepare(order["first"], order["count"])
+        _say("prepared")
+        sys.stdin.readline()
         _say(time.time())
         act(prepared, batch=order["batch"])
         _say(time.time())

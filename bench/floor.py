@@ -1,6 +1,6 @@
 """The floor: no queue, no database, no template. Ready-made bytes over one connection, by smtplib or smtp-source.
 
-    python -m bench.floor smtplib|smtp-source PORT [CA-FILE]
+python -m bench.floor smtplib|smtp-source PORT [CA-FILE]
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def made(number: int) -> bytes:
     message["Subject"] = _filled("{{ incident.severity }} {{ incident.id }}: {{ incident.title }}", data)
     message["Message-ID"] = f"<{number}@example.com>"
     message.set_content(_filled((TEMPLATES / "mail.txt").read_text(), data))
-    message.add_alternative(_filled((TEMPLATES / "mail.html").read_text(), data), subtype="html", cte="quoted-printable")
+    html = _filled((TEMPLATES / "mail.html").read_text(), data)
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
     return message.as_bytes().replace(b"\n", b"\r\n")
 
 
@@ -51,8 +52,8 @@ class OneConnection:
     def prepare(self, first: int, count: int) -> Ready:
         return [(mails.address(number), made(number)) for number in range(first, first + count)]
 
-    def act(self, ready: Ready, *, batch: int) -> None:
-        for recipient, content in ready:
+    def act(self, prepared: Ready, *, batch: int) -> None:
+        for recipient, content in prepared:
             self._session.sendmail(mails.SENDER, [recipient], content)
 
 
@@ -74,7 +75,7 @@ class SmtpSource:
         Path(file).unlink()
 
 
-WAYS = {"smtplib": OneConnection, "smtp-source": SmtpSource}
+WAYS: dict[str, type[OneConnection | SmtpSource]] = {"smtplib": OneConnection, "smtp-source": SmtpSource}
 
 if __name__ == "__main__":
     sender = WAYS[sys.argv[1]](int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "")

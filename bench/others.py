@@ -54,7 +54,8 @@ class Other(Contender):
         self.peer, self.database = peer, database
         self.key = "-".join(part for part in (peer.key, database.lower()) if part)
         self.label = peer.label
-        self._python, self._worker, self._stack = python(), None, ExitStack()
+        self._python, self._stack = python(), ExitStack()
+        self._worker: Program | None = None
         self._folder = stage.folder / self.key
         self._folder.mkdir()
         own = self._stack.enter_context(fresh_postgres()) if database == POSTGRESQL else ""

@@ -38,12 +38,17 @@ class Handler:
 
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         head = HEAD.format(peer="127.0.0.1", sender=envelope.mail_from, recipient=envelope.rcpt_tos[0])
-        self._ledger.write(head.encode() + bytes(envelope.content or b"").replace(b"\r\n", b"\n") + b"\n")
+        self._ledger.write(head.encode() + _bytes(envelope).replace(b"\r\n", b"\n") + b"\n")
         self._ledger.flush()
         self._count += 1
         sys.stdout.write(f"mesg={self._count}\r")
         sys.stdout.flush()
         return "250 2.0.0 taken"
+
+
+def _bytes(envelope: Envelope) -> bytes:
+    content = envelope.content or b""
+    return content.encode() if isinstance(content, str) else content
 
 
 def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:

@@ -48,7 +48,7 @@ class Sink:
     port: int = field(default_factory=state.free_port)
 
     def __enter__(self) -> Self:
-        memory = Path("/dev/shm")  # noqa: S108 (a folder of our own in it)
+        memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="rootmail-sink-", dir=memory if memory.is_dir() else None))
         self.ledger, self._counter, self._read = self.folder / "mails", self.folder / "count", 0
         program = None if self.secure or self.own or self.refuse else smtp_program("smtp-sink")

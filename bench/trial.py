@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -71,8 +71,10 @@ def measure(contender: Contender, *, mails: int, batch: int = 1) -> Trial:
     stage, caller = contender.stage, contender.caller
     assert caller
     first, before = stage.next_numbers(mails), stage.sink.count
-    recorded, used = caller.accepted(), contender.processor()
-    began = caller.begin(first, mails, batch=batch)
+    recorded = caller.accepted()
+    caller.prepare(first, mails, batch=batch)
+    used = contender.processor()
+    began = caller.begin()
     ended = stage.sink.wait_for(before + mails)
     triggered = caller.finish() - began
     wait_until_recorded(contender, recorded, mails=mails)
@@ -91,7 +93,7 @@ def wait_until_recorded(contender: Contender, before: int | None, *, mails: int)
         time.sleep(0.02)
 
 
-def alternate(rows: Sequence[Row], *, mails: int, rounds: int, act: Callable[[Row], None] | None = None) -> None:
+def alternate(rows: Sequence[Row], *, mails: int, rounds: int) -> None:
     """Measure every row once, then every row again: what disturbs the machine for a while disturbs all of them."""
     contenders = list(dict.fromkeys(row.contender for row in rows))
     for number in range(1, rounds + 1):
@@ -101,16 +103,6 @@ def alternate(rows: Sequence[Row], *, mails: int, rounds: int, act: Callable[[Ro
                 for row in [row for row in rows if row.contender is contender]:
                     row.trials.append(measure(contender, mails=mails, batch=contender.ways[row.way]))
                     say(f"round {number}: {row.key:28} {row.trials[-1].rate:7.0f} mails/s")
-
-
-def rows_of(contenders: Sequence[Contender], *, only: str = "") -> Iterator[Row]:
-    """Yield the rows of these contenders; `only` names some of them by the beginning of their keys."""
-    wanted = only.split(",") if only else [""]
-    for contender in contenders:
-        for way in contender.ways:
-            row = Row(contender, way, [])
-            if any(row.key.startswith(key) for key in wanted):
-                yield row
 
 
 def say(text: str) -> None:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import django
 
 from bench import calling, mails
 
+if TYPE_CHECKING:  # Django has to be set up first
+    from workflows.events import Incoming
 
-def prepare(first: int, count: int) -> list[object]:
+
+def prepare(first: int, count: int) -> list[Incoming]:
     from workflows.events import Incoming
 
     return [Incoming("incident_created", mails.data(number)) for number in range(first, first + count)]
 
 
-def act(incoming: Sequence[object], *, batch: int) -> None:
+def act(prepared: Sequence[Incoming], *, batch: int) -> None:
     from workflows import services
 
     if batch == 1:
-        for one in incoming:
+        for one in prepared:
             services.trigger(one)
         return
-    for begin in range(0, len(incoming), batch):
-        services.trigger_all(incoming[begin : begin + batch])
+    for begin in range(0, len(prepared), batch):
+        services.trigger_all(prepared[begin : begin + batch])
 
 
 def accepted() -> int:

@@ -49,8 +49,8 @@ def prepare(first: int, count: int) -> list[dict[str, Any]]:
     return [mails.data(number) for number in range(first, first + count)]
 
 
-def act(contexts: list[dict[str, Any]], *, batch: int) -> None:
-    for context in contexts:
+def act(prepared: list[dict[str, Any]], *, batch: int) -> None:
+    for context in prepared:
         CALLS[settings.PEER](context)
     sending = [
         subprocess.Popen([sys.executable, "-m", "django", *words], stdout=sys.stderr)
