@@ -13,12 +13,16 @@ import signal
 import sys
 from types import ModuleType
 
-from . import machine, report, throughput
+from . import distance, growth, latency, machine, overhttp, report, throughput
 from .options import Options
 
 # Each with the numbers of mails and rounds that are usual for it.
 SECTIONS: dict[str, tuple[ModuleType, int, int]] = {
     "throughput": (throughput, 1500, 3),
+    "http": (overhttp, 1500, 3),
+    "distance": (distance, 80, 3),
+    "latency": (latency, 500, 1),
+    "growth": (growth, 50_000, 3),
 }
 USUAL = ["throughput", "http", "distance", "latency"]
 

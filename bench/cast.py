@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from .others import PEERS, Floor, Other
-from .ours import Rootmail
+from .ours import OverHttp, Rootmail
 from .sink import smtp_program
 from .stage import SQLITE, Contender, Stage
 from .trial import Row
@@ -18,6 +18,10 @@ Makers = dict[str, Callable[[], Contender]]
 
 def ours(stage: Stage, databases: Sequence[str]) -> Makers:
     return {f"rootmail-{one.lower()}": partial(Rootmail, stage, one) for one in databases}
+
+
+def over_http(stage: Stage) -> Makers:
+    return {f"rootmail-{one.lower()}": partial(OverHttp, stage, one) for one in stage.databases}
 
 
 def peers(stage: Stage, databases: Sequence[str]) -> Makers:
@@ -42,7 +46,7 @@ def everybody(stage: Stage) -> Makers:
 
 
 @contextmanager
-def rows(makers: Makers, *, only: str = "", ways: Mapping[str, int] | None = None) -> Iterator[list[Row]]:
+def rows(makers: Makers, *, only: str = "", ways: Collection[str] = ()) -> Iterator[list[Row]]:
     """Yield the rows of these contenders, of each way of triggering; `only` has beginnings of keys, with commas."""
     wanted = only.split(",")
     made: list[Contender] = []
@@ -50,7 +54,7 @@ def rows(makers: Makers, *, only: str = "", ways: Mapping[str, int] | None = Non
         for key, make in makers.items():
             if any(key.startswith(one) or one.startswith(key) for one in wanted):
                 made.append(make())
-        found = [Row(one, way, []) for one in made for way in one.ways if ways is None or way in ways or not way]
+        found = [Row(one, way, []) for one in made for way in one.ways if not (way and ways) or way in ways]
         yield [row for row in found if any(row.key.startswith(one) for one in wanted)]
     finally:
         for one in made:

@@ -54,6 +54,7 @@ class Other(Contender):
         self.peer, self.database = peer, database
         self.key = "-".join(part for part in (peer.key, database.lower()) if part)
         self.label = peer.label
+        self.processes = 1 if peer.key == "mailer" and database != POSTGRESQL else 2  # its lock
         self._python, self._stack = python(), ExitStack()
         self._worker: Program | None = None
         self._folder = stage.folder / self.key
@@ -105,6 +106,7 @@ class Floor(Contender):
     def __init__(self, stage: Stage, key: str, label: str) -> None:
         super().__init__(stage)
         self.key, self.label, self.unique = key, label, key == "smtplib"
+        self.processes = 1
 
     def start(self) -> None:
         authority = [str(self.stage.authority)] if self.stage.authority else []

@@ -21,9 +21,10 @@ class Rootmail(Contender):
     def __init__(self, stage: Stage, database: str, *, workers: int = 2) -> None:
         super().__init__(stage)
         self.database, self.key, self.label = database, f"rootmail-{database.lower()}", "rootmail"
+        self.processes = workers
         self._stack = ExitStack()
         url = self._stack.enter_context(fresh_postgres()) if database == POSTGRESQL else ""
-        folder = stage.folder / self.key
+        folder = stage.folder / f"{self.key}-{workers}"
         folder.mkdir()
         environment = {"LOG_LEVEL": "INFO", "SWEEP_SECONDS": "5"}
         environment |= {"SSL_CERT_FILE": str(stage.authority)} if stage.authority else {}
@@ -36,11 +37,15 @@ class Rootmail(Contender):
         self.installation.start()
         if not self._connected:
             self._load_and_connect()
-        self.caller = Caller(
-            [sys.executable, "-m", "bench.trigger"],
-            environment=self.installation.environment, log=self.installation.folder / "caller.log",
-        )  # fmt: skip
         self._connected = True
+        self.caller = self.call("bench.trigger")
+
+    def call(self, module: str, *arguments: str, **environment: str) -> Caller:
+        """Start a process that triggers."""
+        return Caller(
+            [sys.executable, "-m", module, *arguments],
+            environment=self.installation.environment | environment, log=self.installation.folder / "caller.log",
+        )  # fmt: skip
 
     def _load_and_connect(self) -> None:
         self.installation.manage("workflow", "load", "-", stdin=json.dumps(mails.WORKFLOW))
@@ -59,3 +64,12 @@ class Rootmail(Contender):
 
     def worker_pids(self) -> list[int]:
         return [self.installation.process.pid]
+
+
+class OverHttp(Rootmail):
+    """The same, triggered through its API."""
+
+    def start(self) -> None:
+        super().start()
+        Contender.stop(self)
+        self.caller = self.call("bench.posting", self.installation.bind, BENCH_TOKEN=self.installation.token())

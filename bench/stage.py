@@ -51,10 +51,10 @@ class Stage:
 
 @contextmanager
 def stage(sink: Sink | None = None, *, port: int = 0) -> Iterator[Stage]:
-    """Set up what contenders share. Everybody has the broker that is built in, on its own port."""
+    """Set up what contenders share, with a sink that runs or one of its own. The broker is the one that is built in."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rootmail-bench-")))
-        server = stack.enter_context(sink or Sink())
+        server = sink or stack.enter_context(Sink())
         url = state.new_broker_url()
         command = broker.command(url, folder=folder / "broker")
         running = Program("broker", command, environment=dict(os.environ), log=folder / "broker.log")
@@ -73,6 +73,7 @@ class Contender(ABC):
     database: str = ""  # where it keeps its queue in one
     # Ways of triggering, each with the number of events in one transaction.
     ways: ClassVar[Mapping[str, int]] = {"": 1}
+    processes = 2  # that send
     unique = True  # each mail has a recipient of its own
 
     def __init__(self, stage: Stage) -> None:

@@ -37,8 +37,13 @@ def accepted() -> int:
     return Delivery.objects.filter(state=Delivery.State.ACCEPTED).count()
 
 
-if __name__ == "__main__":
+def set_up() -> None:
+    """Import everything and open the connection to the database, before any clock runs."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
     django.setup()
-    accepted()  # imports everything, opens the connection
+    accepted()
+
+
+if __name__ == "__main__":
+    set_up()
     calling.serve(act, prepare=prepare, accepted=accepted)

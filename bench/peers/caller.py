@@ -40,7 +40,7 @@ CALLS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "post-office": post,
 }
 COMMANDS = {
-    "mailer": [["send_mail"]] * settings.MAILERS_PROCESSES,
+    "mailer": [["send_mail"]] * settings.MAILER_PROCESSES,
     "post-office": [["send_queued_mail", "--processes", "2", "--lockfile", str(settings.FOLDER / "post_office")]],
 }
 

@@ -47,7 +47,7 @@ POST_OFFICE = {"BACKENDS": {"default": SMTP}, "BATCH_SIZE": 1000}
 # Its file lock lets one process send. Without it, PostgreSQL's row locks share the queue out among several.
 MAILER_USE_FILE_LOCK = "sqlite3" in DATABASES["default"]["ENGINE"]
 MAILER_LOCK_PATH = str(FOLDER / "mailer")
-MAILERS_PROCESSES = 1 if MAILER_USE_FILE_LOCK else 2
+MAILER_PROCESSES = 1 if MAILER_USE_FILE_LOCK else 2
 EMAIL_HOST = "127.0.0.1"
 EMAIL_PORT = int(os.environ["PEER_PORT"])
 EMAIL_HOST_USER = os.environ["PEER_USER"]
