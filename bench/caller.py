@@ -43,6 +43,11 @@ class Caller:
         answer: int | None = self._hear()
         return answer
 
+    def demand_alive(self) -> None:
+        """Raise CallerFailed where it has ended."""
+        if not self._program.alive:
+            raise CallerFailed(self._program.output[-3000:])
+
     def stop(self) -> None:
         self._program.stop(seconds=5)
 

@@ -20,12 +20,12 @@ from .trial import Row, Trial, measure, say, warm_up
 TITLE = "Growth"
 WORKERS = (1, 2, 4)
 BATCH = 100
-WORKERS_TEXT = (
-    "Throughput with {names} worker processes; {mails} mails each time, events in hundreds, medians of {rounds}."
-)
+WORKERS_TEXT = """\
+Throughput with {names} worker processes; {mails} mails each time, events in hundreds, medians of {rounds} times.
+"""
 OLD_TEXT = """\
-Throughput with old deliveries in the database, each with its event, run, recipient and attempt; {mails} mails each time, events
-in hundreds, medians of {rounds} times. 'x none' compares the rates, 'CPU x none' what a mail costs.
+Throughput with old deliveries in the database, each with its event, run, recipient and attempt; {mails} mails each
+time, events in hundreds, medians of {rounds} times. 'x none' compares the rates, 'CPU x none' what a mail costs.
 """
 
 
@@ -58,7 +58,7 @@ def more_workers(place: Stage, options: Options) -> str:
     head = ["database", "workers", "mails/s", "range", *tables.PROCESSOR_HEAD]
     names = ", ".join(map(str, WORKERS))
     text = WORKERS_TEXT.format(names=names, mails=f"{options.mails // 25:,}", rounds=options.rounds)
-    return f"### More workers\n\n{text}\n\n{tables.table(head, lines)}"
+    return f"### More workers\n\n{text}\n{tables.table(head, lines)}"
 
 
 def _with_workers(place: Stage, database: str, workers: int, options: Options) -> Row:

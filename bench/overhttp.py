@@ -11,9 +11,10 @@ from .trial import Row, alternate
 
 TITLE = "Events over HTTP"
 TEXT = """\
-One client with one connection that is kept alive posts {mails} events to `/v1/events` of the site as `manage.py up` starts
-it (gunicorn, two processes), one a request or a hundred. 'events/s' are answered, which means committed; 'mails/s' are
-accepted by the sink, from the first request on, while the same processors answer. Medians of {rounds} rounds.
+One client with one connection that is kept alive posts {mails} events to `/v1/events` of the site as `manage.py up`
+starts it (gunicorn, two processes), one a request or a hundred. 'events/s' are answered, which means committed;
+'mails/s' are accepted by the sink, from the first request on, while the same processors answer. Medians of {rounds}
+rounds.
 """
 NAMES = {"single": "one event a request", "hundreds": "100 events a request"}
 

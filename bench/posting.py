@@ -24,6 +24,8 @@ class Poster:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def prepare(self, first: int, count: int) -> list[dict[str, Any]]:
+        self._connection.close()  # the site has hung up, if nothing came for two seconds
+        self._connection.connect()
         return [{"event": "incident_created", "data": mails.data(number)} for number in range(first, first + count)]
 
     def act(self, prepared: Sequence[dict[str, Any]], *, batch: int) -> None:

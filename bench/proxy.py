@@ -2,8 +2,8 @@
 
     python -m bench.proxy PORT TARGET-PORT MILLISECONDS FILE
 
-MILLISECONDS is one round trip. FILE gets one line of JSON: of each connection when it was opened and closed, and how many
-round trips its client waited for. Connecting is one of them.
+MILLISECONDS is one round trip. FILE gets one line of JSON: of each connection when it was opened and closed, and how
+many round trips its client waited for. Connecting is one of them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,15 +96,20 @@ class Sink:
             found = _COUNT.findall(file.read())
         return int(found[-1]) if found else 0
 
-    def wait_for(self, count: int, *, step: float = 0.004) -> float:
-        """Return when the mail was accepted that made it so many; raises WrongMails where none comes any more."""
+    def wait_for(self, count: int, *, step: float = 0.004, watch: Callable[[], None] | None = None) -> float:
+        """Return when the mail was accepted that made it so many; raises WrongMails where none comes any more.
+
+        `watch` is called when none has come for a second, and may know why.
+        """
         last, moved = self.count, time.monotonic()
         while last < count:
             time.sleep(step)
             if (now := self.count) != last:
                 last, moved = now, time.monotonic()
-            elif time.monotonic() - moved > self.patience:
+            elif (idle := time.monotonic() - moved) > self.patience:
                 raise WrongMails(f"{count - last} mails have not come, and none came for {self.patience:.0f} seconds.")
+            elif idle > 1 and watch:
+                watch()
         return time.time()
 
     def taken(self) -> tuple[list[str], int]:

@@ -75,7 +75,7 @@ def measure(contender: Contender, *, mails: int, batch: int = 1) -> Trial:
     caller.prepare(first, mails, batch=batch)
     used = contender.processor()
     began = caller.begin()
-    ended = stage.sink.wait_for(before + mails)
+    ended = stage.sink.wait_for(before + mails, watch=caller.demand_alive)
     triggered = caller.finish() - began
     wait_until_recorded(contender, recorded, mails=mails)
     processor = {who: seconds - used[who] for who, seconds in contender.processor().items()}
