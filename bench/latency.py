@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from math import ceil
 
 from . import cast, tables
 from .options import Options
@@ -71,4 +72,4 @@ def _table(rows: Sequence[Row], waits: dict[str, list[float]]) -> str:
 
 def quantile(values: Sequence[float], part: float) -> float:
     """Return the value that this part of them does not exceed."""
-    return sorted(values)[min(int(len(values) * part), len(values) - 1)]
+    return sorted(values)[max(ceil(len(values) * part) - 1, 0)]

@@ -60,10 +60,10 @@ class Row:
         return {who: median(trial.milliseconds[who] for trial in self.trials) for who in self.trials[0].processor}
 
 
-def warm_up(contender: Contender, *, mails: int = WARM_UP) -> None:
+def warm_up(contender: Contender, *, mails: int = 0) -> None:
     """Send a few mails, so that every process has loaded what it needs."""
     for batch in contender.ways.values():
-        measure(contender, mails=mails, batch=batch)
+        measure(contender, mails=mails or WARM_UP, batch=batch)
 
 
 def measure(contender: Contender, *, mails: int, batch: int = 1) -> Trial:
