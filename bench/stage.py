@@ -79,7 +79,6 @@ class Contender(ABC):
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.caller: Caller | None = None
-        self.base = 0  # mails recorded as accepted before those that are counted now
 
     @abstractmethod
     def start(self) -> None: ...
@@ -97,7 +96,11 @@ class Contender(ABC):
         return []
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()  # what had been started already
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
