@@ -17,13 +17,13 @@ with the fastest of the four on the same database (those without one count on bo
 
 `caller` is the process that triggers, and for django-mailer and django-post_office the sending commands that it starts
 once everything is queued; `workers` is everything that runs besides: for rootmail the whole of `manage.py up` with
-site and beat.{postgres} The HTML is the same document for everybody: a Django template for the peers, Liquid and
-Markdown for rootmail. Each peer opens connections as it does by itself. django-mailer sends with two processes on
-PostgreSQL and with one on SQLite, where its lock allows no more; django-post_office with two, in batches of 1000 that
-are rendered there, which is its fastest way.
+site and beat. The HTML is the same document for everybody: a Django template for the peers, Liquid and Markdown for
+rootmail. Each peer opens connections as it does by itself. django-mailer sends with two processes on PostgreSQL and
+with one on SQLite, where its lock allows no more; django-post_office with two, in batches of 1000 that are rendered
+there, which is its fastest way. {postgres}
 """
-MEASURED = " `PostgreSQL` is the whole database server."
-NOT_MEASURED = " PostgreSQL was not measured: `TEST_POSTGRES_URL` names no server."
+MEASURED = "`PostgreSQL` is the whole database server."
+NOT_MEASURED = "PostgreSQL was not measured: `TEST_POSTGRES_URL` names no server."
 
 
 def run(options: Options) -> str:
