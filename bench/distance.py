@@ -30,6 +30,7 @@ and so are 'connections a mail'. 'x a connection a mail' compares one session's 
 """
 ROUND_TRIP = 20.0
 WARM_UP = 10
+OVERLAP = 0.01  # one that is just being closed is no session any more
 PLAIN = "plain"
 
 
@@ -104,7 +105,7 @@ def _travel(row: Row, proxy: Distance, *, mails: int) -> Travelled:
 def _most_at_once(connections: Sequence[Sequence[float]], *, since: float) -> int:
     """Return how many connections were open at the same time, at the most, since then."""
     alive = [(opened, closed or float("inf")) for opened, closed, _ in connections if not closed or closed > since]
-    return max((sum(a <= opened < b for a, b in alive) for opened, _ in alive), default=1)
+    return max((sum(a <= opened < b - OVERLAP for a, b in alive) for opened, _ in alive), default=1)
 
 
 def _table(rows: Sequence[Row], seen: dict[str, list[Travelled]]) -> str:
