@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo run test chaos lint audit lock vendor screenshots bench-rendering
+.PHONY: demo run test chaos lint audit lock vendor screenshots bench bench-growth bench-rendering
 
 demo: .venv/installed
 	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
@@ -17,6 +17,15 @@ test: .venv/installed-dev
 # Random faults for minutes; PostgreSQL where TEST_POSTGRES_URL names one. ARGS='--seed 7 --minutes 3 --database sqlite'
 chaos: .venv/installed-dev
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+# Mails per second beside what a user would pick instead, latency, a distant relay: about ten minutes; writes
+# docs/benchmarks.md. PostgreSQL where TEST_POSTGRES_URL names one. ARGS='throughput --only rootmail-sqlite --rounds 1'
+bench: .venv/installed-dev
+	@$(BIN)/python -m bench $(ARGS)
+
+# The same with more workers, with a million old deliveries, and for a long time: about an hour.
+bench-growth: .venv/installed-dev
+	@$(BIN)/python -m bench growth $(ARGS)
 
 # What rendering a mail and writing its MIME cost, in microseconds.
 bench-rendering: .venv/installed-dev

@@ -49,6 +49,7 @@ class Installation:
     database_url: str = ""
     broker_url: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    workers: int = 2
 
     def __post_init__(self) -> None:
         self.bind = f"127.0.0.1:{state.free_port()}"
@@ -69,7 +70,7 @@ class Installation:
         with self.log.open("ab") as log:
             began = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--bind", self.bind, "--workers", "2"],
+                [sys.executable, "manage.py", "up", "--bind", self.bind, "--workers", str(self.workers)],
                 cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         ready = f"rootmail runs at {self.site}"
