@@ -1,11 +1,19 @@
 """The Celery application. What it does is in `workflows/tasks.py` and `integrations/tasks.py`."""
 
+import gc
 import logging
 import os
 import sys
 
 from celery import Celery
-from celery.signals import setup_logging, task_prerun, worker_init, worker_process_shutdown, worker_ready
+from celery.signals import (
+    setup_logging,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 from celery.utils.log import get_multiprocessing_logger
 
 from .liveness import Liveness
@@ -43,6 +51,13 @@ def remember_what_it_runs_on(**_: object) -> None:
     from . import about  # it needs Celery's worker
 
     about.at_start()
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def look_for_garbage_less_often(**_: object) -> None:
+    """What was loaded by now is none, and a batch of mails makes many objects but hardly any in circles."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

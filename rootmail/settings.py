@@ -163,7 +163,8 @@ if env.str("DATABASE_URL", default=""):
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-if "sqlite3" in DATABASES["default"]["ENGINE"]:
+if DATABASES["default"]["ENGINE"] == SQLITE["ENGINE"]:
+    DATABASES["default"]["ENGINE"] = "rootmail.sqlite"
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # a transaction that will write says so at once, or it fails as busy later
         "timeout": 20,
