@@ -21,7 +21,7 @@ from tests import deploy_files as deploy
 COMPOSE_FILES = ("compose.yaml", "compose.small.yaml")
 KEYS = ("SECRET_KEY", "FERNET_KEYS", "SITE_URL", "POSTGRES_PASSWORD")
 WITHOUT_UP = {"--umask=0o077", "--no-control-socket"}  # `up` has its own umask, and a home to write to
-# `up` counts its starts, to have old and new workers side by side; a container has a host name of its own, a unit a number.
+# `up` counts its starts, to have old and new side by side; a container has a host name of its own, a unit a number.
 DIFFERS = ("--bind=", "--hostname=")
 
 
