@@ -1,7 +1,6 @@
 """What the tests run in, set before Django reads its settings: a throw-away state folder, nothing of the caller's.
 
-`TEST_DATABASE_URL` names a PostgreSQL to test against, `TEST_BROKER_URLS` (separated by blanks) the brokers for
-the tests with real processes. `TESTS_MUST_NOT_SKIP=1` makes a skip a failure, as in CI.
+`TEST_DATABASE_URL` names a PostgreSQL to test against. `TESTS_MUST_NOT_SKIP=1` makes a skip a failure, as in CI.
 """
 
 from __future__ import annotations

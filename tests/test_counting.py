@@ -51,13 +51,19 @@ def buckets(found: dict[Key, float], series: str) -> dict[str, float]:
     return {key.bound: value for key, value in found.items() if key.series == series}
 
 
-def test_nothing_is_counted_before_the_first_mark(mail: Delivery) -> None:
+def test_what_a_new_installation_holds_is_counted(mail: Delivery) -> None:
+    """Beat asks for the first count only ten seconds after its start."""
     attempt(mail)
-    assert counting.counts() == {}
+    assert attempts(counting.counts()) == {("smtp", "accepted", "2.0.0"): 1}
+    Run.objects.update(status="completed", finished_at=clock.now() - timedelta(minutes=1))
+    fold()
+    assert attempts(counting.counts()) == {("smtp", "accepted", "2.0.0"): 1}
+    assert counting.counts()[Key("runs", outcome="completed")] == 1
 
 
 def test_what_an_old_installation_holds_is_left_out(mail: Delivery) -> None:
-    attempt(mail)
+    attempt(mail, pk=counting.STEP + 1)
+    assert counting.counts() == {}
     fold()
     assert counting.counts() == {}
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from integrations import pauses
@@ -96,6 +99,7 @@ def test_every_check_has_a_name_of_its_own_and_needs_only_what_comes_before_it()
     [
         ("SECRET_KEY", "a-long-secret-4711", "a-long-secret-4711"),
         ("FERNET_KEYS", "first-4711,second-4711", "second-4711"),
+        ("METRICS_TOKEN", "scrape-4711", "scrape-4711"),
         ("DATABASE_URL", "postgres://user:pass%2F4711@host/name", "pass/4711"),
         ("BROKER_URL", "amqp://user:broker-4711@host//", "broker-4711"),
         ("DEFAULT_SENDER_URL", "smtp://user:with/slash-4711@host", "with/slash-4711"),
@@ -108,6 +112,12 @@ def test_no_secret_is_told_whoever_quotes_it(
     told = masking.masked(problem(f"{value} was refused: {secret}!", f"change {secret}"))
     assert secret not in told.said + told.todo
     assert told.said.endswith(f"{masking.MASK}!")
+
+
+def test_a_secret_in_a_file_is_not_told_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "address").write_text("postgres://user:filed-4711@host/name\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "address"))
+    assert masking.masked(problem("filed-4711 was refused", "")).said == f"{masking.MASK} was refused"
 
 
 def test_the_table_is_aligned_and_ends_with_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +191,33 @@ def test_keys_are_explicit_where_several_machines_share_a_database(
     assert levels(site.look_at_keys) == [PROBLEM]
 
 
+def test_keys_in_files_are_explicit(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings.SECRET_KEY, settings.FERNET_KEYS = "s" * 40, ["f" * 40]
+    monkeypatch.setattr(site, "connection", SimpleNamespace(vendor="postgresql"))
+    monkeypatch.delenv("FERNET_KEYS")
+    for name in site.KEYS:
+        (tmp_path / name).write_text("k\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    assert levels(site.look_at_keys) == [OK]
+
+
+@pytest.mark.parametrize(
+    ("token", "networks", "level", "said"),
+    [
+        ("", ["127.0.0.0/8", "::1/128"], OK, "/metrics is for 127.0.0.0/8, ::1/128"),
+        ("t" * 40, [], OK, "/metrics is for whoever has METRICS_TOKEN"),
+        ("", [], OK, "/metrics is for nobody"),
+        ("short", [], WARNING, "METRICS_TOKEN shorter than 32 characters"),
+        ("t" * 40, ["::/0"], WARNING, "METRICS_NETWORKS lets everybody read /metrics"),
+    ],
+)
+def test_who_may_read_the_metrics_is_told(
+    settings: Any, token: str, networks: list[str], level: Level, said: str
+) -> None:
+    settings.METRICS_TOKEN, settings.METRICS_NETWORKS = token, [ip_network(text) for text in networks]
+    assert found(site.look_at_monitoring) == [(level, said)]
+
+
 def test_debug_is_a_problem(settings: Any) -> None:
     assert levels(site.look_at_debug) == [OK]
     settings.DEBUG = True
@@ -235,13 +272,12 @@ def test_a_missing_trigger_is_a_problem() -> None:
 
 @pytest.mark.django_db
 def test_migrations_that_are_pending_or_unknown_are_told() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE django_migrations SET name = '9999_tomorrow' WHERE name = '0012_told'")
-    assert found(database.look_at_migrations) == [(PROBLEM, "1 not carried out: workflows.0012_told")]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO django_migrations (app, name, applied) VALUES ('workflows', '0012_told', %s)", [timezone.now()]
-        )
+    recorder = MigrationRecorder(connection)
+    [(_, last)] = MigrationLoader(connection).graph.leaf_nodes("workflows")
+    recorder.record_unapplied("workflows", last)
+    recorder.record_applied("workflows", "9999_tomorrow")
+    assert found(database.look_at_migrations) == [(PROBLEM, f"1 not carried out: workflows.{last}")]
+    recorder.record_applied("workflows", last)
     assert found(database.look_at_migrations) == [
         (WARNING, "the database is newer than this code: workflows.9999_tomorrow")
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -37,6 +37,7 @@ STEP = 2000  # attempts at once: for so few, PostgreSQL looks up their mails one
 CODES = 100  # of one provider; a server that makes up ever new ones must not fill Prometheus
 OTHER = "other"
 RACES = 5
+FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 MARGIN = timedelta(seconds=5)  # a run's end may be written that much later than it says
 LONGEST = timedelta(minutes=5)  # the server ends our own transactions before (settings.py)
 WRITERS = """
@@ -105,7 +106,7 @@ def counts() -> dict[Key, float]:
     for _ in range(RACES):
         mark = CountMark.objects.first()
         if mark is None:
-            return {}
+            return _sums(_of_attempts(_attempts(after=_beginning(_reach())["attempts"])), known={})
         found = _counted()
         found |= _sums(_of_attempts(_attempts(after=mark.attempts)), known=found)
         if CountMark.objects.filter(pk=mark.pk, attempts=mark.attempts).exists():
@@ -124,8 +125,9 @@ def _reach() -> Reach:
 
 
 def _beginning(reach: Reach) -> dict[str, Any]:
-    """Begin with what comes from now on: an old installation may hold millions."""
-    now = {"attempts": reach.attempts, "runs": reach.runs}
+    """Begin with the first mail of a new installation; with what comes from now on, where there may be millions."""
+    is_new = reach.attempts <= STEP
+    now = {"attempts": 0 if is_new else reach.attempts, "runs": FIRST_DAY if is_new else reach.runs}
     return now | {f"next_{name}": value for name, value in now.items()} | {"noted_at": clock.now()}
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from .findings import Finding
-from .places import state_folder
+from .places import set_to, state_folder, text_of
 
 MASK = "•••"
 ADDRESSES = ("DATABASE_URL", "BROKER_URL", "DEFAULT_SENDER_URL")
@@ -27,25 +25,18 @@ def masked(finding: Finding) -> Finding:
 
 def _secrets() -> Iterator[str]:
     """Yield what the environment and the state folder hold; without the settings, which may be broken."""
-    found = [os.environ.get("SECRET_KEY", ""), *os.environ.get("FERNET_KEYS", "").split(",")]
-    found += [_read(state_folder() / name) for name in FILES]
-    for address in [*(os.environ.get(name, "") for name in ADDRESSES), _read(state_folder() / "broker_url")]:
+    found = [set_to("SECRET_KEY"), set_to("METRICS_TOKEN"), *set_to("FERNET_KEYS").split(",")]
+    found += [text_of(state_folder() / name) for name in FILES]
+    for address in [*map(set_to, ADDRESSES), text_of(state_folder() / "broker_url")]:
         found += _password(address)
     yield from (secret for secret in map(str.strip, found) if len(secret) >= SHORTEST)
 
 
 def _password(address: str) -> list[str]:
-    """Return the password as it stands there and as it is meant; a signs that break the address do not hide it."""
+    """Return the password as it stands there and as it is meant; a sign that breaks the address does not hide it."""
     with suppress(ValueError):
         password = urlsplit(address).password or ""
         if password:
             return [password, unquote(password)]
     before, at, _ = address.rpartition("@")
     return [before.rpartition("//")[2].partition(":")[2]] if at else []
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

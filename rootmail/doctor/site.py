@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from django.db import connection
 from django.http.request import validate_host
 
 from .findings import Area, Check, Finding, ok, problem, warning
+from .places import set_to
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KEYS = ("SECRET_KEY", "FERNET_KEYS")
@@ -20,11 +20,9 @@ LONG_ENOUGH = 32
 
 def look_at_keys() -> Iterator[Finding]:
     """Several machines share PostgreSQL: a key that one of them has generated is not known to the others."""
-    keys, generated = settings.FERNET_KEYS, [name for name in KEYS if not os.environ.get(name)]
+    keys, generated = settings.FERNET_KEYS, [name for name in KEYS if not set_to(name)]
     if not all(keys) or settings.SECRET_KEY in keys:
-        yield problem(
-            "FERNET_KEYS holds a blank one, or SECRET_KEY", "Set it to long random texts: docs/operations.md."
-        )
+        yield problem("FERNET_KEYS holds a blank one, or SECRET_KEY", "Set it to long random texts: docs/settings.md.")
     elif generated and connection.vendor != "sqlite":
         yield warning(
             f"{' and '.join(generated)} generated on this machine",
@@ -35,7 +33,7 @@ def look_at_keys() -> Iterator[Finding]:
         name for name, key in (("SECRET_KEY", settings.SECRET_KEY), ("FERNET_KEYS", keys[0])) if len(key) < LONG_ENOUGH
     ]:
         yield warning(
-            f"{' and '.join(short)} shorter than {LONG_ENOUGH} characters", "Make long random ones: docs/operations.md."
+            f"{' and '.join(short)} shorter than {LONG_ENOUGH} characters", "Make long random ones: docs/settings.md."
         )
     else:
         yield ok(f"{len(keys)} for encryption" + ("" if len(keys) == 1 else ", the first one writes"))
@@ -81,6 +79,22 @@ def _of_https(host: str) -> Finding:
     return ok(address)
 
 
+def look_at_monitoring() -> Iterator[Finding]:
+    """Ask who may read /metrics."""
+    token, networks = settings.METRICS_TOKEN, settings.METRICS_NETWORKS
+    if any(network.prefixlen == 0 for network in networks):
+        yield warning(
+            "METRICS_NETWORKS lets everybody read /metrics", "Name the network of your monitoring, or a token."
+        )
+    elif token and len(token) < LONG_ENOUGH:
+        yield warning(
+            f"METRICS_TOKEN shorter than {LONG_ENOUGH} characters", "Make a long random one: docs/settings.md."
+        )
+    else:
+        who = [*(["whoever has METRICS_TOKEN"] if token else []), *map(str, networks)]
+        yield ok(f"/metrics is for {', '.join(who) or 'nobody'}")
+
+
 def look_by_django() -> Iterator[Finding]:
     """Run the checks of `manage.py check --deploy`."""
     found = [one for one in checks.run_checks(include_deployment_checks=True) if not one.is_silenced()]
@@ -101,6 +115,7 @@ SITE = Area(
         Check("keys", look_at_keys),
         Check("debug", look_at_debug),
         Check("address", look_at_address),
+        Check("monitoring", look_at_monitoring),
         Check("deployment", look_by_django, seconds=15),
     ),
 )

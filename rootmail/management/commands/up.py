@@ -48,8 +48,7 @@ class Command(BaseCommand):
             self._start_broker(supervisor)
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
-        celery = [sys.executable, "-m", "celery", "-A", "rootmail"]
-        celery += ["--quiet"] if settings.LOG_FORMAT == logs.JSON else []  # without the banner, which is no JSON
+        celery = [sys.executable, "-m", "celery", "-A", "rootmail", "--quiet"]  # no banner: it is no line of a log
         level = f"--loglevel={settings.LOG_LEVEL}"
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         supervisor.start(
