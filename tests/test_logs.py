@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -213,6 +214,12 @@ def test_nothing_stays_in_hand() -> None:
     assert log_fields.known() == {}
 
 
+def has_begun_to_count(installation: Installation) -> bool:
+    """Attempts count from the first look on, ten seconds after the first start."""
+    with contextlib.closing(sqlite3.connect(installation.folder / "rootmail.sqlite3", timeout=20)) as database:
+        return bool(database.execute("SELECT 1 FROM workflows_countmark").fetchone())
+
+
 NO_JSON = ("WARNING Memory overcommit", "Valkey", "worker: ", "SIGTERM")  # of Valkey, and Celery's farewell
 
 
@@ -222,6 +229,7 @@ def test_a_whole_installation_writes_json(tmp_path: Path) -> None:
         installation.manage("workflow", "load", "workflows/examples/workflows.json")
         headers = {"Authorization": f"Bearer {installation.token()}", "X-Request-ID": "from-the-test"}
         event = {"event": "incident_created", "data": INCIDENT}
+        wait_until(lambda: has_begun_to_count(installation), what="the first count")
         with httpx.Client(base_url=installation.site, trust_env=False, timeout=30) as http:
             made = http.post("/v1/events?token=hunter2", json=event, headers=headers)
             assert (made.status_code, made.headers["X-Request-ID"]) == (202, "from-the-test")
