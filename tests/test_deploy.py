@@ -123,7 +123,7 @@ def of_up(monkeypatch: pytest.MonkeyPatch, settings: Any) -> dict[str, list[str]
 
     class Recorder:
         def start(self, name: str, command: list[str], **_: object) -> None:
-            started[name] = [word for word in command[1:] if not word.startswith("--bind=")]
+            started[name] = [word for word in command[1:] if not word.startswith(("--bind=", "--hostname="))]
 
         def wait_until(self, *_: object, **__: object) -> None: ...
 
