@@ -39,18 +39,17 @@ def reads_of_environment() -> dict[str, ast.Call | ast.Subscript]:
 def _reads(tree: ast.AST) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args and _asks(ast.unparse(node.func)):
-            yield _word(node.args[0]), node
+            word: ast.AST = node.args[0]
         elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
-            yield _word(node.slice), node
+            word = node.slice
+        else:
+            continue
+        if isinstance(word, ast.Constant):  # else it looks whether one is set that is read elsewhere
+            yield str(word.value), node
 
 
 def _asks(function: str) -> bool:
     return bool(re.fullmatch(r"(?:rootmail\.settings\.)?env\.\w+|env|os\.getenv|os\.environ\.get", function))
-
-
-def _word(node: ast.AST) -> str:
-    assert isinstance(node, ast.Constant), f"name the setting in full, or nobody finds it: {ast.unparse(node)}"
-    return str(node.value)
 
 
 def default_of(node: ast.AST) -> object:
