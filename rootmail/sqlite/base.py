@@ -58,7 +58,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _take_turn(self) -> None:
         if self.is_in_memory_db():
             return
-        self._line = Path(f"{self.settings_dict['NAME']}-line").open("a")
+        self._line = Path(f"{self.settings_dict['NAME']}-line").open("a")  # noqa: SIM115 (it is the lock)
         until = time.monotonic() + self.settings_dict["OPTIONS"].get("timeout", 5)
         while not _lock(self._line) and time.monotonic() < until:
             time.sleep(LOOK_AGAIN_AFTER)
