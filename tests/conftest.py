@@ -20,6 +20,7 @@ from integrations.people import Role
 from integrations.transports.pool import POOL
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
+from tests.installation import Installation
 
 accounts: Any = import_module("integrations.migrations.0004_accounts")
 
@@ -52,6 +53,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         accounts.unguard(None, editor)
         clock.now()
     clock.GOOD_FOR = 86_400.0
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with an Admin that writes JSON, for tests that only look on: mark them with `LOOKS_ON`."""
+    environment = {"LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+    with Installation(tmp_path_factory.mktemp("running"), environment=environment) as installation:
+        installation.make_admin("ada", "blue pelican 42")
+        yield installation
 
 
 @pytest.fixture(autouse=True)

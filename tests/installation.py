@@ -29,6 +29,7 @@ from rootmail.demo.browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "workflows" / "examples"
+LOOKS_ON = pytest.mark.xdist_group("running")  # of the fixture `running`: one for all of them
 INCIDENT = json.loads((EXAMPLES / "incident.json").read_text())
 
 
@@ -104,7 +105,7 @@ class Installation:
 
     def make_admin(self, name: str, password: str) -> None:
         """Make the first account as a person would: with the token that `up` printed."""
-        printed = re.search(r"/first-admin/ with the token (\S+)", self.output)
+        printed = re.search(r"/first-admin/ with the token ([\w-]+)", self.output)
         assert printed, self.output
         new = {"username": name, "email": f"{name}@example.com", "password1": password, "password2": password}
         with Browser(self.site) as browser:

@@ -24,10 +24,11 @@ from django.utils import timezone
 from integrations import pauses
 from integrations.models import ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
-from rootmail.doctor import database, machine, mail, masking, people, report, running, site, workers
+from rootmail.doctor import database, machine, mail, masking, people, report, site, workers
+from rootmail.doctor import running as carrying_out
 from rootmail.doctor.areas import AREAS
 from rootmail.doctor.findings import Area, Check, Finding, Level, ok, problem, warning
-from tests.installation import ROOT, Installation
+from tests.installation import LOOKS_ON, ROOT, Installation
 from tests.test_search import made
 from workflows.models import Delivery, Heartbeat, Run
 from workflows.webhook_models import WebhookEndpoint
@@ -60,7 +61,7 @@ def hangs() -> Iterable[Finding]:
 
 
 def run(*checks: Check) -> list[tuple[str, Level, str]]:
-    results = running.run([Area("Here", checks)])
+    results = carrying_out.run([Area("Here", checks)])
     return [(result.name, finding.level, finding.said) for result in results for finding in result.findings]
 
 
@@ -125,7 +126,7 @@ def test_the_table_is_aligned_and_ends_with_what_counts(monkeypatch: pytest.Monk
     lines: list[str] = []
     long = "a long text that goes on and on until the line has no room left for it"
     checks = (Check("disk", lambda: [ok("fine")]), Check("queue", lambda: [problem(long, "Do this.")]))
-    assert not report.tell(running.run([Area("Here", checks)]), write=lines.append, as_document=False)
+    assert not report.tell(carrying_out.run([Area("Here", checks)]), write=lines.append, as_document=False)
     assert "\n".join(lines) == (
         "\nHere\n"
         "  ok       disk              fine\n"
@@ -441,14 +442,13 @@ def said_of(document: dict[str, Any], name: str) -> tuple[str, str]:
     return row["level"], row["said"]
 
 
+@LOOKS_ON
 @pytest.mark.processes
-def test_a_running_installation_has_no_problem_and_its_workers_tell_what_they_run_on(tmp_path: Path) -> None:
-    with Installation(tmp_path) as here:
-        here.make_admin("ada", "blue pelican 42")
-        code, document = doctor(tmp_path, **here.environment)
-        assert (code, document["ok"], document["problems"]) == (0, True, [])
-        area = [(row["name"], row["level"]) for row in document["checks"] if row["area"] == "Workers"]
-        assert area == [(name, "ok") for name in ("broker", "queue", "beat", "workers", "a task", "versions")]
+def test_a_running_installation_has_no_problem_and_its_workers_tell_what_they_run_on(running: Installation) -> None:
+    code, document = doctor(running.folder, **running.environment)
+    assert (code, document["ok"], document["problems"]) == (0, True, [])
+    area = [(row["name"], row["level"]) for row in document["checks"] if row["area"] == "Workers"]
+    assert area == [(name, "ok") for name in ("broker", "queue", "beat", "workers", "a task", "versions")]
 
 
 @pytest.mark.processes
