@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -211,12 +210,6 @@ def test_nothing_stays_in_hand() -> None:
             raise ValueError
         assert log_fields.known() == {"run": 1}
     assert log_fields.known() == {}
-
-
-def has_begun_to_count(installation: Installation) -> bool:
-    """Attempts count from the first look on, ten seconds after the first start."""
-    with contextlib.closing(sqlite3.connect(installation.folder / "rootmail.sqlite3", timeout=20)) as database:
-        return bool(database.execute("SELECT 1 FROM workflows_countmark").fetchone())
 
 
 NO_JSON = ("WARNING Memory overcommit", "Valkey", "worker: ", "SIGTERM")  # of Valkey, and Celery's farewell
