@@ -165,7 +165,6 @@ DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if DATABASES["default"]["ENGINE"] == SQLITE["ENGINE"]:
     DATABASES["default"]["ENGINE"] = "rootmail.sqlite"
-    DATABASES["default"]["TEST"] = {"NAME": ":memory:"}  # as with Django's own engine
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # a transaction that will write says so at once, or it fails as busy later
         "timeout": 20,

@@ -39,7 +39,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
     """Test SQLite in a file, as it is used: in memory, several threads lock each other out of whole tables."""
     database = connections["default"].settings_dict
-    if database["ENGINE"].endswith("sqlite3"):
+    if "sqlite" in database["ENGINE"]:
         database["TEST"]["NAME"] = str(settings.ROOTMAIL_VAR / "test.sqlite3")
 
 
