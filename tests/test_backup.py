@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from integrations.models import AuditEvent
 from tests.fake_relay import FakeRelay
-from tests.installation import EXAMPLES, ROOT, fresh_postgres
+from tests.installation import EXAMPLES, LONG, ROOT, fresh_postgres
 from tests.test_search import made
 from workflows import documents, interventions, restored, runs, services
 from workflows.events import Incoming
@@ -108,6 +108,7 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
         yield request.param, first, second
 
 
+@LONG
 @pytest.mark.processes
 def test_what_is_restored_as_the_page_says_sends_nothing_twice_and_goes_on(places: tuple[str, Place, Place]) -> None:
     kind, first, second = places

@@ -13,6 +13,7 @@ from bench.latency import quantile
 from bench.others import Floor
 from bench.sink import Sink, WrongMails
 from bench.stage import SQLITE, stage
+from tests.installation import LONG
 
 
 def hand_over(sink: Sink, recipients: Iterable[str]) -> None:
@@ -38,6 +39,7 @@ def test_the_sink_waits_no_longer_than_its_patience() -> None:
         sink.wait_for(1)
 
 
+@LONG
 @pytest.mark.processes
 def test_our_rows_are_measured_and_a_lost_mail_makes_it_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "WARM_UP", 2)

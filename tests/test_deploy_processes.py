@@ -22,10 +22,10 @@ import kombu
 import pytest
 
 from tests import deploy_files as deploy
-from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
+from tests.installation import EXAMPLES, LONG, Installation, fresh_postgres, from_environment, wait_until
 from tests.test_deploy import command_of, failed
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, LONG]
 SERVICES = deploy.own(deploy.compose())
 WALLS = os.environ.get("TEST_BWRAP", "")
 

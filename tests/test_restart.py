@@ -17,7 +17,7 @@ import kombu
 import pytest
 
 from tests.fake_relay import FakeRelay
-from tests.installation import EXAMPLES, INCIDENT, Installation, fresh_postgres, from_environment, wait_until
+from tests.installation import EXAMPLES, INCIDENT, LONG, Installation, fresh_postgres, from_environment, wait_until
 from tests.lab_programs import Program
 
 PREPARE = f"""
@@ -41,7 +41,7 @@ for _ in range(%d):
 """
 SLOW = 0.05  # seconds that the relay takes for a mail: so a worker always has some in hand
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, LONG]
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_a_transaction_holds_the_turn_until_its_end(connection: DatabaseWrapper)
         assert is_taken(connection)
     assert not is_taken(connection)
     with pytest.raises(OperationalError, match="no such table"), transaction.atomic(using="of its own"):
-        connection.cursor().execute("INSERT INTO nothing VALUES (1)")
+        connection.cursor().execute("INSERT INTO missing VALUES (1)")
     assert not is_taken(connection)
 
 
