@@ -111,7 +111,7 @@ def test_a_fault_at_any_step_loses_nothing_and_doubles_nothing(lab: Lab, place: 
 
 @every_lab
 def test_with_hold_no_fault_in_flight_makes_a_second_copy(lab: Lab) -> None:
-    lab.load(hold=True)
+    lab.load(actions=1, hold=True)
     for step in ("claimed", "smtp.dot", "smtp.reply", "handed_over", "accept.begin"):
         lab.faults.arm(step, KILL)
     lab.faults.arm("smtp.reply", ERROR)
@@ -139,9 +139,9 @@ def test_a_broker_that_is_wiped_or_killed_at_any_moment_loses_nothing(lab: Lab) 
 
 @postgresql
 def test_connections_to_the_database_that_are_cut_lose_nothing_and_double_nothing(lab: Lab) -> None:
-    lab.load(recipients=3)
+    lab.load(actions=1, recipients=3)
     lab.relay.slow = {".": 0.02}
-    lab.trigger(15)
+    lab.trigger(30)
     cut = 0
     for _ in range(8):
         cut += lab.cut_database()
