@@ -167,7 +167,7 @@ def test_smtp_that_comes_and_goes_while_mails_flow_leaves_each_mail_one_provider
         lab.connect()
         before = len(lab.relay.ledger)
         lab.trigger(3)
-        wait_until(lambda: len(lab.relay.ledger) > before, what="a mail through SMTP")
+        wait_until(lambda before=before: len(lab.relay.ledger) > before, what="a mail through SMTP")
         lab.ask("disconnect")
     lab.wait_for_the_end()
     here, there = lab.relay.ledger[lab.ledger_from :], lab_sendgrid.ledger(fake, since=since)
