@@ -92,3 +92,10 @@ def test_mail_that_cannot_leave_now_does_not_keep_a_worker_longer(
     assert time.monotonic() - began < 5
     assert Delivery.objects.get().state == "deferred"
     assert delivery.send_due() is False
+
+
+def test_a_ring_of_a_clock_that_was_set_back_keeps_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shift, "LOOK_ON", 0.05)
+    began = time.monotonic()
+    work(until=shift.until(86_400))
+    assert time.monotonic() - began < 5

@@ -104,7 +104,8 @@ def _made(
         data=incoming.data,
         received_at=clock.now(),
     )
-    hearing = [workflow for workflow in workflows if _hears(workflow, incoming)]
+    kind = events.object_type(incoming)
+    hearing = [workflow for workflow in workflows if _hears(workflow, incoming.name, kind=kind)]
     busy = _busy_with(event.resource, hearing) | {pk for pk, resource in once if resource == event.resource}
     made, skipped = [], []
     for workflow in hearing:
@@ -117,10 +118,9 @@ def _made(
     return Triggered(event, made, skipped)
 
 
-def _hears(workflow: Workflow, incoming: Incoming) -> bool:
-    kind = events.object_type(incoming)
+def _hears(workflow: Workflow, event: str, *, kind: str | None) -> bool:
     of_its_kind = kind in (None, workflow.trigger_type)
-    return of_its_kind and events.hears(workflow.triggers, incoming.name, kind=workflow.trigger_type)
+    return of_its_kind and events.hears(workflow.triggers, event, kind=workflow.trigger_type)
 
 
 def _busy_with(resource: str, hearing: Sequence[Workflow]) -> set[int]:

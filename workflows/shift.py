@@ -12,6 +12,7 @@ from integrations import clock
 from . import delivery, runs, stopping
 
 LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have their turn
+LOOK_ON = 1.0  # seconds at the most, whatever a ring says: a clock may have been set back meanwhile
 PAUSE = 0.005  # seconds between two looks
 
 
@@ -26,6 +27,7 @@ def work(*, until: float, call_another: Callable[[], object]) -> None:
     Another worker is called where there is more than one batch, and when the time is over before all is done.
     """
     began = time.monotonic()
+    look_until = began + min(until - clock.now().timestamp(), LOOK_ON)
     called = False
     while not stopping.requested():
         more = runs.execute_due()
@@ -36,13 +38,13 @@ def work(*, until: float, call_another: Callable[[], object]) -> None:
         if more and not called:
             call_another()
             called = True
-        if not more and not _comes_before(until):
+        if not more and not _comes_before(look_until):
             return
 
 
-def _comes_before(until: float) -> bool:
-    """Wait for what is due; say whether anything was before this moment."""
-    while clock.now().timestamp() < until and not stopping.requested():
+def _comes_before(end: float) -> bool:
+    """Wait for what is due; say whether anything was before this moment of the steady clock."""
+    while time.monotonic() < end and not stopping.requested():
         time.sleep(PAUSE)
         if _anything_due():
             return True
