@@ -63,9 +63,11 @@ class Lease:
         now = clock.now()
         with transaction.atomic():
             due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
-            return Delivery.objects.filter(
-                pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], state__in=Delivery.DUE
-            ).update(state=Delivery.State.SENDING, lease=self.id, lease_expires_at=now + LEASE)
+            # Asked for first: as a part of the UPDATE, PostgreSQL may ask several times, and take more than a batch.
+            keys = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
+            return Delivery.objects.filter(pk__in=keys, state__in=Delivery.DUE).update(
+                state=Delivery.State.SENDING, lease=self.id, lease_expires_at=now + LEASE
+            )
 
     def _bring_contents(self, batch: list[Delivery]) -> None:
         small = self.held().annotate(size=Length("content")).filter(size__lte=SMALL)

@@ -169,9 +169,11 @@ def _plan_next_if_possible(run: Run) -> None:
 def _claim(lease: uuid.UUID) -> int:
     with transaction.atomic():
         due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=clock.now()).order_by("due_at")
-        return Run.objects.filter(
-            pk__in=due.select_for_update(skip_locked=True).values("pk")[:BATCH], status=Run.Status.QUEUED
-        ).update(status=Run.Status.STARTED, lease=lease, lease_expires_at=clock.now() + LEASE, tries=F("tries") + 1)
+        # Asked for first: as a part of the UPDATE, PostgreSQL may ask several times, and take more than a batch.
+        keys = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
+        return Run.objects.filter(pk__in=keys, status=Run.Status.QUEUED).update(
+            status=Run.Status.STARTED, lease=lease, lease_expires_at=clock.now() + LEASE, tries=F("tries") + 1
+        )
 
 
 def free_expired_leases() -> int:
