@@ -232,6 +232,23 @@ def test_a_database_that_goes_away_between_two_runs_leaves_none_leased(
     assert Run.objects.values_list("status", "lease", "tries").get() == ("queued", None, 0)
 
 
+def test_a_workflow_that_is_deleted_in_this_moment_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued(changed("wait", None))
+    other = changed("slug", "other")
+    other["workflows"][0]["wait"] = None
+    documents.load(other)
+    services.trigger(Incoming("incident_created", SEV1))
+    with_workflows = runs._with_workflows
+
+    def delete_first(batch: list[Run]) -> list[Run]:
+        Workflow.objects.get(slug="other").delete()
+        return with_workflows(batch)
+
+    monkeypatch.setattr(runs, "_with_workflows", delete_first)
+    runs.execute_due()
+    assert list(Run.objects.values_list("status", "lease")) == [("started", None), ("started", None)]
+
+
 @pytest.mark.parametrize("failure", [DataError("value out of range"), MemoryError(), OSError(24, "too many files")])
 def test_a_run_that_cannot_be_carried_out_is_tried_a_few_times(
     failure: Exception, monkeypatch: pytest.MonkeyPatch

@@ -27,10 +27,10 @@ def trigger(events: int = 1) -> None:
     services.trigger_all([Incoming("incident_created", SEV1)] * events)
 
 
-def work(until: float = 0.0) -> int:
+def work(until: float = 0.0, longest: float = shift.LONGEST) -> int:
     """Work, and return how often another worker was called."""
     calls: list[None] = []
-    shift.work(until=until, call_another=lambda: calls.append(None))
+    shift.work(until=until, call_another=lambda: calls.append(None), longest=longest)
     return len(calls)
 
 
@@ -55,6 +55,24 @@ def test_what_comes_in_the_next_moment_is_sent_without_another_ring(
     assert (len(relay.ledger), pauses[0]) == (1, shift.PAUSE)
 
 
+def test_what_came_while_a_mail_took_long_is_looked_for_once_more(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger()
+    send = delivery.send_due
+
+    def slowly() -> bool:
+        more = send()
+        if len(relay.ledger) == 1:
+            trigger()
+            time.sleep(0.3)  # beyond the moment until which the ring spoke
+        return more
+
+    monkeypatch.setattr(delivery, "send_due", slowly)
+    work(until=shift.until(0.2))
+    assert len(relay.ledger) == 2
+
+
 def test_an_old_ring_does_not_keep_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
     work(until=shift.until(-1.0))
@@ -68,10 +86,9 @@ def test_another_worker_is_called_once_for_more_than_a_batch(relay: FakeRelay, m
 
 
 def test_other_tasks_have_their_turn(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shift, "LONGEST", 0.0)
     monkeypatch.setattr(runs, "BATCH", 2)
     trigger(7)
-    assert work() == 1
+    assert work(longest=0.0) == 1
     assert len(relay.ledger) == 2
 
 

@@ -84,3 +84,13 @@ def test_a_database_that_is_locked_by_somebody_outside_the_line_is_told_and_the_
         write(connection)
     other.close()
     assert not is_taken(connection)
+
+
+def test_where_the_line_cannot_be_opened_the_database_is_used_all_the_same(connection: DatabaseWrapper) -> None:
+    line = Path(f"{connection.settings_dict['NAME']}-line")
+    line.unlink(missing_ok=True)
+    line.mkdir()
+    with transaction.atomic(using="of its own"):
+        write(connection)
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM t").fetchone() == (1,)

@@ -123,7 +123,7 @@ def _record(delivery: Delivery, message: StoredMail, outlook: Outlook) -> Sent:
 
 def _is_left_to_events(delivery: Delivery, outlook: Outlook) -> bool:
     """Before its first attempt nobody can have told of a mail; what was tried is asked for in this very moment."""
-    return bool(delivery.tries or delivery.pk in outlook.told) and leave_to_events(delivery)
+    return delivery.pk in outlook.told and leave_to_events(delivery)
 
 
 def _ends_without_attempt(delivery: Delivery, outlook: Outlook) -> bool:

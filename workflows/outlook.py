@@ -11,7 +11,7 @@ from django.db.models import Count
 from integrations import clock
 
 from . import suppression
-from .models import Delivery, Recipient
+from .models import Attempt, Delivery, Recipient
 from .told_models import Suppression, Told
 
 GOOD_FOR = 1.0  # seconds: who is suppressed meanwhile is noticed by the mails after that
@@ -19,7 +19,7 @@ GOOD_FOR = 1.0  # seconds: who is suppressed meanwhile is noticed by the mails a
 
 @dataclass
 class Outlook:
-    """Who is suppressed, which mails events have told of, and which are the only one of their run."""
+    """Who is suppressed, which mails events have told of or may have, and which are the only one of their run."""
 
     batch: Sequence[Delivery]
     suppressed: dict[str, Suppression] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Outlook:
         self.suppressed = suppression.of(row.address for mail in self.batch for row in mail.recipients.all())
         news = Told.objects.filter(recipient__delivery__in=keys, recipient__state__in=Recipient.OPEN)
         self.told = set(news.values_list("recipient__delivery", flat=True))
+        self.told |= set(Attempt.objects.filter(delivery__in=keys).values_list("delivery", flat=True))
         if self._asked_at is None:  # the mails of a run are stored together, so their number stays
             runs = {delivery.run_id for delivery in self.batch}
             counted = Delivery.objects.filter(run__in=runs).values("run").annotate(mails=Count("pk"))

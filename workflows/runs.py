@@ -54,13 +54,14 @@ def execute_due() -> bool:
 def _execute_all(lease: uuid.UUID) -> None:
     """Carry out a batch. What plain runs made is stored together, each of the others by itself."""
     batch = list(Run.objects.filter(lease=lease).select_related("event").order_by("pk"))
-    _share_workflows(batch)
+    batch = _with_workflows(batch)
     waiting: list[Made] = []
     began = time.monotonic()
     for run in batch:
         if waiting and time.monotonic() - began > STORE_AFTER:
             _store_together(waiting)
             waiting, began = [], time.monotonic()
+            Run.objects.filter(lease=lease).update(lease_expires_at=clock.now() + LEASE)
         made = _made_if_plain(run)
         if made:
             waiting.append(made)
@@ -69,11 +70,13 @@ def _execute_all(lease: uuid.UUID) -> None:
     _store_together(waiting)
 
 
-def _share_workflows(batch: Iterable[Run]) -> None:
-    """Read each workflow and its actions once for the whole batch."""
+def _with_workflows(batch: Sequence[Run]) -> list[Run]:
+    """Read each workflow and its actions once for the whole batch; a run whose workflow was deleted is gone, too."""
     workflows = Workflow.objects.prefetch_related("actions").in_bulk({run.workflow_id for run in batch})
-    for run in batch:
+    there = [run for run in batch if run.workflow_id in workflows]
+    for run in there:
         run.workflow = workflows[run.workflow_id]
+    return there
 
 
 def _give_back(lease: uuid.UUID) -> None:

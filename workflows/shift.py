@@ -12,6 +12,9 @@ from integrations import clock
 from . import delivery, runs, stopping
 
 LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have their turn
+# Seconds after which a call is worth nothing: all were busy for so long, and whoever still has more calls again.
+# Without it calls would gather in a backlog, and sweeps wait behind them.
+CALL_EXPIRES = 10.0
 LOOK_ON = 1.0  # seconds at the most, whatever a ring says: a clock may have been set back meanwhile
 PAUSE = 0.005  # seconds between two looks
 
@@ -21,8 +24,8 @@ def until(seconds: float) -> float:
     return clock.now().timestamp() + seconds
 
 
-def work(*, until: float, call_another: Callable[[], object]) -> None:
-    """Carry out what is due: runs first, then the mails that they made. Look on until this moment.
+def work(*, until: float, call_another: Callable[[], object], longest: float = LONGEST) -> None:
+    """Carry out what is due: runs first, then the mails that they made. Look on until this moment, and once after it.
 
     Another worker is called where there is more than one batch, and when the time is over before all is done.
     """
@@ -30,35 +33,31 @@ def work(*, until: float, call_another: Callable[[], object]) -> None:
     look_until = began + min(until - clock.now().timestamp(), LOOK_ON)
     called = False
     while not stopping.requested():
+        looked_at = time.monotonic()
         more = runs.execute_due()
         more = delivery.send_due() or more
-        if more and time.monotonic() - began > LONGEST:
-            call_another()
+        if not more and looked_at >= look_until:
             return
-        if more and not called:
+        if not more:
+            _wait_for_runs(look_until)
+        elif looked_at - began >= longest:
+            break
+        elif not called:
             call_another()
             called = True
-        if not more and not _comes_before(look_until):
+    call_another()
+
+
+def _wait_for_runs(end: float) -> None:
+    """Wait for a run that is due, until this moment of the steady clock; not for mail, which may have to wait."""
+    while time.monotonic() < end and not stopping.requested():
+        time.sleep(PAUSE)
+        if _is_any_run_due():
             return
 
 
-def _comes_before(end: float) -> bool:
-    """Wait for what is due; say whether anything was before this moment of the steady clock."""
-    while time.monotonic() < end and not stopping.requested():
-        time.sleep(PAUSE)
-        if _anything_due():
-            return True
-    return False
-
-
-ANYTHING = """
-SELECT EXISTS (SELECT 1 FROM workflows_run WHERE status = 'queued' AND due_at <= %(now)s) OR EXISTS (
-    SELECT 1 FROM workflows_delivery WHERE next_attempt_at <= %(now)s AND state IN ('queued', 'deferred', 'unknown'))
-"""
-
-
-def _anything_due() -> bool:
-    now = connection.ops.adapt_datetimefield_value(clock.now())
+def _is_any_run_due() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(ANYTHING, {"now": now})
-        return bool(cursor.fetchone()[0])
+        now = connection.ops.adapt_datetimefield_value(clock.now())
+        cursor.execute("SELECT 1 FROM workflows_run WHERE status = 'queued' AND due_at <= %s LIMIT 1", [now])
+        return cursor.fetchone() is not None

@@ -17,7 +17,11 @@ def stop_after_this_mail(**_: object) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def work(until: float = 0.0) -> None:
     """Carry out what is due, and look on until a moment of the installation's clock."""
-    shift.work(until=until, call_another=work.delay)
+    shift.work(until=until, call_another=_call_another)
+
+
+def _call_another() -> None:
+    work.apply_async(expires=shift.CALL_EXPIRES)
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -29,7 +33,7 @@ def sweep() -> None:
     try:
         deadlines.end_overdue()
     finally:  # whatever keeps a mail from ending must not keep the others from leaving
-        shift.work(until=0.0, call_another=work.delay)
+        shift.work(until=0.0, call_another=_call_another, longest=0.0)
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -22,6 +22,8 @@ def _lock(file: IO[str]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:  # a file system without locks
+        return True
     return True
 
 
@@ -58,7 +60,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _take_turn(self) -> None:
         if self.is_in_memory_db():
             return
-        self._line = Path(f"{self.settings_dict['NAME']}-line").open("a")  # noqa: SIM115 (it is the lock)
+        try:
+            self._line = Path(f"{self.settings_dict['NAME']}-line").open("a")  # noqa: SIM115 (it is the lock)
+        except OSError:  # it belongs to somebody else, or there are no more files
+            return
         until = time.monotonic() + self.settings_dict["OPTIONS"].get("timeout", 5)
         while not _lock(self._line) and time.monotonic() < until:
             time.sleep(LOOK_AGAIN_AFTER)
