@@ -108,9 +108,10 @@ def test_a_new_one_starts_beside_the_old_one_which_is_told_to_end_once(
     supervisor.replacing = True
     (thread := threading.Thread(target=supervisor.run)).start()
     wait_until(lambda: polite.process is not old and not polite.leaving, seconds=10, what="the end of the old one")
+    noted = note.read_text()  # before the thread ends that started the new one: the new one is told of that
     supervisor.stopping = True
     thread.join()
-    assert note.read_text() == "begun 1\nbegun 2\nTERM 1\n"
+    assert noted == "begun 1\nbegun 2\nTERM 1\n"
     assert kept.process is first
     assert said == ["polite: a new one starts beside it"]
 
