@@ -247,6 +247,7 @@ def test_the_address_fits_what_goes_with_it(
     assert said in found_said
 
 
+@pytest.mark.django_db  # on Django 6 they ask the database
 def test_djangos_own_checks_are_carried_out(settings: Any) -> None:
     settings.FERNET_KEYS = [""]
     [(level, said)] = found(site.look_by_django)
