@@ -11,9 +11,8 @@ from django.db import connection, models
 from . import pauses, providers
 from .models import SendGridIntegration, SmtpIntegration
 
-_known: tuple[tuple[Any, ...], providers.Route] | None = (
-    None  # the rows as they were stored, and the way out they led to
-)
+# The rows as they were stored, and the way out that they led to.
+_known: tuple[tuple[Any, ...], providers.Route] | None = None
 
 
 def in_force() -> tuple[providers.Route, pauses.Admission | None]:
