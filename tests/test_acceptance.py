@@ -27,6 +27,9 @@ OF_ITS_OWN = {
     "content",
     "transcript",
     "milliseconds",
+    "lease",
+    "sent_from",
+    "provider_id",
 }
 
 
@@ -79,13 +82,13 @@ def test_without_the_lease_nothing_is_written_and_nothing_more_is_sent(
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored(mails=3)
-    write = acceptance._write
+    note = acceptance._note
 
     def robbed(values: dict[str, Any]) -> bool:
         Delivery.objects.filter(state="sending").update(lease=new_id())
-        return write(values)
+        return note(values)
 
-    monkeypatch.setattr(acceptance, "_write", robbed)
+    monkeypatch.setattr(acceptance, "_note", robbed)
     delivery.send_due()
     assert len(relay.ledger) == 1
     assert set(Delivery.objects.values_list("state", "accepted_at")) == {("sending", None)}
@@ -97,7 +100,7 @@ def test_without_the_lease_nothing_is_written_and_nothing_more_is_sent(
 def test_a_run_with_several_mails_ends_with_the_last_of_them(
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptance, "record", None)  # is not called for one of several
+    monkeypatch.setattr(acceptance, "note", None)  # is not called for one of several
     document = changed("wait", None)
     task = document["workflows"][0]["tasks"][0]
     document["workflows"][0]["tasks"] = [task | {"position": 1}, task | {"position": 2}]

@@ -36,7 +36,7 @@ STEPS = {
         *("record", "record.begin", "recording", "record.done", "settle", "settled"),
         *("sweep", "sweep.runs", "take_over", "took_over", "sweep.ending", "record.error", "sweep.ended", "swept"),
     ),
-    "after the relay, for a run of one mail": ("accept", "accept.begin", "accept.done"),
+    "after the relay, for a run of one mail": ("accept", "accept.begin", "accept.done", "settling"),
 }
 
 
@@ -52,8 +52,8 @@ def let_the_relay_be_busy(lab: Lab) -> None:
 
 def lose_a_worker(lab: Lab) -> None:
     """Have something to take over."""
-    if "claimed kill" not in lab.faults.armed():
-        lab.faults.arm("claimed", KILL)
+    if "run.stored kill" not in lab.faults.armed():
+        lab.faults.arm("run.stored", KILL)
 
 
 NUDGES = {"at the relay": let_the_relay_be_busy, "after the relay": lose_a_worker}
@@ -112,7 +112,7 @@ def test_a_fault_at_any_step_loses_nothing_and_doubles_nothing(lab: Lab, place: 
 @every_lab
 def test_with_hold_no_fault_in_flight_makes_a_second_copy(lab: Lab) -> None:
     lab.load(actions=1, hold=True)
-    for step in ("claimed", "smtp.dot", "smtp.reply", "handed_over", "accept.begin"):
+    for step in ("run.stored", "smtp.dot", "smtp.reply", "handed_over", "accept.begin"):
         lab.faults.arm(step, KILL)
     lab.faults.arm("smtp.reply", ERROR)
     lab.trigger_until_all_struck(at_least=8, again=nothing)

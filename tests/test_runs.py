@@ -222,7 +222,7 @@ def test_a_database_that_goes_away_between_two_runs_leaves_none_leased(
 ) -> None:
     queued(changed("wait", None))
 
-    def stumble(_: list[runs.Made]) -> None:
+    def stumble(_: list[runs.Made], **__: Any) -> None:
         raise failure
 
     with monkeypatch.context() as patch:

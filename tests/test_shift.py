@@ -12,6 +12,7 @@ from tests.test_documents import changed
 from tests.test_trigger import SEV1
 from workflows import delivery, documents, runs, services, shift
 from workflows.events import Incoming
+from workflows.leases import Lease
 from workflows.models import Delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
@@ -61,8 +62,8 @@ def test_what_came_while_a_mail_took_long_is_looked_for_once_more(
     trigger()
     send = delivery.send_due
 
-    def slowly() -> bool:
-        more = send()
+    def slowly(made: Lease) -> bool:
+        more = send(made)
         if len(relay.ledger) == 1:
             trigger()
             time.sleep(0.3)  # beyond the moment until which the ring spoke

@@ -1,12 +1,16 @@
 """The outcome of nearly every mail: accepted at once for everybody, the only mail of its run.
 
-`outcomes` could write it, too, and writes every other one; here it costs one statement on PostgreSQL, and four short
-ones on SQLite. A test compares the rows that both leave behind.
+It is written in two steps. Its attempt is noted as soon as the relay has answered: one short statement, and the truth
+from then on. What follows from it for mail, recipients and run is settled for many mails together, by whoever gives
+up the lease under which they were noted, or takes it over from the dead.
+
+`outcomes` could write it, too, and writes every other one. A test compares the rows that both leave behind.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from functools import partial
 from typing import Any
 
@@ -15,40 +19,38 @@ from django.db import connection, models, transaction
 from integrations import clock
 from integrations.transports.base import Receipt
 
-from .models import Attempt, Delivery, Recipient
+from .models import Attempt, Delivery, Recipient, Run
 from .stubborn import stubbornly
 
 logger = logging.getLogger(__name__)
 
-MAIL = """
-UPDATE workflows_delivery SET state = 'accepted', reason = '', provider = %(provider)s, provider_id = %(provider_id)s,
-    sent_from = %(sent_from)s, accepted_at = %(at)s, next_attempt_at = NULL, tries = tries + 1, lease = NULL,
-    lease_expires_at = NULL
-WHERE id = %(id)s AND lease = %(lease)s
-"""
-ATTEMPT = """
+# A second time it does nothing. PostgreSQL locks the mail, so that a sweeper takes it over before or after that.
+NOTE = """
 INSERT INTO workflows_attempt (delivery_id, at, provider, stage, outcome, code, enhanced_code, reply, tls, milliseconds,
-    transcript)
+    transcript, lease, sent_from, provider_id)
 SELECT id, %(at)s, %(provider)s, 'data', 'accepted', %(code)s, %(enhanced_code)s, %(reply)s, %(tls)s, %(milliseconds)s,
-    %(transcript)s FROM {mail}
+    %(transcript)s, lease, %(sent_from)s, %(provider_id)s
+FROM workflows_delivery WHERE id = %(id)s AND lease = %(lease)s
+    AND NOT EXISTS (SELECT 1 FROM workflows_attempt WHERE delivery_id = %(id)s AND lease = %(lease)s) {lock}
+"""
+NOTED = """
+SELECT workflows_delivery.id, run_id FROM workflows_delivery
+JOIN workflows_attempt AS noted ON noted.delivery_id = workflows_delivery.id AND noted.lease = %(noted_under)s
+WHERE workflows_delivery.lease = %(held_under)s ORDER BY workflows_delivery.id {lock}
+"""
+MAILS = """
+UPDATE workflows_delivery SET state = 'accepted', reason = '', provider = noted.provider,
+    provider_id = noted.provider_id, sent_from = noted.sent_from, accepted_at = noted.at, next_attempt_at = NULL,
+    tries = tries + 1, lease = NULL, lease_expires_at = NULL
+FROM workflows_attempt AS noted WHERE noted.delivery_id = workflows_delivery.id AND noted.lease = %(noted_under)s
+    AND workflows_delivery.lease = %(held_under)s
 """
 RECIPIENTS = """
-UPDATE workflows_recipient SET state = 'accepted', code = %(code)s, enhanced_code = %(enhanced_code)s, reply = %(reply)s
-WHERE delivery_id IN (SELECT id FROM {mail})
+UPDATE workflows_recipient SET state = 'accepted', code = noted.code, enhanced_code = noted.enhanced_code,
+    reply = noted.reply
+FROM workflows_attempt AS noted WHERE noted.delivery_id = workflows_recipient.delivery_id
+    AND noted.lease = %(noted_under)s AND workflows_recipient.delivery_id IN ({mails})
 """
-RUN = """
-UPDATE workflows_run SET status = 'completed', status_message = '', finished_at = %(at)s
-WHERE status = 'started' AND id IN (SELECT run_id FROM {mail})
-"""
-# A statement that changes data sees nothing of what the others of its WITH do, but what they return.
-AT_ONCE = "WITH mail AS ({mail}), attempt AS ({attempt}), recipients AS ({recipients}), run AS ({run}) {answer}".format(
-    mail=f"{MAIL} RETURNING id, run_id",
-    attempt=ATTEMPT.format(mail="mail"),
-    recipients=RECIPIENTS.format(mail="mail"),
-    run=RUN.format(mail="mail"),
-    answer="SELECT count(*) FROM mail",
-)
-AFTERWARDS = [part.format(mail="workflows_delivery WHERE id = %(id)s") for part in (ATTEMPT, RECIPIENTS, RUN)]
 
 
 def is_plain(delivery: Delivery, receipt: Receipt) -> bool:
@@ -56,9 +58,9 @@ def is_plain(delivery: Delivery, receipt: Receipt) -> bool:
     return not receipt.refused and all(row.state == Recipient.State.QUEUED for row in delivery.recipients.all())
 
 
-def record(delivery: Delivery, receipt: Receipt) -> bool:
-    """Record a plain mail's acceptance, and its run's end; False where the lease was lost: then nothing is written."""
-    write = partial(_write, _values(delivery, receipt))
+def note(delivery: Delivery, receipt: Receipt) -> bool:
+    """Note that a plain mail was accepted; False where the lease was lost: then nothing is written."""
+    write = partial(_note, _values(delivery, receipt))
     ours = stubbornly(write, what=f"delivery {delivery.pk}: its outcome")
     if ours:
         logger.info("delivery %s: accepted through %s", delivery.pk, receipt.provider)
@@ -88,16 +90,45 @@ def _stored(model: type[models.Model], name: str, value: Any) -> Any:
     return model._meta.get_field(name).get_db_prep_save(value, connection)  # type: ignore[union-attr]
 
 
-def _write(values: dict[str, Any]) -> bool:
-    """Write all of it or, where the lease is gone, nothing."""
+def _note(values: dict[str, Any]) -> bool:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(AT_ONCE, values)
-            return bool(cursor.fetchone()[0])
-        with transaction.atomic():
-            cursor.execute(MAIL, values)
-            if not cursor.rowcount:
-                return False
-            for statement in AFTERWARDS:
-                cursor.execute(statement, values)
-    return True
+            cursor.execute(NOTE.format(lock="FOR NO KEY UPDATE"), values)
+        else:
+            with transaction.atomic():  # its turn in the line of writers
+                cursor.execute(NOTE.format(lock=""), values)
+        return bool(cursor.rowcount) or _is_noted(cursor, values)
+
+
+def _is_noted(cursor: Any, values: dict[str, Any]) -> bool:
+    """Say whether it was noted before, by a statement whose success was not heard."""
+    cursor.execute("SELECT 1 FROM workflows_attempt WHERE delivery_id = %(id)s AND lease = %(lease)s", values)
+    return cursor.fetchone() is not None
+
+
+def settle(*, held_under: uuid.UUID, noted_under: uuid.UUID) -> int:
+    """Finish the mails of a lease that were noted under it, or under the one before; return how many.
+
+    Called within a transaction.
+    """
+    leases = {"held_under": _lease(held_under), "noted_under": _lease(noted_under)}
+    with connection.cursor() as cursor:
+        lock = "FOR UPDATE OF workflows_delivery" if connection.vendor == "postgresql" else ""
+        cursor.execute(NOTED.format(lock=lock), leases)
+        noted = dict(cursor.fetchall())
+        if noted:
+            cursor.execute(MAILS, leases)
+            mails = {f"mail{number}": key for number, key in enumerate(noted)}
+            names = ", ".join(f"%({name})s" for name in mails)
+            cursor.execute(RECIPIENTS.format(mails=names), leases | mails)
+            _end_runs(list(noted.values()))
+    return len(noted)
+
+
+def _lease(key: uuid.UUID) -> Any:
+    return _stored(Attempt, "lease", key)
+
+
+def _end_runs(keys: list[Any]) -> None:
+    begun = Run.objects.filter(pk__in=keys, status=Run.Status.STARTED)
+    begun.update(status=Run.Status.COMPLETED, status_message="", finished_at=clock.now())

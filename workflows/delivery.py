@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -34,17 +33,21 @@ logger = logging.getLogger(__name__)
 DATABASE_PAUSE = timedelta(seconds=30)
 
 
-def send_due() -> bool:
-    """Send a batch of what is due. Returns whether there may be more."""
+def send_due(made: Lease | None = None) -> bool:
+    """Send the mails that runs have just made, then a batch of what else is due. Returns whether there may be more."""
     mailer = get_connection()
-    if why_waiting(mailer):
-        return False
     try:
+        if why_waiting(mailer):
+            return False
+        if made and made.batch and not _send_batch(made, mailer=mailer):
+            return False
         lease = Lease()
         batch = lease.claim()
-        return bool(batch) and _send_batch(batch, lease=lease, mailer=mailer) and len(batch) == BATCH
+        return bool(batch) and _send_batch(lease, mailer=mailer) and len(batch) == BATCH
     finally:
         mailer.close()
+        if made:
+            made.give_back()
 
 
 def why_waiting(mailer: Any) -> str:
@@ -57,10 +60,10 @@ def why_waiting(mailer: Any) -> str:
     return ""
 
 
-def _send_batch(batch: Sequence[Delivery], *, lease: Lease, mailer: Any) -> bool:
+def _send_batch(lease: Lease, *, mailer: Any) -> bool:
     """Send one after another. Returns whether it makes sense to go on with the next batch."""
-    outlook = Outlook(batch)
-    for delivery in batch:
+    outlook = Outlook(lease.batch)
+    for delivery in lease.batch:
         if not lease.may_send(delivery):
             break
         sent = _send_one(delivery, outlook=outlook, mailer=mailer)
@@ -115,7 +118,7 @@ def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
 def _record(delivery: Delivery, message: StoredMail, outlook: Outlook) -> Sent:
     plain = acceptance.is_plain(delivery, message.receipt) and delivery.pk in outlook.alone
     if plain:
-        return Sent(plainly=acceptance.record(delivery, message.receipt))
+        return Sent(plainly=acceptance.note(delivery, message.receipt))
     outlook.forget()
     record_receipt(delivery, message.receipt, addresses=message.to)
     return Sent()

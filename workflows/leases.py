@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 
 from django.db import transaction
-from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When, prefetch_related_objects
 from django.db.models.functions import Length
 
 from integrations import clock
 
-from . import heartbeat, stopping
+from . import acceptance, heartbeat, stopping
 from .ids import new_id
 from .models import Attempt, Delivery
 from .stubborn import AWAY, stubbornly
@@ -25,6 +27,7 @@ BATCH = 50
 LEASE = timedelta(seconds=300)
 # Seconds. What is left of a lease then outlasts one mail (160 s at the most) and writing its outcome stubbornly (64 s).
 RENEW_AFTER = 60.0
+SETTLE_AFTER = 0.5  # seconds: so long an acceptance that was noted waits for those of the next mails
 SURE_FOR = 1.0  # seconds since the database last said that the batch is ours
 SMALL = 64 * 1024  # bytes of a mail that is read with its batch; a larger one is read in its turn
 BATCH_SECONDS = 300.0  # well within the task's time limit
@@ -41,14 +44,31 @@ class Lease:
 
     def __init__(self) -> None:
         self.id = new_id()
-        self.began = time.monotonic()
+        self.batch: list[Delivery] = []
+        self.began = self._settled = time.monotonic()
         self._renewed = self._sure_at = clock.steady()
+        self._may_hold = False
+
+    def mark(self, batch: Sequence[Delivery]) -> None:
+        """Make mails ours that are about to be stored; `take` tells that they are."""
+        self._may_hold = True
+        until = clock.now() + LEASE
+        for delivery in batch:
+            delivery.state, delivery.lease, delivery.lease_expires_at = Delivery.State.SENDING, self.id, until
+
+    def take(self, batch: Sequence[Delivery]) -> None:
+        """Hold mails that have just been stored under this lease; they are sent from memory."""
+        prefetch_related_objects(batch, "recipients")
+        self.batch += batch
+        self.batch.sort(key=attrgetter("pk"))  # as `free_expired_leases` assumes
 
     def claim(self) -> list[Delivery]:
         """Take up to BATCH due deliveries, in the order in which they will be sent."""
+        self._may_hold = True
         try:
             taken = self._take_due()
             if not taken:
+                self._may_hold = False
                 return []
             batch = list(self.held().order_by("pk").defer("content").prefetch_related("recipients"))
             self._bring_contents(batch)
@@ -57,6 +77,7 @@ class Lease:
             raise
         if len(batch) < taken:
             logger.warning("%d deliveries: the lease was lost as soon as it was taken", taken - len(batch))
+        self.batch = batch
         return batch
 
     def _take_due(self) -> int:
@@ -79,9 +100,11 @@ class Lease:
     def take_over(self, dead: uuid.UUID) -> int:
         """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
         now = clock.now()
-        return Delivery.objects.filter(lease=dead, lease_expires_at__lt=now).update(
-            lease=self.id, lease_expires_at=now + LEASE
-        )
+        with transaction.atomic():
+            expired = Delivery.objects.filter(lease=dead, lease_expires_at__lt=now)
+            taken = expired.update(lease=self.id, lease_expires_at=now + LEASE)
+            self._may_hold = bool(taken and taken > acceptance.settle(held_under=self.id, noted_under=dead))
+        return taken
 
     def held(self) -> QuerySet[Delivery]:
         return Delivery.objects.filter(lease=self.id)
@@ -99,9 +122,8 @@ class Lease:
             return False
         now = clock.steady()
         if now - self._renewed > RENEW_AFTER:
-            self.held().update(lease_expires_at=clock.now() + LEASE)
+            self.renew()
             heartbeat.beat()  # all workers may be busy with slow relays, and nobody free for a sweep
-            self._renewed = now
         elif now - self._sure_at < SURE_FOR:
             return True
         ours = self.held().filter(pk=delivery.pk).exists()
@@ -110,19 +132,39 @@ class Lease:
         self._sure_at = now
         return ours
 
+    def renew(self) -> None:
+        if self._may_hold:
+            self.held().update(lease_expires_at=clock.now() + LEASE)
+            self._renewed = clock.steady()
+
     def note_ours(self, *, ours: bool) -> None:
-        """Remember what writing an outcome has told of the lease; where it was lost, the database is asked again."""
+        """Remember what writing an outcome has told of the lease; where it was lost, the database is asked again.
+
+        Acceptances that were only noted are settled now and then, so that people see them.
+        """
         self._sure_at = clock.steady() if ours else self._sure_at - SURE_FOR
+        if time.monotonic() - self._settled > SETTLE_AFTER:
+            stubbornly(self._settle, what=f"lease {self.id}: what was accepted")
+            self._settled = time.monotonic()
+
+    def _settle(self) -> None:
+        with transaction.atomic():
+            acceptance.settle(held_under=self.id, noted_under=self.id)
 
     def give_back(self, *, but: Delivery | None = None, next_attempt_at: datetime | None = None) -> None:
-        """Put what was not tried back into the state that it was claimed in. It has spent no attempt.
+        """Settle what was accepted, and put what was not tried back into the state that it was claimed in.
 
-        It keeps its place in the row unless it is told another time.
+        That has spent no attempt, and keeps its place in the row unless it is told another time.
         """
+        if not self._may_hold:
+            return
         due = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
         stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
+        self._may_hold = but is not None
 
+    @transaction.atomic
     def _give_back(self, *, but: Delivery | None, due: dict[str, datetime]) -> None:
+        acceptance.settle(held_under=self.id, noted_under=self.id)
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
         untried = self.held().exclude(pk=but.pk) if but else self.held()
         untried.annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)

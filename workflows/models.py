@@ -331,6 +331,10 @@ class Attempt(models.Model):
     tls = models.CharField(max_length=10, blank=True)
     milliseconds = models.PositiveIntegerField(default=0)
     transcript = models.TextField(blank=True)
+    # Of an acceptance that was noted by itself: what follows from it for the mail (see acceptance.py).
+    lease = models.UUIDField(null=True, editable=False)
+    sent_from = models.TextField(blank=True)
+    provider_id = models.CharField(max_length=100, blank=True)
 
     class Meta:
         ordering = ["pk"]

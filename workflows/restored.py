@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from integrations import audit, clock
 
-from . import repeats
+from . import acceptance, repeats
 from .leases import RELEASED
 from .models import Delivery, Run
 
@@ -35,6 +35,7 @@ def hold_back(*, actor: str) -> Doubtful:
     Only while no worker runs: it would lose what it has in hand.
     """
     with transaction.atomic():
+        _settle_noted()
         held = _deliveries().update(state=Delivery.State.HELD, reason=MAYBE_SENT, next_attempt_at=None, **RELEASED)
         doubtful = list(_runs().select_for_update(of=("self",)).select_related("workflow", "event").order_by("pk"))
         for run in doubtful:
@@ -42,6 +43,12 @@ def hold_back(*, actor: str) -> Doubtful:
         done = Doubtful(held, len(doubtful))
         audit.record("restored from a backup", actor=actor, held=done.deliveries, cancelled=done.runs)
     return done
+
+
+def _settle_noted() -> None:
+    """What was noted as accepted is no doubt."""
+    for lease in _deliveries().filter(lease__isnull=False).values_list("lease", flat=True).distinct():
+        acceptance.settle(held_under=lease, noted_under=lease)
 
 
 def _deliveries() -> QuerySet[Delivery]:

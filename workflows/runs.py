@@ -17,7 +17,7 @@ from integrations import clock
 
 from . import log_fields, mails, occasions, repeats
 from .ids import new_id
-from .leases import RELEASED
+from .leases import RELEASED, Lease
 from .models import Delivery, Recipient, Run, Workflow
 from .stubborn import AWAY, stubbornly
 
@@ -38,20 +38,23 @@ class LeaseLost(Exception):
 _ENDED = (Run.Status.COMPLETED, Run.Status.COMPLETED_WITH_ERRORS, Run.Status.FAILED)
 
 
-def execute_due() -> bool:
-    """Carry out the queued runs whose time has come. Returns whether there may be more."""
+def execute_due(*, hold: Lease | None = None) -> bool:
+    """Carry out the queued runs whose time has come. Returns whether there may be more.
+
+    `hold`: takes the mails of plain runs, and whoever has it sends them; otherwise they are queued like all others.
+    """
     lease = new_id()
     try:
         claimed = _claim(lease)
         if claimed:
-            _execute_all(lease)
+            _execute_all(lease, hold=hold)
     except AWAY:  # the others would wait for the end of the lease, and have done nothing
         _give_back(lease)
         raise
     return claimed == BATCH
 
 
-def _execute_all(lease: uuid.UUID) -> None:
+def _execute_all(lease: uuid.UUID, *, hold: Lease | None) -> None:
     """Carry out a batch. What plain runs made is stored together, each of the others by itself."""
     batch = list(Run.objects.filter(lease=lease).select_related("event").order_by("pk"))
     batch = _with_workflows(batch)
@@ -59,15 +62,17 @@ def _execute_all(lease: uuid.UUID) -> None:
     began = time.monotonic()
     for run in batch:
         if waiting and time.monotonic() - began > STORE_AFTER:
-            _store_together(waiting)
+            _store_together(waiting, hold=hold)
             waiting, began = [], time.monotonic()
-            Run.objects.filter(lease=lease).update(lease_expires_at=clock.now() + LEASE)
+            _renew_all(lease, hold=hold)
         made = _made_if_plain(run)
         if made:
             waiting.append(made)
-        elif _renew(run):
+            continue
+        _renew_all(lease, hold=hold)
+        if _is_ours(run):
             _execute_or_release(run)
-    _store_together(waiting)
+    _store_together(waiting, hold=hold)
 
 
 def _with_workflows(batch: Sequence[Run]) -> list[Run]:
@@ -86,11 +91,15 @@ def _give_back(lease: uuid.UUID) -> None:
     )
 
 
-def _renew(run: Run) -> bool:
-    """Say whether the run is still ours, and renew the lease of the batch."""
-    held = Run.objects.filter(lease=run.lease)
-    held.update(lease_expires_at=clock.now() + LEASE)
-    return held.filter(pk=run.pk).exists()
+def _renew_all(lease: uuid.UUID, *, hold: Lease | None) -> None:
+    """Renew the leases of the batch, and of the mails that it has made so far."""
+    Run.objects.filter(lease=lease).update(lease_expires_at=clock.now() + LEASE)
+    if hold:
+        hold.renew()
+
+
+def _is_ours(run: Run) -> bool:
+    return Run.objects.filter(pk=run.pk, lease=run.lease).exists()
 
 
 @log_fields.about_first
@@ -106,12 +115,15 @@ def _made_if_plain(run: Run) -> Made | None:
     return made if is_plain and not made.cancelled else None
 
 
-def _store_together(batch: Sequence[Made]) -> None:
+def _store_together(batch: Sequence[Made], *, hold: Lease | None) -> None:
     """Store what plain runs made in one transaction; where that fails, carry each of them out by itself."""
     if not batch:
         return
     runs = [made.run for made in batch]
+    deliveries = [delivery for made in batch for delivery, _ in made.deliveries]
     try:
+        if hold:
+            hold.mark(deliveries)
         with transaction.atomic():
             ours = Run.objects.filter(pk__in=[run.pk for run in runs], lease=runs[0].lease)
             if ours.update(started_at=clock.now(), **RELEASED) < len(runs):
@@ -119,8 +131,12 @@ def _store_together(batch: Sequence[Made]) -> None:
             _store([pair for made in batch for pair in made.deliveries])
     except (LeaseLost, DatabaseError):
         for run in runs:
-            if _renew(run):
+            _renew_all(runs[0].lease, hold=hold)
+            if _is_ours(run):
                 _execute_or_release(run)
+    else:
+        if hold:
+            hold.take(deliveries)
 
 
 @log_fields.about_first

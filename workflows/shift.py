@@ -10,6 +10,7 @@ from django.db import connection
 from integrations import clock
 
 from . import delivery, runs, stopping
+from .leases import Lease
 
 LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have their turn
 # Seconds after which a call is worth nothing: all were busy for so long, and whoever still has more calls again.
@@ -34,8 +35,7 @@ def work(*, until: float, call_another: Callable[[], object], longest: float = L
     called = False
     while not stopping.requested():
         looked_at = time.monotonic()
-        more = runs.execute_due()
-        more = delivery.send_due() or more
+        more = _carry_out_and_send()
         if not more and looked_at >= look_until:
             return
         if not more:
@@ -46,6 +46,17 @@ def work(*, until: float, call_another: Callable[[], object], longest: float = L
             call_another()
             called = True
     call_another()
+
+
+def _carry_out_and_send() -> bool:
+    """Carry out a batch of runs, send what they made and a batch of what else is due; say whether there may be more."""
+    made = Lease()
+    try:
+        more = runs.execute_due(hold=made)
+    except BaseException:
+        made.give_back()
+        raise
+    return delivery.send_due(made) or more
 
 
 def _wait_for_runs(end: float) -> None:
