@@ -6,6 +6,7 @@ The connection check is for the admin who typed the address in, and is not store
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from .transports.base import Receipt, Reply, Scope, Stage, TransportError
 from .transports.transcript import without
@@ -42,7 +43,12 @@ def _transcript(text: str, *, host: str, user_name: str) -> str:
     """Look once more, whichever transport wrote it; nearly always it has left nothing to do."""
     if not _is_named(text, host, user_name):
         return text
-    return without(text, lambda words: without_names(words, host=host, user_name=user_name))
+    return without(text, lambda words: _words(words, host=host, user_name=user_name))
+
+
+@lru_cache(maxsize=256)  # the opening of a session stands before each of its mails
+def _words(text: str, *, host: str, user_name: str) -> str:
+    return without_names(text, host=host, user_name=user_name)
 
 
 def _is_named(text: str, *names: str) -> bool:
