@@ -60,6 +60,7 @@ class Point:
     measured: float | None = None  # None: not yet
 
 
+# Not measured yet, so guessed: alone, web, event, locked.
 COSTS = {
     SQLITE: Costs(SQLITE, caller=0.5, alone=2.0, workers=6.7, server=0.0, web=5.0, event=0.0, flush=0.3, locked=1.0),
     POSTGRESQL: Costs(POSTGRESQL, caller=0.5, alone=2.5, workers=6.35, server=3.2, web=5.0, event=1.0, flush=0.3),

@@ -196,7 +196,7 @@ def _milliseconds(plan: Plan) -> str:
 
 
 def _workers(plan: Plan) -> str:
-    return f"{plan.peak:.0f} x {plan.seconds_a_mail:.4f} / {BUSY}"
+    return f"{plan.peak:.0f} x {plan.seconds_a_mail:.3f} / {BUSY}"
 
 
 def _used(plan: Plan) -> str:
