@@ -1,0 +1,106 @@
+"""The figures that the simulation and docs/scaling.md are computed from: all of them stand here.
+
+Put in the new ones after a measurement, then `python -m bench.queueing --write`. Tables are those of
+docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .stage import POSTGRESQL, SQLITE
+
+CORES = 2  # of the machine that was measured
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one mail costs on one database, in processor milliseconds unless said."""
+
+    database: str
+    caller: float  # table Throughput, rootmail, events in hundreds: column caller
+    alone: float  # the same column, one event a transaction
+    workers: float  # table Throughput, events in hundreds: column workers
+    server: float  # the same row: column PostgreSQL
+    web: float  # table of events over HTTP: column workers, less `workers`
+    event: float  # table Throughput: column PostgreSQL, one event a transaction, less `server`
+    flush: (
+        float  # milliseconds, no processor time: one row committed durably, less the same without waiting for the disk
+    )
+    locked: float = 0.0  # the part of `workers` within SQLite's write lock
+    # Shares of `workers` and `server` that a run takes, its mail the rest: measured once, phase by phase.
+    rendering: float = 0.42
+    storing: float = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Milliseconds. `own`: until it has taken a mail, besides the way there; `processor`: what it uses of our cores."""
+
+    distance: float = 0.0
+    own: float = 0.0
+    processor: float = 0.0
+    trips: int = 2  # with PIPELINING: MAIL, RCPT and DATA together, then the mail
+    connecting: int = 7  # round trips: TCP and greeting 2, EHLO, STARTTLS, TLS, EHLO, AUTH
+    mails: int = 100  # of one session (pool of integrations/transports)
+
+    @property
+    def wait(self) -> float:
+        """How long a session waits for one mail, its share of connecting included."""
+        return self.distance * (self.trips + self.connecting / self.mails) + self.own
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was measured, in mails a second: with `way` 'hundreds', 'backlog', or 'session' of a distant relay."""
+
+    database: str
+    workers: int
+    way: str
+    measured: float | None = None  # None: not yet
+
+
+# Not measured yet, so guessed: alone, web, event, locked.
+COSTS = {
+    SQLITE: Costs(SQLITE, caller=0.5, alone=2.0, workers=6.7, server=0.0, web=5.0, event=0.0, flush=0.3, locked=1.0),
+    POSTGRESQL: Costs(POSTGRESQL, caller=0.5, alone=2.5, workers=6.35, server=3.2, web=5.0, event=1.0, flush=0.3),
+}
+SINK = Relay(processor=0.4)  # smtp-sink on the same machine
+AWAY = Relay(distance=20.0, own=4.0)  # section 'A relay 20 ms away': two round trips took 44 ms
+POINTS = (
+    Point(SQLITE, 1, "hundreds"),  # table More workers
+    Point(SQLITE, 2, "hundreds", 207),
+    Point(SQLITE, 4, "hundreds"),
+    Point(POSTGRESQL, 1, "hundreds"),
+    Point(POSTGRESQL, 2, "hundreds", 167),
+    Point(POSTGRESQL, 4, "hundreds"),
+    Point(SQLITE, 2, "session"),  # table A relay 20 ms away: column a session
+    Point(SQLITE, 2, "backlog"),  # table A backlog: column all
+    Point(POSTGRESQL, 2, "backlog"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes of one mail to one person on PostgreSQL, with its event, run, recipient and attempt. Measured once."""
+
+    log: float = 12_900  # written to the WAL until it is accepted
+    log_later: float = 2_100  # when its body is erased, and when its rows are deleted
+    whole: float = 7_100  # on disk, with indexes, until its body is erased
+    erased: float = 2_400  # on disk afterwards, as `VACUUM FULL` leaves it
+    commits: float = 2.1  # that wait for the disk: the event's, the outcome's, its part of two batches
+    erasing: float = 0.25  # milliseconds of the purge, its pauses included
+    deleting: float = 1.3
+
+
+STORED = Stored()
+PURGE_SHARE = 60 / 600  # of the time: one minute at the most, every ten minutes (workflows/retention.py, settings)
+KEEP_BODIES, KEEP_ROWS = 30, 400  # days: the defaults of KEEP_BODIES_DAYS and KEEP_DELIVERIES_DAYS
+
+# Assumptions of the plan: guesses, to be replaced by one's own.
+DAYS = (1_000_000, 10_000_000, 100_000_000)  # mails a day
+PEAK = 5  # the busiest hour beside the average one
+BUSY = 0.7  # how much of workers and cores may be in use in the busiest hour
+MACHINE = 8  # cores of one
+AT_ONCE = 5_000  # people whom one incident tells
+RELAYS = {"20 ms away": Relay(distance=20.0, own=30.0), "in the same network": Relay(distance=0.5, own=5.0)}
