@@ -17,6 +17,7 @@ from integrations import clock
 
 from . import log_fields, mails, occasions, repeats
 from .ids import new_id
+from .inserting import insert
 from .leases import RELEASED, Lease
 from .models import Delivery, Recipient, Run, Workflow
 from .stubborn import AWAY, stubbornly
@@ -230,8 +231,8 @@ def _made(run: Run) -> Made:
 
 def _store(made: Sequence[tuple[Delivery, list[Recipient]]]) -> None:
     mails.forget_removed_actions([delivery for delivery, _ in made])
-    Delivery.objects.bulk_create([delivery for delivery, _ in made])
-    Recipient.objects.bulk_create([recipient for _, recipients in made for recipient in recipients])
+    insert([delivery for delivery, _ in made])
+    insert([recipient for _, recipients in made for recipient in recipients])
 
 
 def _why_cancelled(run: Run, data: dict[str, Any]) -> str:

@@ -16,6 +16,8 @@ from integrations import clock
 
 from . import events, occasions, schedule, shift, tasks
 from .events import Incoming
+from .inserting import insert
+from .known import workflows as known_workflows
 from .models import Event, Run, Workflow
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> l
 def _store_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:
     """Store the events that are new and their runs, by as many statements for a hundred as for one."""
     known = _known([incoming.key for incoming in batch if incoming.key])
-    workflows = list(Workflow.objects.order_by("slug"))
+    workflows = known_workflows()
     done, new, once = [], [], set[tuple[int, str]]()
     for incoming in batch:
         if incoming.key and incoming.key in known:
@@ -78,8 +80,8 @@ def _store_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggere
         new.append(made)
         if incoming.key:
             known[incoming.key] = replace(made, repeated=True)
-    Event.objects.bulk_create([made.event for made in new])
-    Run.objects.bulk_create([run for made in new for run in made.runs])
+    insert([made.event for made in new])
+    insert([run for made in new for run in made.runs])
     return done
 
 
