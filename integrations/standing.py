@@ -18,8 +18,9 @@ _known: tuple[tuple[Any, ...], providers.Route] | None = None
 def in_force() -> tuple[providers.Route, pauses.Admission | None]:
     """Return the way out, and the admission for one mail; None where the provider is paused.
 
-    The rows are compared as they are stored (on PostgreSQL by the number and place of their version), so they are decrypted once and not for every mail, and a change acts on
-    the next one. Raises TransportError where a stored credential cannot be read.
+    The rows are compared as they are stored (on PostgreSQL by the number and place of their version), so they are
+    decrypted once and not for every mail, and a change acts on the next one. Raises TransportError where a stored
+    credential cannot be read.
     """
     global _known
     while True:
@@ -35,7 +36,7 @@ def in_force() -> tuple[providers.Route, pauses.Admission | None]:
 
 
 def _stored() -> tuple[Any, ...]:
-    """Return what tells one version of the connected rows from another, then version and pause of the first provider."""
+    """Return what tells one version of the connected rows from another, then version and pause of the first of them."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(BY_VERSION)

@@ -62,7 +62,7 @@ def why_waiting(mailer: Any) -> str:
 
 def _send_batch(lease: Lease, *, mailer: Any) -> bool:
     """Send one after another. Returns whether it makes sense to go on with the next batch."""
-    outlook = Outlook(lease.batch)
+    outlook = Outlook(lease.batch, untried=lease.untried)
     for delivery in lease.batch:
         if not lease.may_send(delivery):
             break

@@ -45,6 +45,7 @@ class Lease:
     def __init__(self) -> None:
         self.id = new_id()
         self.batch: list[Delivery] = []
+        self.untried = False  # the batch holds all mails of its runs, and none was tried before
         self.began = self._settled = time.monotonic()
         self._renewed = self._sure_at = clock.steady()
         self._may_hold = False
@@ -60,6 +61,7 @@ class Lease:
         """Hold mails that have just been stored under this lease; they are sent from memory."""
         prefetch_related_objects(batch, "recipients")
         self.batch += batch
+        self.untried = True
         self.batch.sort(key=attrgetter("pk"))  # as `free_expired_leases` assumes
 
     def claim(self) -> list[Delivery]:
@@ -82,8 +84,10 @@ class Lease:
 
     def _take_due(self) -> int:
         now = clock.now()
+        due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
+        if not due.exists():  # as nearly always: on SQLite a transaction would have to wait for its turn
+            return 0
         with transaction.atomic():
-            due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
             # Asked for first: as a part of the UPDATE, PostgreSQL may ask several times, and take more than a batch.
             keys = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
             return Delivery.objects.filter(pk__in=keys, state__in=Delivery.DUE).update(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count
@@ -19,9 +20,13 @@ GOOD_FOR = 1.0  # seconds: who is suppressed meanwhile is noticed by the mails a
 
 @dataclass
 class Outlook:
-    """Who is suppressed, which mails events have told of or may have, and which are the only one of their run."""
+    """Who is suppressed, which mails events have told of or may have, and which are the only one of their run.
+
+    `untried`: the batch holds all mails of its runs, and none of them was tried before.
+    """
 
     batch: Sequence[Delivery]
+    untried: bool = False
     suppressed: dict[str, Suppression] = field(default_factory=dict)
     told: set[uuid.UUID] = field(default_factory=set)
     alone: set[uuid.UUID] = field(default_factory=set)
@@ -32,19 +37,27 @@ class Outlook:
         now = clock.steady()
         if self._asked_at is not None and now - self._asked_at < GOOD_FOR:
             return
-        keys = [delivery.pk for delivery in self.batch]
         self.suppressed = suppression.of(row.address for mail in self.batch for row in mail.recipients.all())
-        news = Told.objects.filter(recipient__delivery__in=keys, recipient__state__in=Recipient.OPEN)
-        self.told = set(news.values_list("recipient__delivery", flat=True))
-        self.told |= set(Attempt.objects.filter(delivery__in=keys).values_list("delivery", flat=True))
+        if not self.untried:  # before its first attempt nobody can have told of a mail
+            self.told = _told([delivery.pk for delivery in self.batch])
         if self._asked_at is None:  # the mails of a run are stored together, so their number stays
-            runs = {delivery.run_id for delivery in self.batch}
-            counted = Delivery.objects.filter(run__in=runs).values("run").annotate(mails=Count("pk"))
-            single = set(counted.filter(mails=1).values_list("run", flat=True))
-            self.alone = {delivery.pk for delivery in self.batch if delivery.run_id in single}
+            runs = [delivery.run_id for delivery in self.batch]
+            mails = Counter(runs) if self.untried else _mails_of(runs)
+            self.alone = {delivery.pk for delivery in self.batch if mails[delivery.run_id] == 1}
         self._asked_at = now
 
     def forget(self) -> None:
         """Ask again before the next mail: this one was told something that may concern it."""
         if self._asked_at is not None:
             self._asked_at = -GOOD_FOR
+
+
+def _told(keys: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    news = Told.objects.filter(recipient__delivery__in=keys, recipient__state__in=Recipient.OPEN)
+    tried = Attempt.objects.filter(delivery__in=keys)
+    return {*news.values_list("recipient__delivery", flat=True), *tried.values_list("delivery", flat=True)}
+
+
+def _mails_of(runs: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
+    counted = Delivery.objects.filter(run__in=set(runs)).values("run").annotate(mails=Count("pk"))
+    return dict(counted.values_list("run", "mails"))

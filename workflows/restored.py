@@ -47,8 +47,9 @@ def hold_back(*, actor: str) -> Doubtful:
 
 def _settle_noted() -> None:
     """What was noted as accepted is no doubt."""
-    for lease in _deliveries().filter(lease__isnull=False).values_list("lease", flat=True).distinct():
-        acceptance.settle(held_under=lease, noted_under=lease)
+    for lease in _deliveries().values_list("lease", flat=True).distinct():
+        if lease:
+            acceptance.settle(held_under=lease, noted_under=lease)
 
 
 def _deliveries() -> QuerySet[Delivery]:

@@ -65,14 +65,12 @@ def _execute_all(lease: uuid.UUID, *, hold: Lease | None) -> None:
         if waiting and time.monotonic() - began > STORE_AFTER:
             _store_together(waiting, hold=hold)
             waiting, began = [], time.monotonic()
-            _renew_all(lease, hold=hold)
+            _renew_all(run, hold=hold)
         made = _made_if_plain(run)
         if made:
             waiting.append(made)
-            continue
-        _renew_all(lease, hold=hold)
-        if _is_ours(run):
-            _execute_or_release(run)
+        else:
+            _execute_each([run], hold=hold)
     _store_together(waiting, hold=hold)
 
 
@@ -92,9 +90,9 @@ def _give_back(lease: uuid.UUID) -> None:
     )
 
 
-def _renew_all(lease: uuid.UUID, *, hold: Lease | None) -> None:
-    """Renew the leases of the batch, and of the mails that it has made so far."""
-    Run.objects.filter(lease=lease).update(lease_expires_at=clock.now() + LEASE)
+def _renew_all(run: Run, *, hold: Lease | None) -> None:
+    """Renew the leases of the run's batch, and of the mails that it has made so far."""
+    Run.objects.filter(lease=run.lease).update(lease_expires_at=clock.now() + LEASE)
     if hold:
         hold.renew()
 
@@ -120,24 +118,32 @@ def _store_together(batch: Sequence[Made], *, hold: Lease | None) -> None:
     """Store what plain runs made in one transaction; where that fails, carry each of them out by itself."""
     if not batch:
         return
-    runs = [made.run for made in batch]
     deliveries = [delivery for made in batch for delivery, _ in made.deliveries]
+    if hold:
+        hold.mark(deliveries)
     try:
-        if hold:
-            hold.mark(deliveries)
-        with transaction.atomic():
-            ours = Run.objects.filter(pk__in=[run.pk for run in runs], lease=runs[0].lease)
-            if ours.update(started_at=clock.now(), **RELEASED) < len(runs):
-                raise LeaseLost
-            _store([pair for made in batch for pair in made.deliveries])
+        _start_together(batch)
     except (LeaseLost, DatabaseError):
-        for run in runs:
-            _renew_all(runs[0].lease, hold=hold)
-            if _is_ours(run):
-                _execute_or_release(run)
-    else:
-        if hold:
-            hold.take(deliveries)
+        return _execute_each([made.run for made in batch], hold=hold)
+    if hold:
+        hold.take(deliveries)
+    return None
+
+
+def _start_together(batch: Sequence[Made]) -> None:
+    runs = [made.run for made in batch]
+    with transaction.atomic():
+        ours = Run.objects.filter(pk__in=[run.pk for run in runs], lease=runs[0].lease)
+        if ours.update(started_at=clock.now(), **RELEASED) < len(runs):
+            raise LeaseLost
+        _store([pair for made in batch for pair in made.deliveries])
+
+
+def _execute_each(runs: Iterable[Run], *, hold: Lease | None) -> None:
+    for run in runs:
+        _renew_all(run, hold=hold)
+        if _is_ours(run):
+            _execute_or_release(run)
 
 
 @log_fields.about_first
