@@ -104,13 +104,11 @@ class TestReady:
     def test_missing_migrations_make_it_unready(self, client: Client) -> None:
         heartbeat.beat()
         recorder = MigrationRecorder(connection)
-        recorder.record_unapplied("workflows", "0012_told")
         recorder.record_unapplied("workflows", "0013_counts")
         recorder.record_unapplied("workflows", "0014_noted_acceptances")
         try:
             status, found = checks(client)
         finally:
-            recorder.record_applied("workflows", "0012_told")
             recorder.record_applied("workflows", "0013_counts")
             recorder.record_applied("workflows", "0014_noted_acceptances")
         assert status == 503

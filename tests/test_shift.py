@@ -10,7 +10,7 @@ from integrations.models import SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_documents import changed
 from tests.test_trigger import SEV1
-from workflows import delivery, documents, runs, services, shift
+from workflows import delivery, documents, runs, services, shift, tasks
 from workflows.events import Incoming
 from workflows.leases import Lease
 from workflows.models import Delivery
@@ -84,6 +84,30 @@ def test_another_worker_is_called_once_for_more_than_a_batch(relay: FakeRelay, m
     trigger(7)
     assert work() == 1
     assert len(relay.ledger) == 7
+
+
+def test_the_other_worker_is_called_before_the_first_mail_leaves(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "BATCH", 2)
+    trigger(3)
+    left: list[int] = []
+    shift.work(until=0.0, call_another=lambda: left.append(len(relay.ledger)))
+    assert left == [0]
+
+
+def test_a_broker_that_is_down_keeps_no_mail(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(tasks.work, "apply_async", refuse)
+    monkeypatch.setattr(runs, "BATCH", 2)
+    trigger(3)
+    tasks.work()
+    assert len(relay.ledger) == 3
+    assert "no other worker is called" in caplog.text
 
 
 def test_other_tasks_have_their_turn(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:

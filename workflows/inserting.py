@@ -33,7 +33,7 @@ def _statement(model: type[models.Model]) -> tuple[str, list[models.Field[Any, A
     """Return the beginning of the statement, and the fields whose values go into it."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
     quoted = connections[DEFAULT_DB_ALIAS].ops.quote_name
-    columns = ", ".join(quoted(field.column) for field in fields)
+    columns = ", ".join(quoted(str(field.column)) for field in fields)
     table = quoted(model._meta.db_table)
     return f"INSERT INTO {table} ({columns}) VALUES ", fields  # noqa: S608 # nosec B608 (names of our own)
 

@@ -117,7 +117,7 @@ def _made_if_plain(run: Run) -> Made | None:
 def _store_together(batch: Sequence[Made], *, hold: Lease | None) -> None:
     """Store what plain runs made in one transaction; where that fails, carry each of them out by itself."""
     if not batch:
-        return
+        return None
     deliveries = [delivery for made in batch for delivery, _ in made.deliveries]
     if hold:
         hold.mark(deliveries)

@@ -28,35 +28,41 @@ def until(seconds: float) -> float:
 def work(*, until: float, call_another: Callable[[], object], longest: float = LONGEST) -> None:
     """Carry out what is due: runs first, then the mails that they made. Look on until this moment, and once after it.
 
-    Another worker is called where there is more than one batch, and when the time is over before all is done.
+    Another worker is called where there is more than one batch, before the mails of the first leave, since a relay may
+    take its time; and when the time is over before all is done.
     """
     began = time.monotonic()
     look_until = began + min(until - clock.now().timestamp(), LOOK_ON)
-    called = False
+    calls = [call_another] if longest else []  # where this is the only batch, the call at its end is enough
     while not stopping.requested():
         looked_at = time.monotonic()
-        more = _carry_out_and_send()
+        more = _carry_out_and_send(calls)
         if not more and looked_at >= look_until:
             return
         if not more:
             _wait_for_runs(look_until)
         elif looked_at - began >= longest:
             break
-        elif not called:
-            call_another()
-            called = True
     call_another()
 
 
-def _carry_out_and_send() -> bool:
-    """Carry out a batch of runs, send what they made and a batch of what else is due; say whether there may be more."""
+def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:
+    """Carry out a batch of runs, send what they made and a batch of what else is due; say whether there may be more.
+
+    Where there are more runs, the first of `calls` is taken and made in between.
+    """
     made = Lease()
     try:
         more = runs.execute_due(hold=made)
+        if more and calls:
+            calls.pop()()
     except BaseException:
         made.give_back()
         raise
-    return delivery.send_due(made) or more
+    more = delivery.send_due(made) or more
+    if more and calls:
+        calls.pop()()
+    return more
 
 
 def _wait_for_runs(end: float) -> None:

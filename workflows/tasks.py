@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from . import counting, deadlines, delivery, heartbeat, retention, runs, shift, stopping
+
+logger = logging.getLogger(__name__)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -21,7 +25,11 @@ def work(until: float = 0.0) -> None:
 
 
 def _call_another() -> None:
-    work.apply_async(expires=shift.CALL_EXPIRES)
+    """Ring for another worker. Without a broker this one works on, and the sweeper rings again."""
+    try:
+        work.apply_async(retry=False, expires=shift.CALL_EXPIRES)
+    except Exception as error:
+        logger.warning("The broker does not answer (%s): no other worker is called.", error)
 
 
 @shared_task  # type: ignore[untyped-decorator]
