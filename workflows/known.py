@@ -1,33 +1,52 @@
-"""All workflows, as every event has to look at them: asked for by one short query, made anew only where one changed."""
+"""Workflows as every event and every batch of runs needs them: asked for briefly, made anew only where one changed.
+
+What is returned belongs to all who ask: nobody may change it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection
 
 from .models import Workflow
 
-# What tells one version of the rows from another, and the workflows that were made of them.
-_known: tuple[list[Any], list[Workflow]] | None = None
+MOST = 100  # sets of workflows that are remembered with their actions
+# What tells one version of some rows from another, and the workflows that were made of them.
+_all: tuple[list[Any], list[Workflow]] | None = None
+_some: dict[tuple[int, ...], tuple[list[Any], dict[int, Workflow]]] = {}
 
 
 def workflows() -> list[Workflow]:
-    """Return all of them by their slug. They belong to all who ask: nobody may change them."""
-    global _known
-    versions, known = _versions(), _known  # read once: another thread may write it
+    """Return all of them by their slug, without their actions."""
+    global _all
+    versions, known = _versions("workflows_workflow ORDER BY slug"), _all  # read once: another thread may write it
     if known is None or known[0] != versions:
         # What changes between the two queries has another version the next time.
-        known = _known = versions, list(Workflow.objects.order_by("slug"))
+        known = _all = versions, list(Workflow.objects.order_by("slug"))
     return known[1]
 
 
-def _versions() -> list[Any]:
+def with_actions(keys: Iterable[int]) -> dict[int, Workflow]:
+    """Return those of these workflows that are still there, by their number, with their actions prefetched."""
+    wanted = tuple(sorted(keys))
+    listed = ", ".join(map(str, wanted))
+    versions = [
+        *_versions(f"workflows_workflow WHERE id IN ({listed}) ORDER BY id"),
+        *_versions(f"workflows_action WHERE workflow_id IN ({listed}) ORDER BY id"),
+    ]
+    known = _some.get(wanted)
+    if known is None or known[0] != versions:
+        if len(_some) >= MOST:
+            _some.clear()
+        known = _some[wanted] = versions, Workflow.objects.prefetch_related("actions").in_bulk(wanted)
+    return known[1]
+
+
+def _versions(rows: str) -> list[Any]:
+    """Return the rows as they are stored; on PostgreSQL, every UPDATE gives a row another number or place."""
+    columns = "xmin, ctid" if connection.vendor == "postgresql" else "*"
     with connection.cursor() as cursor:
-        cursor.execute(
-            # Every UPDATE makes a new version of its row, with the number of its transaction and a place of its own.
-            "SELECT array_agg(concat(xmin, ctid)) FROM workflows_workflow"
-            if connection.vendor == "postgresql"
-            else "SELECT * FROM workflows_workflow ORDER BY slug"
-        )
+        cursor.execute(f"SELECT {columns} FROM {rows}")  # noqa: S608 # nosec B608 (words and numbers of our own)
         return list(cursor.fetchall())

@@ -11,14 +11,14 @@ from functools import partial
 from operator import attrgetter
 
 from django.db import transaction
-from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When, prefetch_related_objects
+from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Length
 
 from integrations import clock
 
 from . import acceptance, heartbeat, stopping
 from .ids import new_id
-from .models import Attempt, Delivery
+from .models import Attempt, Delivery, Recipient
 from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,14 @@ class Lease:
         for delivery in batch:
             delivery.state, delivery.lease, delivery.lease_expires_at = Delivery.State.SENDING, self.id, until
 
-    def take(self, batch: Sequence[Delivery]) -> None:
+    def take(self, made: Sequence[tuple[Delivery, list[Recipient]]]) -> None:
         """Hold mails that have just been stored under this lease; they are sent from memory."""
-        prefetch_related_objects(batch, "recipients")
-        self.batch += batch
-        self.untried = True
+        for delivery, recipients in made:
+            # As prefetching leaves them, but without their numbers in the database (see `outcomes`).
+            delivery._prefetched_objects_cache = {"recipients": recipients}  # type: ignore[attr-defined]
+            self.batch.append(delivery)
         self.batch.sort(key=attrgetter("pk"))  # as `free_expired_leases` assumes
+        self.untried = True
 
     def claim(self) -> list[Delivery]:
         """Take up to BATCH due deliveries, in the order in which they will be sent."""

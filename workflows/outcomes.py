@@ -121,6 +121,7 @@ class Outcome:
 
 def record(delivery: Delivery, outcome: Outcome, attempt: Attempt | None) -> None:
     """Write an outcome under the delivery's lease; where the lease was lost, write nothing."""
+    _bring_numbers(delivery)
     provider = attempt.provider if attempt else ""
     due = _next_attempt(delivery, outcome)
     held = due is not None and delivery.hold_unknown and outcome.name == Attempt.Outcome.UNKNOWN
@@ -136,6 +137,14 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt | None) -> Non
     write = partial(_write, delivery, values, attempt=attempt, recipients=recipients)
     stubbornly(write, what=f"delivery {delivery.pk}: its outcome")
     logger.info("delivery %s: %s through %s", delivery.pk, state, provider or "nobody")
+
+
+def _bring_numbers(delivery: Delivery) -> None:
+    """Where a mail is sent from memory, its recipients have not heard yet which numbers the database gave them."""
+    if any(row.pk is None for row in delivery.recipients.all()):
+        numbers = dict(Recipient.objects.filter(delivery=delivery).values_list("address", "pk"))
+        for row in delivery.recipients.all():
+            row.pk = numbers[row.address]
 
 
 def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt | None, recipients: list[Recipient]) -> None:

@@ -15,11 +15,12 @@ from django.db.models import F
 
 from integrations import clock
 
-from . import log_fields, mails, occasions, repeats
+from . import known, log_fields, mails, occasions, repeats
+from .claims import claim_runs
 from .ids import new_id
 from .inserting import insert
 from .leases import RELEASED, Lease
-from .models import Delivery, Recipient, Run, Workflow
+from .models import Delivery, Recipient, Run
 from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def _execute_all(lease: uuid.UUID, *, hold: Lease | None) -> None:
 
 def _with_workflows(batch: Sequence[Run]) -> list[Run]:
     """Read each workflow and its actions once for the whole batch; a run whose workflow was deleted is gone, too."""
-    workflows = Workflow.objects.prefetch_related("actions").in_bulk({run.workflow_id for run in batch})
+    workflows = known.with_actions({run.workflow_id for run in batch})
     there = [run for run in batch if run.workflow_id in workflows]
     for run in there:
         run.workflow = workflows[run.workflow_id]
@@ -118,15 +119,15 @@ def _store_together(batch: Sequence[Made], *, hold: Lease | None) -> None:
     """Store what plain runs made in one transaction; where that fails, carry each of them out by itself."""
     if not batch:
         return None
-    deliveries = [delivery for made in batch for delivery, _ in made.deliveries]
+    pairs = [pair for made in batch for pair in made.deliveries]
     if hold:
-        hold.mark(deliveries)
+        hold.mark([delivery for delivery, _ in pairs])
     try:
         _start_together(batch)
     except (LeaseLost, DatabaseError):
         return _execute_each([made.run for made in batch], hold=hold)
     if hold:
-        hold.take(deliveries)
+        hold.take(pairs)
     return None
 
 
@@ -193,13 +194,8 @@ def _plan_next_if_possible(run: Run) -> None:
 
 
 def _claim(lease: uuid.UUID) -> int:
-    with transaction.atomic():
-        due = Run.objects.filter(status=Run.Status.QUEUED, due_at__lte=clock.now()).order_by("due_at")
-        # Asked for first: as a part of the UPDATE, PostgreSQL may ask several times, and take more than a batch.
-        keys = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
-        return Run.objects.filter(pk__in=keys, status=Run.Status.QUEUED).update(
-            status=Run.Status.STARTED, lease=lease, lease_expires_at=clock.now() + LEASE, tries=F("tries") + 1
-        )
+    now = clock.now()
+    return claim_runs(lease, now=now, until=now + LEASE, most=BATCH)
 
 
 def free_expired_leases() -> int:

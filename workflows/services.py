@@ -14,10 +14,9 @@ from django.db.models import Prefetch
 
 from integrations import clock
 
-from . import events, occasions, schedule, shift, tasks
+from . import events, known, occasions, schedule, shift, tasks
 from .events import Incoming
 from .inserting import insert
-from .known import workflows as known_workflows
 from .models import Event, Run, Workflow
 
 logger = logging.getLogger(__name__)
@@ -68,18 +67,18 @@ def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> l
 
 def _store_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:
     """Store the events that are new and their runs, by as many statements for a hundred as for one."""
-    known = _known([incoming.key for incoming in batch if incoming.key])
-    workflows = known_workflows()
+    told = _known([incoming.key for incoming in batch if incoming.key])
+    workflows = known.workflows()
     done, new, once = [], [], set[tuple[int, str]]()
     for incoming in batch:
-        if incoming.key and incoming.key in known:
-            done.append(known[incoming.key])
+        if incoming.key and incoming.key in told:
+            done.append(told[incoming.key])
             continue
         made = _made(incoming, workflows, triggered_by=triggered_by, once=once)
         done.append(made)
         new.append(made)
         if incoming.key:
-            known[incoming.key] = replace(made, repeated=True)
+            told[incoming.key] = replace(made, repeated=True)
     insert([made.event for made in new])
     insert([run for made in new for run in made.runs])
     return done
