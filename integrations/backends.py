@@ -37,8 +37,9 @@ class EmailBackend(BaseEmailBackend):
 
     def open(self) -> bool:
         """Make ready for several messages; raises TransportError where no mail may leave now."""
-        route, _ = _in_force()
-        pauses.demand_open(route.provider.name)
+        route, admission = _in_force()
+        if admission is None:
+            pauses.demand_open(route.provider.name)
         limits.demand_turn(route.provider.name, route.limits)
         self._session.take(route.provider.name, route.limits)
         self._kept = True

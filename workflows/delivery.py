@@ -37,7 +37,7 @@ def send_due(made: Lease | None = None) -> bool:
     """Send the mails that runs have just made, then a batch of what else is due. Returns whether there may be more."""
     mailer = get_connection()
     try:
-        if why_waiting(mailer):
+        if not _may_begin(made, mailer=mailer):
             return False
         if made and made.batch and not _send_batch(made, mailer=mailer):
             return False
@@ -46,8 +46,17 @@ def send_due(made: Lease | None = None) -> bool:
         return bool(batch) and _send_batch(lease, mailer=mailer) and len(batch) == BATCH
     finally:
         mailer.close()
-        if made:
+
+
+def _may_begin(made: Lease | None, *, mailer: Any) -> bool:
+    """Open the way out. Where that cannot be, what runs have made is queued: nothing of it was tried."""
+    ready = False
+    try:
+        ready = not why_waiting(mailer)
+    finally:
+        if made and not (ready and made.batch):
             made.give_back()
+    return ready
 
 
 def why_waiting(mailer: Any) -> str:
