@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from integrations.models import SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_runs import SEV1, changed, queued
-from workflows import acceptance, delivery, runs, services
+from workflows import acceptance, delivery, leases, restored, runs, services
 from workflows.events import Incoming
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
@@ -95,6 +96,106 @@ def test_without_the_lease_nothing_is_written_and_nothing_more_is_sent(
     assert not Attempt.objects.exists()
     assert set(Recipient.objects.values_list("state", flat=True)) == {"queued"}
     assert set(Run.objects.values_list("status", flat=True)) == {"started"}
+
+
+def die_before(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Have the worker end where it gives its lease back: what it has noted is not settled."""
+    with monkeypatch.context() as patch:
+        patch.setattr(leases.Lease, function, lambda *_, **__: None)
+        delivery.send_due()
+    Delivery.objects.filter(state="sending").update(lease_expires_at="2020-01-01T00:00:00Z")
+
+
+def states() -> list[tuple[str, int]]:
+    return list(Delivery.objects.order_by("pk").values_list("state", "tries"))
+
+
+def test_what_a_dead_worker_had_noted_is_settled_and_only_the_next_one_is_unknown(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(mails=4)
+    may_send, asked = leases.Lease.may_send, list[None]()
+
+    def until_the_third(lease: leases.Lease, mail: Delivery) -> bool:
+        asked.append(None)
+        return len(asked) < 3 and may_send(lease, mail)
+
+    monkeypatch.setattr(leases.Lease, "may_send", until_the_third)
+    die_before(monkeypatch, "give_back")
+    assert states() == [("sending", 0)] * 4
+    delivery.free_expired_leases()
+    assert states() == [("accepted", 1), ("accepted", 1), ("unknown", 1), ("queued", 0)]
+    assert [run.status for run in Run.objects.order_by("pk")] == ["completed"] * 2 + ["started"] * 2
+    assert list(Recipient.objects.order_by("pk").values_list("state", "code"))[:2] == [("accepted", 250)] * 2
+    assert (len(relay.ledger), Attempt.objects.filter(outcome="accepted").count()) == (2, 2)
+
+
+def test_where_all_were_noted_none_is_unknown(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(mails=2)
+    die_before(monkeypatch, "give_back")
+    delivery.free_expired_leases()
+    assert states() == [("accepted", 1)] * 2
+
+
+def test_a_sweeper_that_ends_within_taking_over_leaves_it_to_the_next(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(mails=2)
+    die_before(monkeypatch, "give_back")
+    with monkeypatch.context() as patch:
+        patch.setattr(acceptance, "_end_runs", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            delivery.free_expired_leases()
+    assert states() == [("sending", 0)] * 2
+    delivery.free_expired_leases()
+    assert states() == [("accepted", 1)] * 2
+
+
+def test_after_a_restore_what_was_noted_is_no_doubt(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(mails=2)
+    die_before(monkeypatch, "give_back")
+    assert restored.hold_back(actor="ada") == restored.Doubtful(0, 0)
+    assert states() == [("accepted", 1)] * 2
+
+
+def test_a_note_whose_success_was_not_heard_is_not_made_twice(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored()
+    note, failures = acceptance._note, [OperationalError("gone")]
+
+    def unheard(values: dict[str, Any]) -> bool:
+        done = note(values)
+        if failures:
+            raise failures.pop()
+        return done
+
+    monkeypatch.setattr(acceptance, "_note", unheard)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("workflows.stubborn.connection.close", lambda: None)
+    delivery.send_due()
+    assert (states(), Attempt.objects.count(), len(relay.ledger)) == ([("accepted", 1)], 1, 1)
+
+
+def test_over_a_slow_relay_people_see_each_acceptance_while_the_batch_goes_on(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SETTLE_AFTER", 0.0)
+    stored(mails=3)
+    seen: list[int] = []
+    may_send = leases.Lease.may_send
+
+    def looking(lease: leases.Lease, mail: Delivery) -> bool:
+        seen.append(Delivery.objects.filter(state="accepted").count())
+        return may_send(lease, mail)
+
+    monkeypatch.setattr(leases.Lease, "may_send", looking)
+    delivery.send_due()
+    assert seen == [0, 1, 2]
 
 
 def test_a_run_with_several_mails_ends_with_the_last_of_them(

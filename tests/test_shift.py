@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 
-from integrations.models import SmtpIntegration
+from integrations import clock
+from integrations.models import ProviderState, SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_documents import changed
 from tests.test_trigger import SEV1
-from workflows import delivery, documents, runs, services, shift, tasks
+from workflows import acceptance, delivery, documents, runs, services, shift, tasks
 from workflows.events import Incoming
 from workflows.leases import Lease
-from workflows.models import Delivery
+from workflows.models import Delivery, Recipient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
 
@@ -39,6 +42,68 @@ def test_all_that_is_due_is_sent(relay: FakeRelay) -> None:
     trigger(3)
     assert work() == 0
     assert len(relay.ledger) == 3
+
+
+def test_what_runs_make_is_sent_from_memory(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "_take_due", lambda _: pytest.fail("it is claimed"))
+    monkeypatch.setattr(delivery, "BATCH", 0)
+    trigger(2)
+    runs.execute_due(hold=(lease := Lease()))
+    assert set(Delivery.objects.values_list("state", "lease")) == {("sending", lease.id)}
+    with pytest.raises(pytest.fail.Exception):  # afterwards it asks for more
+        delivery.send_due(lease)
+    assert len(relay.ledger) == 2
+    assert set(Delivery.objects.values_list("state", "lease")) == {("accepted", None)}
+
+
+def test_a_refusal_of_one_recipient_is_recorded_for_a_mail_that_was_sent_from_memory(relay: FakeRelay) -> None:
+    document = changed("wait", None)
+    document["workflows"][0]["tasks"][0]["task_params"]["to"] = ["a@example.org", "gone@example.org"]
+    documents.load(document)
+    relay.replies = {"RCPT TO:<gone@example.org>": "550 5.1.1 no such user"}
+    trigger()
+    work()
+    said = Recipient.objects.order_by("pk").values_list("state", "code")
+    assert list(said) == [("accepted", 250), ("refused", 550)]
+
+
+def test_while_the_provider_is_paused_what_runs_make_is_queued(relay: FakeRelay) -> None:
+    ProviderState.objects.update_or_create(
+        pk="smtp", defaults={"paused_at": clock.now(), "next_try_at": clock.now() + timedelta(hours=1)}
+    )
+    trigger(2)
+    work()
+    assert list(Delivery.objects.values_list("state", "lease", "tries")) == [("queued", None, 0)] * 2
+    assert relay.ledger == []
+
+
+def test_a_defect_behind_the_relays_answer_does_not_give_the_mail_back(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger(2)
+    monkeypatch.setattr(acceptance, "note", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"sending"}
+    Delivery.objects.update(lease_expires_at=clock.now() - timedelta(seconds=1))
+    delivery.free_expired_leases()
+    assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["unknown", "queued"]
+
+
+def test_a_database_that_is_away_before_the_first_mail_leaves_none_leased(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: object) -> str:
+        raise OperationalError("gone")
+
+    trigger(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "why_waiting", away)
+        with pytest.raises(OperationalError):
+            work()
+    assert set(Delivery.objects.values_list("state", "lease")) == {("queued", None)}
+    work()
+    assert len(relay.ledger) == 2
 
 
 def test_what_comes_in_the_next_moment_is_sent_without_another_ring(
