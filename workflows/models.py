@@ -333,8 +333,8 @@ class Attempt(models.Model):
     transcript = models.TextField(blank=True)
     # Of an acceptance that was noted by itself: what follows from it for the mail (see acceptance.py).
     lease = models.UUIDField(null=True, editable=False)
-    sent_from = models.TextField(blank=True)
-    provider_id = models.CharField(max_length=100, blank=True)
+    sent_from = models.TextField(blank=True, default="", db_default="")
+    provider_id = models.CharField(max_length=100, blank=True, default="", db_default="")
 
     class Meta:
         ordering = ["pk"]
