@@ -94,3 +94,29 @@ def test_where_the_line_cannot_be_opened_the_database_is_used_all_the_same(conne
         write(connection)
     with connection.cursor() as cursor:
         assert cursor.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
+def test_after_a_fork_the_child_stands_in_the_line_by_itself(connection: DatabaseWrapper) -> None:
+    write_in_turn(connection)
+    before = connection._line
+    connection._opened_by += 1  # as a child sees what its parent has opened
+    with transaction.atomic(using="of its own"):
+        write(connection)
+        assert connection._line is not before
+        assert is_taken(connection)
+    assert not is_taken(connection)
+
+
+def test_a_file_system_without_locks_has_no_line(connection: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_in_turn(connection)
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
+def write_in_turn(connection: DatabaseWrapper) -> None:
+    with transaction.atomic(using="of its own"):
+        write(connection)
