@@ -26,7 +26,7 @@ KEEP_POSTED_DAYS = 7  # the bodies that they posted
 
 
 def forget_old() -> bool:
-    """Erase what is older than the settings say, nothing that is still on its way. Returns whether there may be more."""
+    """Erase what is older than the settings say, nothing that is on its way. Returns whether there may be more."""
     end = time.monotonic() + SECONDS
     for erase, days in (
         (_erase_bodies, settings.KEEP_BODIES_DAYS),

@@ -17,7 +17,10 @@ LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have
 # Without it calls would gather in a backlog, and sweeps wait behind them.
 CALL_EXPIRES = 10.0
 LOOK_ON = 1.0  # seconds at the most, whatever a ring says: a clock may have been set back meanwhile
-PAUSE = 0.005  # seconds between two looks
+PAUSE = 0.005  # seconds between two looks, at the least
+# After a round it rests for as long as that took, so that under a steady stream a round is worth its costs: what comes
+# meanwhile is done together. Nothing waits for longer than this.
+LONGEST_PAUSE = 0.05
 
 
 def until(seconds: float) -> float:
@@ -40,7 +43,7 @@ def work(*, until: float, call_another: Callable[[], object], longest: float = L
         if not more and looked_at >= look_until:
             return
         if not more:
-            _wait_for_runs(look_until)
+            _wait_for_runs(look_until, pause=min(time.monotonic() - looked_at, LONGEST_PAUSE))
         elif looked_at - began >= longest:
             break
     call_another()
@@ -65,10 +68,11 @@ def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:
     return more
 
 
-def _wait_for_runs(end: float) -> None:
-    """Wait for a run that is due, until this moment of the steady clock; not for mail, which may have to wait."""
+def _wait_for_runs(end: float, *, pause: float) -> None:
+    """Rest, then wait for a run that is due, until this moment of the steady clock; not for mail: it may have to wait."""
     while time.monotonic() < end and not stopping.requested():
-        time.sleep(PAUSE)
+        time.sleep(max(pause, PAUSE))
+        pause = 0.0
         if _is_any_run_due():
             return
 
