@@ -69,7 +69,7 @@ def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:
 
 
 def _wait_for_runs(end: float, *, pause: float) -> None:
-    """Rest, then wait for a run that is due, until this moment of the steady clock; not for mail: it may have to wait."""
+    """Rest, then wait for a run that is due, until this moment of the steady clock; mail may have to wait."""
     while time.monotonic() < end and not stopping.requested():
         time.sleep(max(pause, PAUSE))
         pause = 0.0
