@@ -21,7 +21,7 @@ from .simulation import Bell, Log, Places, Simulation, Step
 
 BATCH = 50
 SWEEP = 5.0  # seconds between two rings of beat
-RING_EVERY, LOOK_ON, LONGEST = 0.1, 0.2, 10.0  # seconds
+RING_EVERY, LOOK_ON, LONGEST, REST = 0.1, 0.2, 10.0, 0.05  # seconds
 Work = Generator[Step, None, bool]
 Steps = Generator[Step, None, None]
 
@@ -125,16 +125,18 @@ class Site:
         while True:
             looked = self.simulation.now
             more = yield from self._execute()
+            if more and not called:
+                self.calls.ring()
+                called = True
             more = (yield from self._send(session)) or more
             if more and looked - began >= LONGEST:
                 return self.calls.ring()
             if not more and looked >= until:
                 return None
+            if not more:
+                yield self.simulation.sleep(min(self.simulation.now - looked, REST))
             if not more and not self.runs:
                 yield self.news.wait(until=until)
-            if more and not called:
-                self.calls.ring()
-                called = True
 
     def _execute(self) -> Work:
         """Render a batch of runs and store their mails together; say whether there may be more."""
