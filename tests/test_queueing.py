@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_answer_and_another_one_another() -> None:
 def test_processors_bound_what_workers_can_do(database: str) -> None:
     costs = COSTS[database]
     used = costs.caller + costs.workers + costs.server + figures.SINK.processor
-    assert rate(database, 4) == pytest.approx(figures.CORES * 1000 / used, rel=0.05)
+    assert rate(database, 4) == pytest.approx(figures.CORES * 1000 / used, rel=0.1)  # calls, and waiting for the disk
     assert rate(database, 4) < figures.CORES * 1000 / used
 
 
