@@ -20,7 +20,7 @@ from .options import Options
 SECTIONS: dict[str, tuple[ModuleType, int, int]] = {
     "throughput": (throughput, 1500, 3),
     "http": (overhttp, 1500, 3),
-    "distance": (distance, 240, 3),
+    "distance": (distance, 120, 3),
     "latency": (latency, 500, 1),
     "growth": (growth, 50_000, 3),
 }
