@@ -38,18 +38,21 @@ SELECT workflows_delivery.id, run_id FROM workflows_delivery
 JOIN workflows_attempt AS noted ON noted.delivery_id = workflows_delivery.id AND noted.lease = %(noted_under)s
 WHERE workflows_delivery.lease = %(held_under)s ORDER BY workflows_delivery.id {lock}
 """
+# As subselects and not by UPDATE .. FROM, which SQLite has known since 3.33 only.
 MAILS = """
-UPDATE workflows_delivery SET state = 'accepted', reason = '', provider = noted.provider,
-    provider_id = noted.provider_id, sent_from = noted.sent_from, accepted_at = noted.at, next_attempt_at = NULL,
-    tries = tries + 1, lease = NULL, lease_expires_at = NULL
-FROM workflows_attempt AS noted WHERE noted.delivery_id = workflows_delivery.id AND noted.lease = %(noted_under)s
-    AND workflows_delivery.lease = %(held_under)s
+UPDATE workflows_delivery SET state = 'accepted', reason = '', next_attempt_at = NULL, tries = tries + 1, lease = NULL,
+    lease_expires_at = NULL, (provider, provider_id, sent_from, accepted_at) = (
+        SELECT noted.provider, noted.provider_id, noted.sent_from, noted.at FROM workflows_attempt AS noted
+        WHERE noted.delivery_id = workflows_delivery.id AND noted.lease = %(noted_under)s
+    )
+WHERE lease = %(held_under)s AND id IN ({mails})
 """
 RECIPIENTS = """
-UPDATE workflows_recipient SET state = 'accepted', code = noted.code, enhanced_code = noted.enhanced_code,
-    reply = noted.reply
-FROM workflows_attempt AS noted WHERE noted.delivery_id = workflows_recipient.delivery_id
-    AND noted.lease = %(noted_under)s AND workflows_recipient.delivery_id IN ({mails})
+UPDATE workflows_recipient SET state = 'accepted', (code, enhanced_code, reply) = (
+    SELECT noted.code, noted.enhanced_code, noted.reply FROM workflows_attempt AS noted
+    WHERE noted.delivery_id = workflows_recipient.delivery_id AND noted.lease = %(noted_under)s
+)
+WHERE delivery_id IN ({mails})
 """
 
 
@@ -117,10 +120,10 @@ def settle(*, held_under: uuid.UUID, noted_under: uuid.UUID) -> int:
         cursor.execute(NOTED.format(lock=lock), leases)
         noted = dict(cursor.fetchall())
         if noted:
-            cursor.execute(MAILS, leases)
             mails = {f"mail{number}": key for number, key in enumerate(noted)}
             names = ", ".join(f"%({name})s" for name in mails)
-            cursor.execute(RECIPIENTS.format(mails=names), leases | mails)
+            for statement in (MAILS, RECIPIENTS):
+                cursor.execute(statement.format(mails=names), leases | mails)
             _end_runs(list(noted.values()))
     return len(noted)
 
