@@ -96,7 +96,7 @@ class Stored:
 
 
 STORED = Stored()
-PURGE_SHARE = 1.0  # of the time: one task at a time goes on minute after minute (workflows/retention.py)
+PURGE_SHARE = 60 / 120  # of the time: one minute at the most, every other minute (workflows/retention.py, settings)
 KEEP_BODIES, KEEP_ROWS = 30, 400  # days: the defaults of KEEP_BODIES_DAYS and KEEP_DELIVERIES_DAYS
 
 # Assumptions of the plan: guesses, to be replaced by one's own.

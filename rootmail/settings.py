@@ -213,7 +213,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
     "count new": {"task": "workflows.tasks.count_new", "schedule": 10.0, "options": {"expires": 10}},
     "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": {"expires": 60}},
-    "forget old": {"task": "workflows.tasks.forget_old", "schedule": 600.0, "options": {"expires": 600}},
+    "forget old": {"task": "workflows.tasks.forget_old", "schedule": 120.0, "options": {"expires": 60}},
     "recheck": {"task": "integrations.tasks.recheck_integrations", "schedule": 300.0, "options": {"expires": 300}},
     "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": {"expires": 60}},
 }

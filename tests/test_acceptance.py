@@ -146,8 +146,7 @@ def test_a_sweeper_that_ends_within_taking_over_leaves_it_to_the_next(
     die_before(monkeypatch, "give_back")
     with monkeypatch.context() as patch:
         patch.setattr(acceptance, "_end_runs", lambda _: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            delivery.free_expired_leases()
+        delivery.free_expired_leases()
     assert states() == [("sending", 0)] * 2
     delivery.free_expired_leases()
     assert states() == [("accepted", 1)] * 2

@@ -88,19 +88,6 @@ def test_it_works_in_small_batches_and_ends_in_time(monkeypatch: pytest.MonkeyPa
     assert Delivery.objects.filter(purged_at=None).count() == 0
 
 
-def test_what_does_not_fit_into_a_minute_goes_on_in_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(3):
-        made(31)
-    calls: list[object] = []
-    monkeypatch.setattr(tasks.forget_old, "apply_async", lambda **options: calls.append(options))
-    monkeypatch.setattr(retention, "SECONDS", -1)
-    tasks.forget_old()
-    assert calls == [{"expires": 600}]
-    monkeypatch.setattr(retention, "SECONDS", 60)
-    tasks.forget_old()
-    assert (len(calls), Delivery.objects.filter(purged_at=None).count()) == (1, 0)
-
-
 def test_ids_and_moments() -> None:
     moment = timezone.now()
     assert ids.first_id_at(moment - timedelta(milliseconds=1)) < ids.new_id()

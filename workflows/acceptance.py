@@ -31,7 +31,7 @@ INSERT INTO workflows_attempt (delivery_id, at, provider, stage, outcome, code, 
 SELECT id, %(at)s, %(provider)s, 'data', 'accepted', %(code)s, %(enhanced_code)s, %(reply)s, %(tls)s, %(milliseconds)s,
     %(transcript)s, lease, %(sent_from)s, %(provider_id)s
 FROM workflows_delivery WHERE id = %(id)s AND lease = %(lease)s
-    AND NOT EXISTS (SELECT 1 FROM workflows_attempt WHERE delivery_id = %(id)s AND lease = %(lease)s) {lock}
+{lock} ON CONFLICT DO NOTHING
 """
 NOTED = """
 SELECT workflows_delivery.id, run_id FROM workflows_delivery

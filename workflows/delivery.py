@@ -41,7 +41,7 @@ def send_due(made: Lease | None = None) -> bool:
             return False
         if made and made.batch and not _send_batch(made, mailer=mailer):
             return False
-        lease = Lease()
+        lease = Lease(began=made.began if made else None)
         batch = lease.claim()
         return bool(batch) and _send_batch(lease, mailer=mailer) and len(batch) == BATCH
     finally:
@@ -183,9 +183,12 @@ def free_expired_leases() -> None:
     """
     expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=clock.now())
     for dead in expired.values_list("lease", flat=True).distinct():
-        lease = Lease()
-        if dead and lease.take_over(dead):
-            _end_in_flight(lease)
+        try:
+            lease = Lease()
+            if dead and lease.take_over(dead):
+                _end_in_flight(lease)
+        except Exception:  # it must not keep the others, nor the rest of the sweep
+            logger.exception("lease %s of a dead worker could not be taken over", dead)
 
 
 def _end_in_flight(lease: Lease) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 
-MOST_PARAMETERS = 30_000  # of one statement; SQLite takes 32,766
+MOST_PARAMETERS = 30_000  # of one statement; PostgreSQL takes 65,535, SQLite what Django says
 
 
 def insert(rows: Sequence[models.Model]) -> None:
@@ -19,8 +19,8 @@ def insert(rows: Sequence[models.Model]) -> None:
     if not rows:
         return
     beginning, fields = _statement(type(rows[0]))
-    at_once = MOST_PARAMETERS // len(fields)
     connection = connections[DEFAULT_DB_ALIAS]
+    at_once = min(connection.features.max_query_params or MOST_PARAMETERS, MOST_PARAMETERS) // len(fields)
     with connection.cursor() as cursor:
         for start in range(0, len(rows), at_once):
             values = [_values(row, fields, connection) for row in rows[start : start + at_once]]

@@ -31,6 +31,8 @@ def workflows() -> list[Workflow]:
 def with_actions(keys: Iterable[int]) -> dict[int, Workflow]:
     """Return those of these workflows that are still there, by their number, with their actions prefetched."""
     wanted = tuple(sorted(keys))
+    if not wanted:
+        return {}
     listed = ", ".join(map(str, wanted))
     versions = [
         *_versions(f"workflows_workflow WHERE id IN ({listed}) ORDER BY id"),

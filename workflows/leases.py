@@ -40,13 +40,14 @@ _BEFORE = Case(
 
 
 class Lease:
-    """One worker's hold on a batch of deliveries."""
+    """One worker's hold on a batch of deliveries. `began`: when its task did, where that was before."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, began: float | None = None) -> None:
         self.id = new_id()
         self.batch: list[Delivery] = []
         self.untried = False  # the batch holds all mails of its runs, and none was tried before
-        self.began = self._settled = time.monotonic()
+        self._settled = time.monotonic()
+        self.began = self._settled if began is None else began
         self._renewed = self._sure_at = clock.steady()
         self._may_hold = False
 
@@ -62,6 +63,8 @@ class Lease:
         for delivery, recipients in made:
             # As prefetching leaves them, but without their numbers in the database (see `outcomes`).
             delivery._prefetched_objects_cache = {"recipients": recipients}  # type: ignore[attr-defined]
+            if len(delivery.content) > SMALL:
+                del delivery.__dict__["content"]  # read in its turn, like that of a mail that was claimed
             self.batch.append(delivery)
         self.batch.sort(key=attrgetter("pk"))  # as `free_expired_leases` assumes
         self.untried = True
@@ -107,8 +110,11 @@ class Lease:
         """Take what a dead worker held; a worker that renewed its lease meanwhile keeps it."""
         now = clock.now()
         with transaction.atomic():
-            expired = Delivery.objects.filter(lease=dead, lease_expires_at__lt=now)
-            taken = expired.update(lease=self.id, lease_expires_at=now + LEASE)
+            # Whole or not at all: it may have been stored in parts, and only its first mail is doubtful.
+            held = Delivery.objects.filter(lease=dead).select_for_update().order_by("pk")
+            if any(end is None or end >= now for end in held.values_list("lease_expires_at", flat=True)):
+                return 0
+            taken = Delivery.objects.filter(lease=dead).update(lease=self.id, lease_expires_at=now + LEASE)
             self._may_hold = bool(taken and taken > acceptance.settle(held_under=self.id, noted_under=dead))
         return taken
 
@@ -140,8 +146,9 @@ class Lease:
 
     def renew(self) -> None:
         if self._may_hold:
+            asked = clock.steady()  # the answer may take long
             self.held().update(lease_expires_at=clock.now() + LEASE)
-            self._renewed = clock.steady()
+            self._renewed = asked
 
     def note_ours(self, *, ours: bool) -> None:
         """Remember what writing an outcome has told of the lease; where it was lost, the database is asked again.

@@ -181,7 +181,8 @@ class Run(Leased):
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),
-            models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="run_leased"),
+            # By the lease, and by nothing else: sorted by id, SQLite would read all runs to find those of a batch.
+            models.Index(fields=["lease"], condition=Q(lease__isnull=False), name="run_leased"),
             models.Index(fields=["finished_at"], name="run_finished"),
             # The list's filters; ids sort by time.
             models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
@@ -248,7 +249,7 @@ class Delivery(Leased):
         ]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="delivery_due"),
-            models.Index(fields=["lease_expires_at"], condition=Q(lease__isnull=False), name="delivery_leased"),
+            models.Index(fields=["lease"], condition=Q(lease__isnull=False), name="delivery_leased"),
             # PostgreSQL and SQLite use a partial index only for a condition that they can prove from the query's own.
             models.Index(
                 fields=["give_up_at"],
@@ -338,6 +339,11 @@ class Attempt(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["delivery", "lease"], condition=Q(lease__isnull=False), name="one_note_per_lease"
+            ),
+        ]
         indexes = [models.Index(fields=["provider", "at"], name="attempt_by_provider")]
 
     def __str__(self) -> str:

@@ -121,7 +121,6 @@ class Outcome:
 
 def record(delivery: Delivery, outcome: Outcome, attempt: Attempt | None) -> None:
     """Write an outcome under the delivery's lease; where the lease was lost, write nothing."""
-    _bring_numbers(delivery)
     provider = attempt.provider if attempt else ""
     due = _next_attempt(delivery, outcome)
     held = due is not None and delivery.hold_unknown and outcome.name == Attempt.Outcome.UNKNOWN
@@ -144,7 +143,7 @@ def _bring_numbers(delivery: Delivery) -> None:
     if any(row.pk is None for row in delivery.recipients.all()):
         numbers = dict(Recipient.objects.filter(delivery=delivery).values_list("address", "pk"))
         for row in delivery.recipients.all():
-            row.pk = numbers[row.address]
+            row.pk = numbers.get(row.address)
 
 
 def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt | None, recipients: list[Recipient]) -> None:
@@ -155,6 +154,7 @@ def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt | Non
         if attempt:
             attempt.pk, attempt.delivery = None, delivery
             attempt.save(force_insert=True)
+        _bring_numbers(delivery)
         _write_recipients(recipients)
         if values["state"] in Delivery.FINAL:
             runs.settle(delivery.run_id)

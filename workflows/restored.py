@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from integrations import audit, clock
 
 from . import acceptance, repeats
 from .leases import RELEASED
-from .models import Delivery, Run
+from .models import Attempt, Delivery, Run
 
 MAYBE_SENT = "Restored from a backup: it may have been sent since."
 MAYBE_CARRIED_OUT = "Restored from a backup: it may have been carried out since."
@@ -26,7 +26,8 @@ class Doubtful:
 
 
 def count() -> Doubtful:
-    return Doubtful(_deliveries().count(), _runs().count())
+    noted = Attempt.objects.filter(delivery=OuterRef("pk"), lease=OuterRef("lease"))
+    return Doubtful(_deliveries().exclude(Exists(noted)).count(), _runs().count())
 
 
 def hold_back(*, actor: str) -> Doubtful:

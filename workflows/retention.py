@@ -25,8 +25,8 @@ KEEP_KEYS_DAYS = 7  # of what other systems told: the most patient one repeats f
 KEEP_POSTED_DAYS = 7  # the bodies that they posted
 
 
-def forget_old() -> bool:
-    """Erase what is older than the settings say, nothing that is on its way. Returns whether there may be more."""
+def forget_old() -> None:
+    """Erase what is older than the settings say. Nothing that is still on its way."""
     end = time.monotonic() + SECONDS
     for erase, days in (
         (_erase_bodies, settings.KEEP_BODIES_DAYS),
@@ -40,7 +40,6 @@ def forget_old() -> bool:
     ):
         if days > 0:  # whoever writes -1 means never
             _repeat(erase, before=first_id_at(clock.now() - timedelta(days=days)), end=end)
-    return time.monotonic() >= end
 
 
 def _repeat(erase: Callable[[uuid.UUID], int], *, before: uuid.UUID, end: float) -> None:

@@ -125,7 +125,9 @@ def _store_together(batch: Sequence[Made], *, hold: Lease | None) -> None:
     try:
         _start_together(batch)
     except (LeaseLost, DatabaseError):
-        return _execute_each([made.run for made in batch], hold=hold)
+        # Where its success was not heard, they are there, all of them.
+        if not (hold and hold.held().filter(pk=pairs[0][0].pk).exists()):
+            return _execute_each([made.run for made in batch], hold=hold)
     if hold:
         hold.take(pairs)
     return None

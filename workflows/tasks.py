@@ -52,9 +52,8 @@ def show_life() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def forget_old() -> None:
-    """Erase old bodies, and rows that are much older. Beat calls it every ten minutes; we do where more is left."""
-    if retention.forget_old() and not stopping.requested():
-        forget_old.apply_async(expires=600)
+    """Erase old bodies, and rows that are much older. Beat calls it every other minute."""
+    retention.forget_old()
 
 
 @shared_task  # type: ignore[untyped-decorator]

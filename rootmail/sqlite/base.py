@@ -58,11 +58,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._give_up_turn()
 
     def _close(self) -> None:
-        super()._close()  # type: ignore[misc]
-        self._give_up_turn()
-        if self._line:
-            self._line.close()
-            self._line = None
+        try:
+            super()._close()  # type: ignore[misc]
+        finally:
+            self._give_up_turn()
+            if self._line:
+                self._line.close()
+                self._line = None
 
     def _take_turn(self) -> None:
         if (self._line is None or self._opened_by != os.getpid()) and not self._open_line():
