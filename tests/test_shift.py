@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from integrations import clock
 from integrations.models import ProviderState, SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_documents import changed
 from tests.test_trigger import SEV1
-from workflows import acceptance, delivery, documents, runs, services, shift, tasks
+from workflows import acceptance, delivery, documents, leases, outcomes, runs, services, shift, tasks
 from workflows.events import Incoming
 from workflows.leases import Lease
 from workflows.models import Delivery, Recipient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
+
+# A partial index read whole is no table read whole: it holds what is due, or held.
+GROWING = re.compile(
+    r"^SCAN (?:workflows_(?:event|run|delivery|recipient|attempt)|noted)\b(?!.* INDEX \w+_(?:due|leased)\b)"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +111,78 @@ def test_a_database_that_is_away_before_the_first_mail_leaves_none_leased(
     assert set(Delivery.objects.values_list("state", "lease")) == {("queued", None)}
     work()
     assert len(relay.ledger) == 2
+
+
+def test_a_group_whose_commit_was_not_heard_is_sent_all_the_same(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = runs._start_together
+
+    def unheard(batch: list[runs.Made]) -> None:
+        start(batch)
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(runs, "_start_together", unheard)
+    trigger(2)
+    work()
+    assert len(relay.ledger) == 2
+    assert set(Delivery.objects.values_list("state", "lease")) == {("accepted", None)}
+
+
+def test_both_batches_of_a_round_share_one_time(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger(2)
+    runs.execute_due()  # queued: to be claimed after what the next runs make
+    trigger(1)
+    made = Lease()
+    runs.execute_due(hold=made)
+    made.began -= leases.BATCH_SECONDS + 1
+    delivery.send_due(made)
+    assert relay.ledger == []
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"queued"}
+
+
+def test_a_lease_that_was_stored_in_parts_is_taken_over_whole(relay: FakeRelay) -> None:
+    trigger(2)
+    dead = Lease()
+    runs.execute_due(hold=dead)
+    first, second = Delivery.objects.order_by("pk")
+    Delivery.objects.filter(pk=first.pk).update(lease_expires_at=clock.now() - timedelta(seconds=1))
+    delivery.free_expired_leases()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"sending"}
+    Delivery.objects.filter(pk=second.pk).update(lease_expires_at=clock.now() - timedelta(seconds=1))
+    delivery.free_expired_leases()
+    assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["unknown", "queued"]
+
+
+def test_a_large_mail_is_not_kept_in_memory_until_its_turn(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "SMALL", 10)
+    trigger(1)
+    made = Lease()
+    runs.execute_due(hold=made)
+    assert made.batch[0].get_deferred_fields() == {"content"}
+    delivery.send_due(made)
+    assert len(relay.ledger) == 1
+
+
+def test_an_answer_outlasts_a_database_that_is_away_for_a_moment(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a mail sent from memory, too, whose recipients' numbers have to be asked for."""
+    bring, failures = outcomes._bring_numbers, [OperationalError("gone")]
+
+    def stumble(mail: Delivery) -> None:
+        if failures:
+            raise failures.pop()
+        bring(mail)
+
+    monkeypatch.setattr(outcomes, "_bring_numbers", stumble)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr("workflows.stubborn.connection.close", lambda: None)
+    relay.replies = {"RCPT": "550 5.1.1 no such user"}
+    trigger()
+    work()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"failed"}
+    assert set(Recipient.objects.values_list("state", flat=True)) == {"refused"}
 
 
 def test_what_comes_in_the_next_moment_is_sent_without_another_ring(
@@ -208,3 +287,23 @@ def test_a_ring_of_a_clock_that_was_set_back_keeps_no_worker(monkeypatch: pytest
     began = time.monotonic()
     work(until=shift.until(86_400))
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="test_million looks at the plans of PostgreSQL")
+def test_nothing_on_the_road_reads_a_table_of_it_from_end_to_end(relay: FakeRelay) -> None:
+    scans: list[str] = []
+
+    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
+            with connection.cursor() as cursor:
+                execute(f"EXPLAIN QUERY PLAN {sql}", params, many, {**context, "cursor": cursor})
+                scans.extend(f"{row[3]}: {sql}" for row in cursor.fetchall() if GROWING.search(row[3]))
+        return execute(sql, params, many, context)
+
+    trigger(3)
+    with connection.execute_wrapper(look):
+        work()
+        delivery.free_expired_leases()
+        runs.free_expired_leases()
+    assert len(relay.ledger) == 3
+    assert scans == []
