@@ -295,9 +295,8 @@ def test_nothing_on_the_road_reads_a_table_of_it_from_end_to_end(relay: FakeRela
 
     def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
-            with connection.cursor() as cursor:
-                execute(f"EXPLAIN QUERY PLAN {sql}", params, many, {**context, "cursor": cursor})
-                scans.extend(f"{row[3]}: {sql}" for row in cursor.fetchall() if GROWING.search(row[3]))
+            execute(f"EXPLAIN QUERY PLAN {sql}", params, many, context)
+            scans.extend(f"{row[3]}: {sql}" for row in context["cursor"].fetchall() if GROWING.search(row[3]))
         return execute(sql, params, many, context)
 
     trigger(3)
