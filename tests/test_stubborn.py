@@ -105,8 +105,7 @@ def test_a_sweeper_that_dies_in_between_makes_no_second_mail_unknown(monkeypatch
     let_leases_expire()
     with monkeypatch.context() as patch:
         patch.setattr(delivery, "record_error", failing(MemoryError(), then=None))
-        with pytest.raises(MemoryError):
-            delivery.free_expired_leases()
+        delivery.free_expired_leases()
     assert states() == [("sending", True), ("queued", False), ("queued", False)]
     let_leases_expire()
     delivery.free_expired_leases()
