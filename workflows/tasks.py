@@ -27,7 +27,7 @@ def work(until: float = 0.0) -> None:
 def _call_another() -> None:
     """Ring for another worker. Without a broker this one works on, and the sweeper rings again."""
     try:
-        work.apply_async(retry=False, expires=shift.CALL_EXPIRES)
+        work.apply_async(expires=shift.CALL_EXPIRES)
     except Exception as error:
         logger.warning("The broker does not answer (%s): no other worker is called.", error)
 
