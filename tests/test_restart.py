@@ -84,7 +84,7 @@ def worker(installation: Installation, name: str) -> Iterator[Program]:
 def test_workers_are_replaced_side_by_side(places: Installation, relay: FakeRelay) -> None:
     """A sends under load, B starts, A is told to end: each mail is accepted once, and none waits for long."""
     prepare(places, relay)
-    events = 40
+    events = 100  # the second worker takes seconds to start
     with worker(places, "a") as old:
         load = program_of_load(places, events)
         wait_until(lambda: len(relay.ledger) > 10, what="the first mails")
@@ -92,7 +92,7 @@ def test_workers_are_replaced_side_by_side(places: Installation, relay: FakeRela
             old.process.send_signal(signal.SIGTERM)
             assert old.process.wait(timeout=30) == 0
             at_the_end = len(relay.ledger)
-            wait_until(lambda: len(relay.ledger) >= 2 * events, what="every mail")
+            wait_until(lambda: len(relay.ledger) >= 2 * events, seconds=90, what="every mail")
             assert load.process.wait(timeout=30) == 0
             assert new.alive
     assert at_the_end < 2 * events, "the old one ended in the middle"
