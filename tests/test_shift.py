@@ -41,7 +41,7 @@ def trigger(events: int = 1) -> None:
 def work(until: float = 0.0, longest: float = shift.LONGEST) -> int:
     """Work, and return how often another worker was called."""
     calls: list[None] = []
-    shift.work(until=until, call_another=lambda: calls.append(None), longest=longest)
+    shift.work(until=until, call_another=lambda _: calls.append(None), longest=longest)
     return len(calls)
 
 
@@ -123,6 +123,7 @@ def test_a_group_whose_commit_was_not_heard_is_sent_all_the_same(
         raise OperationalError("gone")
 
     monkeypatch.setattr(runs, "_start_together", unheard)
+    monkeypatch.setattr(Lease, "_take_due", lambda _: 0)  # they are not queued meanwhile
     trigger(2)
     work()
     assert len(relay.ledger) == 2
@@ -238,7 +239,7 @@ def test_the_other_worker_is_called_before_the_first_mail_leaves(
     monkeypatch.setattr(runs, "BATCH", 2)
     trigger(3)
     left: list[int] = []
-    shift.work(until=0.0, call_another=lambda: left.append(len(relay.ledger)))
+    shift.work(until=0.0, call_another=lambda _: left.append(len(relay.ledger)))
     assert left == [0]
 
 
@@ -266,7 +267,9 @@ def test_other_tasks_have_their_turn(relay: FakeRelay, monkeypatch: pytest.Monke
 def test_a_worker_that_is_told_to_stop_begins_nothing_more(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger()
     monkeypatch.setattr("workflows.stopping.requested", lambda: True)
-    work(until=shift.until(10))
+    passed_on: list[float] = []
+    shift.work(until=(moment := shift.until(10)), call_another=passed_on.append)
+    assert passed_on == [moment], "another one looks on in its place"
     assert (relay.ledger, Delivery.objects.count()) == ([], 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from django.db import connection
 
@@ -28,15 +29,18 @@ def until(seconds: float) -> float:
     return clock.now().timestamp() + seconds
 
 
-def work(*, until: float, call_another: Callable[[], object], longest: float = LONGEST) -> None:
+def work(*, until: float, call_another: Callable[[float], object], longest: float = LONGEST) -> None:
     """Carry out what is due: runs first, then the mails that they made. Look on until this moment, and once after it.
 
     Another worker is called where there is more than one batch, before the mails of the first leave, since a relay may
-    take its time; and when the time is over before all is done.
+    take its time; and when the time is over before all is done. It is told the same moment: it may be the only one that
+    is left, and whoever rang does not ring again before.
     """
     began = time.monotonic()
     look_until = began + min(until - clock.now().timestamp(), LOOK_ON)
-    calls = [call_another] if longest else []  # where this is the only batch, the call at its end is enough
+    calls = (
+        [partial(call_another, until)] if longest else []
+    )  # where this is the only batch, the call at its end is enough
     while not stopping.requested():
         looked_at = time.monotonic()
         more = _carry_out_and_send(calls)
@@ -46,7 +50,7 @@ def work(*, until: float, call_another: Callable[[], object], longest: float = L
             _wait_for_runs(look_until, pause=min(time.monotonic() - looked_at, LONGEST_PAUSE))
         elif looked_at - began >= longest:
             break
-    call_another()
+    call_another(until)
 
 
 def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:

@@ -24,10 +24,10 @@ def work(until: float = 0.0) -> None:
     shift.work(until=until, call_another=_call_another)
 
 
-def _call_another() -> None:
+def _call_another(until: float) -> None:
     """Ring for another worker. Without a broker this one works on, and the sweeper rings again."""
     try:
-        work.apply_async(expires=shift.CALL_EXPIRES)
+        work.apply_async(args=[until], expires=shift.CALL_EXPIRES)
     except Exception as error:
         logger.warning("The broker does not answer (%s): no other worker is called.", error)
 
