@@ -38,9 +38,8 @@ def work(*, until: float, call_another: Callable[[float], object], longest: floa
     """
     began = time.monotonic()
     look_until = began + min(until - clock.now().timestamp(), LOOK_ON)
-    calls = (
-        [partial(call_another, until)] if longest else []
-    )  # where this is the only batch, the call at its end is enough
+    # Where this is the only batch, the call at its end is enough.
+    calls: list[Callable[[], object]] = [partial(call_another, until)] if longest else []
     while not stopping.requested():
         looked_at = time.monotonic()
         more = _carry_out_and_send(calls)
