@@ -125,15 +125,19 @@ class Installation:
         document: dict[str, Any] = answer.json()
         return document
 
-    def deliveries(self, run: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.manage("deliveries", "--json", "--run", run))
+    def deliveries(self, run: str = "") -> list[dict[str, Any]]:
+        """Return those of a run, or all there are by one command, which takes a second or two to start."""
+        found: list[dict[str, Any]] = json.loads(self.manage("deliveries", "--json", *(["--run", run] if run else [])))
         return found
 
     def mails_of(self, event: dict[str, Any], *, seconds: float = 30.0) -> list[dict[str, Any]]:
         """Return the mails of an event's run once all of them are accepted."""
+        self.wait_for_mails_of(event, seconds=seconds)
+        return self.deliveries(event["runs"][0]["id"])
+
+    def wait_for_mails_of(self, event: dict[str, Any], *, seconds: float = 30.0) -> None:
         run = event["runs"][0]["id"]
         wait_until(lambda: self._states(run) == {"accepted"}, seconds=seconds, what="the acceptance of every mail")
-        return self.deliveries(run)
 
     def _states(self, run: str) -> set[str]:
         """Read the states from the database itself: starting a command for every look would keep both cores busy."""
