@@ -173,17 +173,21 @@ class Site:
         if relay.processor:
             yield self.cores.use(relay.processor / 1000)
         self.accepted.append((came, self.simulation.now))
-        yield from self._commit(server=costs.server * (1 - costs.storing), locked=costs.locked / 2)
+        yield from self._commit(server=costs.server * (1 - costs.storing), locked=costs.locked / 2, is_note=True)
 
-    def _commit(self, *, server: float, locked: float) -> Steps:
-        """Carry out a transaction: SQLite has one writer at a time, PostgreSQL's share flushes of the log."""
+    def _commit(self, *, server: float, locked: float, is_note: bool = False) -> Steps:
+        """Carry out a transaction; who waits for the disk meanwhile shares a flush of the log.
+
+        SQLite has one writer at a time. It waits for the disk after its turn, and for a note not at all.
+        """
         if self.writer:
             yield self.writer.enter()
         if server or locked:
             yield (self.server if server else self.cores).use((server or locked) / 1000)
-        yield self.log.commit()
         if self.writer:
             self.writer.leave()
+        if not (self.writer and is_note):
+            yield self.log.commit()
 
 
 def _taken(queue: deque[float]) -> list[float]:

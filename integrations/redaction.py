@@ -5,12 +5,15 @@ The connection check is for the admin who typed the address in, and is not store
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 
 from .transports.base import Receipt, Reply, Scope, Stage, TransportError
 from .transports.transcript import without
 from .transports.veil import without_names
+
+_BEGINS_MAIL = re.compile(r"\n(?:\* \d+ mails? later\n)?> MAIL ")
 
 
 def redact_error(error: TransportError, *, host: str, user_name: str) -> None:
@@ -43,12 +46,17 @@ def _transcript(text: str, *, host: str, user_name: str) -> str:
     """Look once more, whichever transport wrote it; nearly always it has left nothing to do."""
     if not _is_named(text, host, user_name):
         return text
-    return without(text, lambda words: _words(words, host=host, user_name=user_name))
+    found = _BEGINS_MAIL.search(text)
+    begin = found.start() if found else len(text)
+    opening, mail = _without(text[:begin], host=host, user_name=user_name), text[begin:]
+    if not _is_named(mail, host, user_name):
+        return opening + mail
+    return opening + without(mail, lambda words: without_names(words, host=host, user_name=user_name))
 
 
 @lru_cache(maxsize=256)  # the opening of a session stands before each of its mails
-def _words(text: str, *, host: str, user_name: str) -> str:
-    return without_names(text, host=host, user_name=user_name)
+def _without(opening: str, *, host: str, user_name: str) -> str:
+    return without(opening, lambda words: without_names(words, host=host, user_name=user_name))
 
 
 def _is_named(text: str, *names: str) -> bool:

@@ -37,14 +37,12 @@ def in_force() -> tuple[providers.Route, pauses.Admission | None]:
 
 def _stored() -> tuple[Any, ...]:
     """Return what tells one version of the connected rows from another, then version and pause of the first of them."""
+    if connection.vendor == "sqlite":
+        return connection.ask(_query())  # type: ignore[attr-defined, no-any-return]
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(BY_VERSION)
-            smtp, sendgrid, states = cursor.fetchone()
-            return smtp, sendgrid, *_state_of("smtp" if smtp else "sendgrid" if sendgrid else "default", states)
-        cursor.execute(_query())
-        found: tuple[Any, ...] = cursor.fetchone()
-    return found
+        cursor.execute(BY_VERSION)
+        smtp, sendgrid, states = cursor.fetchone()
+    return smtp, sendgrid, *_state_of("smtp" if smtp else "sendgrid" if sendgrid else "default", states)
 
 
 def _state_of(provider: str, states: list[str]) -> tuple[int, bool]:

@@ -64,11 +64,10 @@ class WithoutAddresses(logging.Filter):
 
 
 class WithIds(logging.Filter):
-    """Say what a line is about: `record.about`, a name of our own, since Django and Celery add whatever they have."""
+    """Say what a line is about: `ids` and `about`, names of our own, since Django and Celery add whatever they have."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        ids = {name: str(value) for name, value in log_fields.known().items()}
-        record.about = {**ids, **getattr(record, "about", {})}
+        record.ids, record.about = log_fields.known(), getattr(record, "about", {})
         return True
 
 
@@ -98,12 +97,13 @@ class Json(JsonFormatter):
 
     def __init__(self) -> None:
         names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
-        super().__init__(("levelname", "name", "message", "about"), rename_fields=names, timestamp="time")
+        super().__init__(("levelname", "name", "message", "ids", "about"), rename_fields=names, timestamp="time")
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         found = {name: log_data[name] for name in OF_EVERY_LINE if log_data.get(name) is not None}
-        return {**found, **(log_data["about"] or {})}
+        ids = {name: str(value) for name, value in (log_data["ids"] or {}).items()}
+        return {**found, **ids, **(log_data["about"] or {})}
 
 
 def _masked(value: Any) -> Any:
-    return _ADDRESS.sub(r"\1…", value) if isinstance(value, str) else value
+    return _ADDRESS.sub(r"\1…", value) if isinstance(value, str) and "/" in value else value

@@ -56,7 +56,7 @@ STEPS = (
     Step(tasks.work, "apply_async", reset, before="ring", after="rung"),
     Step(runs, "_claim", cut, before="run.claim", after="run.claimed"),
     Step(mails.rendering, "render", memory, before="run.render"),
-    Step(mails, "forget_removed_actions", cut, before="run.storing"),
+    Step(runs, "_store", cut, before="run.storing"),
     Step(runs, "_store_together", cut, before="run.store", after="run.stored"),
     Step(delivery, "why_waiting", cut, before="mailer.open"),
     Step(leases.Lease, "_take_due", cut, before="claim", after="claimed"),

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -247,6 +248,11 @@ def test_a_pattern_that_could_run_for_ever_is_not_used(pattern: str) -> None:
     assert warnings("{{ v | regex_match: p }}", v=value, p=pattern) != ()
 
 
+def test_a_value_is_written_before_the_deadline_or_not_at_all() -> None:
+    with pytest.raises(liquid.TemplateError, match="took longer"):
+        fill("{{ v.a }}", kind=Kind.PLAIN, variables={"v": {"a": "x"}}, now=NOW, deadline=time.monotonic() - 1)
+
+
 def test_lists_what_the_event_does_not_have() -> None:
     noted = "{{ v.a }}{{ v.b | upcase }}{% for x in v.e %}{% endfor %}"
     not_noted = "{{ v.c | default: 'x' }}{% if v.d %}{% endif %}{{ v.f }}"
@@ -255,6 +261,25 @@ def test_lists_what_the_event_does_not_have() -> None:
         "v.b is not in this event",
         "v.e is not in this event",
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ d.a }} {{ d.b.c }} {{ d.n }}.", "1 2 ."),
+        ("{{ d.size }} {{ e.size }} {{ l.size }} {{ s.size }}", "3 7 2 4"),
+        ("{{ l.first.a }} {{ l.last.a }} {{ d.first }}", "5 6 a1"),
+        ("{% for d in l %}{{ d.a }}{% endfor %}{{ d.a }}", "561"),
+        ("{% assign d = e %}{{ d.size }}{{ d.a }}.", "7."),
+        ("{% capture d %}x{% endcapture %}{{ d }}{{ d.a }}", "x"),
+        ("{{ s.a }}{{ d.a.x }}{{ d.missing.x }}{{ missing }}.", "."),
+    ],
+)
+def test_names_mean_the_same_wherever_they_stand(source: str, text: str) -> None:
+    values = {"d": {"a": 1, "b": {"c": 2}, "n": None}, "e": {"size": 7}, "l": [{"a": 5}, {"a": 6}], "s": "four"}
+    assert filled(source, **values) == text
+    with_filter = re.sub(r" }}", " | prepend: '' }}", source)  # the long way, for the same
+    assert filled(with_filter.replace("d.first | prepend: ''", "d.first"), **values) == text
 
 
 class Treasure:

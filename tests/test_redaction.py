@@ -37,3 +37,25 @@ def test_a_receipt_does_not_name_the_relay() -> None:
     )
     redacted = redact_receipt(receipt, host="smtp.acme.test")
     assert (redacted.reply.text, redacted.refused["b"].text) == ("queued at the relay", "ask the relay")
+
+
+TOLD = """\
+* Connected to port 25
+< 220 smtp.acme.test ESMTP
+> EHLO me
+< 250 smtp.acme.test greets ada
+* 3 mails later
+> MAIL FROM:<ada@example.com>
+< 250 2.1.0 fine{said}
+> .
+< 250 queued"""
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("", ""), (" with smtp.acme.test", " with the relay"), (" ada", " the username")]
+)
+def test_a_transcript_names_them_neither_in_its_opening_nor_in_its_mail(said: str, shown: str) -> None:
+    receipt = Receipt(Reply(250, "queued"), "<1@x>", 1, transcript=TOLD.format(said=said))
+    redacted = redact_receipt(receipt, host="smtp.acme.test", user_name="ada").transcript
+    expected = TOLD.replace("smtp.acme.test", "The relay", 1).replace("smtp.acme.test", "The relay", 1)
+    assert redacted == expected.replace("greets ada", "greets the username").format(said=shown)

@@ -274,6 +274,7 @@ def test_a_run_that_ends_its_worker_again_and_again_fails(monkeypatch: pytest.Mo
     assert (run.status, run.status_message) == ("failed", runs.TRIED_TOO_OFTEN)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_task_that_is_removed_while_it_is_rendered_still_sends_its_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     queued(changed("wait", None))
     render = mails.rendering.render

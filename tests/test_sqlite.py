@@ -1,8 +1,10 @@
-"""SQLite's writers stand in a line."""
+"""SQLite's writers stand in a line, and wait for the disk outside of it."""
 
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -10,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, ProgrammingError, transaction
 
+from rootmail.sqlite import base
 from rootmail.sqlite.base import DatabaseWrapper
 
 
@@ -120,3 +123,188 @@ def test_a_file_system_without_locks_has_no_line(connection: DatabaseWrapper, mo
 def write_in_turn(connection: DatabaseWrapper) -> None:
     with transaction.atomic(using="of its own"):
         write(connection)
+
+
+@pytest.fixture
+def synced(connection: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note how long the log is each time that the disk is waited for, and whether somebody else may write meanwhile."""
+    sizes: list[int] = []
+
+    def fdatasync(file: int) -> None:
+        assert not is_taken(connection)
+        sizes.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(base, "_sync", fdatasync)
+    return sizes
+
+
+def after_a_power_cut(connection: DatabaseWrapper, on_disk: int, folder: Path) -> list[int]:
+    """Return what is left where the log was on the disk to this length, and whatever came later was not."""
+    name, copy = str(connection.settings_dict["NAME"]), folder / "copy.sqlite3"
+    shutil.copy(name, copy)
+    Path(f"{copy}-wal").write_bytes(Path(f"{name}-wal").read_bytes()[:on_disk])
+    other = sqlite3.connect(copy)
+    rows = [n for (n,) in other.execute("SELECT n FROM t ORDER BY n")]
+    other.close()
+    return rows
+
+
+def insert_alone(connection: DatabaseWrapper, number: int, *, wait: bool) -> int:
+    return connection.write_alone("INSERT INTO t VALUES (%(n)s)", {"n": number}, wait=wait)
+
+
+def test_what_was_committed_outlives_a_power_cut(
+    connection: DatabaseWrapper, synced: list[int], tmp_path: Path
+) -> None:
+    write_in_turn(connection)
+    [first] = synced
+    assert after_a_power_cut(connection, first, tmp_path) == [1]
+    assert insert_alone(connection, 2, wait=True) == 1
+    assert after_a_power_cut(connection, synced[-1], tmp_path) == [1, 2]
+
+
+def test_what_is_written_without_waiting_is_on_the_disk_with_the_next_that_waits(
+    connection: DatabaseWrapper, synced: list[int], tmp_path: Path
+) -> None:
+    write_in_turn(connection)
+    assert insert_alone(connection, 2, wait=False) == 1
+    assert len(synced) == 1
+    assert after_a_power_cut(connection, synced[-1], tmp_path) == [1]
+    with transaction.atomic(using="of its own"), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO t VALUES (3)")
+    assert after_a_power_cut(connection, synced[-1], tmp_path) == [1, 2, 3]
+
+
+def test_workers_are_rung_for_before_the_disk_has_answered(connection: DatabaseWrapper, synced: list[int]) -> None:
+    heard: list[int] = []
+    with transaction.atomic(using="of its own"):
+        write(connection)
+        transaction.on_commit(lambda: heard.append(len(synced)), using="of its own")
+    assert (heard, len(synced)) == ([0], 1)
+
+
+def test_a_bell_that_cannot_be_rung_does_not_spare_the_wait(connection: DatabaseWrapper, synced: list[int]) -> None:
+    def broken() -> None:
+        with transaction.atomic(using="of its own"):
+            write(connection)
+            transaction.on_commit(lambda: 1 / 0, using="of its own")
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
+    assert len(synced) == 1
+
+
+def test_a_disk_that_takes_nothing_is_told(connection: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(base, "_sync", refuse)
+    with pytest.raises(OperationalError, match=r"disk .* Input/output error"):
+        write_in_turn(connection)
+    with pytest.raises(OperationalError, match=r"disk .* Input/output error"):
+        insert_alone(connection, 2, wait=True)
+
+
+def test_what_the_disk_did_not_take_is_written_to_another_place(
+    connection: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of pages that it could not write once, and then takes them for written."""
+    write_in_turn(connection)
+    log = Path(f"{connection.settings_dict['NAME']}-wal")
+    assert log.stat().st_size > 0
+
+    def refuse(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(base, "_sync", refuse)
+    with pytest.raises(OperationalError, match="disk"):
+        write_in_turn(connection)
+    assert log.stat().st_size == 0
+    assert synchronous(connection) == 2
+
+
+def test_a_transaction_that_was_left_open_is_told_and_keeps_no_turn(connection: DatabaseWrapper) -> None:
+    write_in_turn(connection)
+    connection.connection.execute("BEGIN")
+    with pytest.raises(OperationalError, match="transaction"):
+        write_in_turn(connection)
+    assert not is_taken(connection)
+    with pytest.raises(OperationalError, match="transaction"):
+        insert_alone(connection, 2, wait=True)
+    assert not is_taken(connection)
+
+
+def test_a_connection_that_is_closed_by_a_bell_has_waited(connection: DatabaseWrapper, synced: list[int]) -> None:
+    with transaction.atomic(using="of its own"):
+        write(connection)
+        transaction.on_commit(connection.close, using="of its own")
+    assert len(synced) == 1
+
+
+def test_the_log_of_a_database_behind_a_link_is_where_the_database_is(
+    connection: DatabaseWrapper, synced: list[int], tmp_path: Path
+) -> None:
+    name = Path(connection.settings_dict["NAME"])
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(name)
+    Path(f"{link}-wal").write_bytes(b"of another time")
+    write_in_turn(connection)
+    connection.close()
+    connection.settings_dict["NAME"] = str(link)
+    connection.ensure_connection()
+    write(connection)
+    write_in_turn(connection)
+    assert synced[-1] == Path(f"{name}-wal").stat().st_size
+
+
+def synchronous(connection: DatabaseWrapper) -> int:
+    with connection.cursor() as cursor:
+        return int(cursor.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_what_is_no_transaction_of_ours_waits_as_sqlite_does(connection: DatabaseWrapper, synced: list[int]) -> None:
+    full = 2
+    write_in_turn(connection)
+    insert_alone(connection, 2, wait=False)
+    assert synchronous(connection) == full
+    with transaction.atomic(using="of its own"):
+        write(connection)
+        transaction.set_rollback(True, using="of its own")
+    assert synchronous(connection) == full
+    assert len(synced) == 1
+
+
+def test_without_a_log_sqlite_itself_waits(connection: DatabaseWrapper, synced: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode=DELETE")
+    write_in_turn(connection)
+    assert insert_alone(connection, 2, wait=True) == 1
+    assert synced == []
+
+
+def test_within_a_transaction_a_statement_is_a_part_of_it(connection: DatabaseWrapper, synced: list[int]) -> None:
+    with transaction.atomic(using="of its own"):
+        insert_alone(connection, 2, wait=True)
+        assert is_taken(connection)
+        transaction.set_rollback(True, using="of its own")
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    assert synced == []
+
+
+def test_a_statement_that_fails_gives_the_turn_up(connection: DatabaseWrapper) -> None:
+    with pytest.raises(OperationalError, match="no such table"):
+        connection.write_alone("INSERT INTO missing VALUES (1)", {}, wait=True)
+    assert not is_taken(connection)
+
+
+def test_what_a_broken_connection_left_behind_is_forgotten(connection: DatabaseWrapper, synced: list[int]) -> None:
+    connection.ensure_connection()
+    connection.connection.close()
+    with pytest.raises(ProgrammingError, match="closed database"):
+        write_in_turn(connection)
+    assert not is_taken(connection)
+    connection.close()
+    write_in_turn(connection)  # which makes the log that the next one finds
+    write_in_turn(connection)
+    assert len(synced) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from datetime import timedelta
@@ -128,6 +129,57 @@ class TestInProcess:
         assert [record.getMessage() for record in caplog.records] == [
             "The broker does not answer (connection refused). The sweeper will ring again."
         ]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_workflow_that_is_deleted_just_now_has_no_run(
+        self, workflow: Workflow, rings: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What happens to an event is found out before the transaction that stores it."""
+        store = services._store
+
+        def deleted_before(new: Any) -> None:
+            Workflow.objects.all().delete()
+            store(new)
+
+        monkeypatch.setattr(services, "_store", deleted_before)
+        assert services.trigger(Incoming("incident_created", SEV1)).runs == []
+        assert (Event.objects.count(), Run.objects.count(), rings) == (1, 0, [])
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_repeat_waits_until_its_first_is_on_the_disk(
+        self, workflow: Workflow, rings: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who is answered that an event is known already may rely on it, whoever brought it first."""
+        services.trigger(Incoming("incident_created", SEV1, key="k"))
+        waited: list[int] = []
+        monkeypatch.setattr("rootmail.sqlite.base._sync", waited.append)
+        assert services.trigger(Incoming("incident_created", SEV1, key="k")).repeated
+        assert len(waited) == (connection.vendor == "sqlite")  # PostgreSQL shows nothing that is not on the disk
+
+    @pytest.mark.django_db(transaction=True)
+    def test_batches_that_share_events_do_not_hinder_one_another(self, rings: list[dict[str, Any]]) -> None:
+        documents.load(changed("wait", None))
+        failed: list[Exception] = []
+        gate = threading.Barrier(4)
+
+        def trigger(seed: int) -> None:
+            choose = random.Random(seed)
+            gate.wait()
+            try:
+                for number in range(6):
+                    keys = [f"{number}-{choose.randrange(30)}" for _ in range(10)]
+                    services.trigger_all([Incoming("incident_created", SEV1, key=key) for key in keys])
+            except Exception as error:
+                failed.append(error)
+            connection.close()
+
+        threads = [threading.Thread(target=trigger, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert Event.objects.count() == Run.objects.count()
 
     @pytest.mark.django_db(transaction=True)
     def test_the_same_event_at_once_from_many_sides_makes_one_run(self, rings: list[dict[str, Any]]) -> None:

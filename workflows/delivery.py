@@ -20,7 +20,7 @@ from django.db import Error as DatabaseTrouble
 from integrations import clock
 from integrations.transports.base import Receipt, Scope, TransportError
 
-from . import acceptance, log_fields
+from . import acceptance, log_fields, starts
 from .leases import BATCH, Lease
 from .models import Delivery, Recipient
 from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
@@ -31,6 +31,8 @@ from .told import leave_to_events
 logger = logging.getLogger(__name__)
 
 DATABASE_PAUSE = timedelta(seconds=30)
+WORKER_ENDED = "The worker ended before it had heard the relay's answer."
+MACHINE_ENDED = "The machine ended while a worker had this mail in hand: an answer of the relay may be lost with it."
 
 
 def send_due(made: Lease | None = None) -> bool:
@@ -180,11 +182,13 @@ def free_expired_leases() -> None:
     on the wire: its outcome is unknown. The others are queued again, and before that: should we die in between, they
     are not taken for mails in flight in their turn. Harmless when several sweepers run: each dead lease is first
     exchanged for one of our own, and one UPDATE decides who gets it.
+
+    Where the machine itself ended, notes of what was accepted may be lost: the outcome of the whole batch is unknown.
     """
     expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=clock.now())
     for dead in expired.values_list("lease", flat=True).distinct():
         try:
-            lease = Lease()
+            lease = Lease(after=dead)
             if dead and lease.take_over(dead):
                 _end_in_flight(lease)
         except Exception:  # it must not keep the others, nor the rest of the sweep
@@ -192,7 +196,10 @@ def free_expired_leases() -> None:
 
 
 def _end_in_flight(lease: Lease) -> None:
-    in_flight = lease.held().order_by("pk").prefetch_related("recipients").first()
+    held = lease.held().order_by("pk").prefetch_related("recipients")
+    machine_ended = starts.ended_since(lease.id)
+    in_flight = list(held if machine_ended else held[:1])
     if in_flight:  # or we were held up for so long that another sweeper took it over in its turn
         lease.give_back(but=in_flight)
-        record_error(in_flight, unknown("The worker ended before it had heard the relay's answer."))
+    for delivery in in_flight:
+        record_error(delivery, unknown(MACHINE_ENDED if machine_ended else WORKER_ENDED))

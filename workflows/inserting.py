@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 
+# The name of an attribute, and what prepares its value; None where the database takes it as it is.
+Column = tuple[str, Callable[[Any, Any], Any] | None]
+PLAIN_FIELDS = (models.CharField, models.TextField, models.BooleanField)
 MOST_PARAMETERS = 30_000  # of one statement; PostgreSQL takes 65,535, SQLite what Django says
 
 
@@ -18,25 +21,33 @@ def insert(rows: Sequence[models.Model]) -> None:
     """
     if not rows:
         return
-    beginning, fields = _statement(type(rows[0]))
+    beginning, columns = _statement(type(rows[0]))
     connection = connections[DEFAULT_DB_ALIAS]
-    at_once = min(connection.features.max_query_params or MOST_PARAMETERS, MOST_PARAMETERS) // len(fields)
+    at_once = min(connection.features.max_query_params or MOST_PARAMETERS, MOST_PARAMETERS) // len(columns)
     with connection.cursor() as cursor:
         for start in range(0, len(rows), at_once):
-            values = [_values(row, fields, connection) for row in rows[start : start + at_once]]
-            places = f"({', '.join(['%s'] * len(fields))})"
+            values = [_values(row, columns, connection) for row in rows[start : start + at_once]]
+            places = f"({', '.join(['%s'] * len(columns))})"
             cursor.execute(beginning + ", ".join([places] * len(values)), [each for row in values for each in row])
 
 
 @cache
-def _statement(model: type[models.Model]) -> tuple[str, list[models.Field[Any, Any]]]:
-    """Return the beginning of the statement, and the fields whose values go into it."""
+def _statement(model: type[models.Model]) -> tuple[str, list[Column]]:
+    """Return the beginning of the statement, and the columns whose values go into it."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
     quoted = connections[DEFAULT_DB_ALIAS].ops.quote_name
     columns = ", ".join(quoted(str(field.column)) for field in fields)
     table = quoted(model._meta.db_table)
-    return f"INSERT INTO {table} ({columns}) VALUES ", fields  # noqa: S608 # nosec B608 (names of our own)
+    return f"INSERT INTO {table} ({columns}) VALUES ", [_column(field) for field in fields]  # noqa: S608 # nosec B608 (names of our own)
 
 
-def _values(row: models.Model, fields: Sequence[models.Field[Any, Any]], connection: Any) -> list[Any]:
-    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+def _column(field: models.Field[Any, Any]) -> Column:
+    return field.attname, None if type(field) in PLAIN_FIELDS else field.get_db_prep_save
+
+
+def _values(row: models.Model, columns: Sequence[Column], connection: Any) -> list[Any]:
+    values: list[Any] = []
+    for name, prepare in columns:
+        value = getattr(row, name)
+        values.append(value if prepare is None or value is None else prepare(value, connection))
+    return values

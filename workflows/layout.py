@@ -41,10 +41,11 @@ class Dressing:
 
 
 def html(body: str, *, dressing: Dressing) -> str:
+    """Return the whole HTML part around an inlined body."""
     preheader = PREHEADER if dressing.preheader else ""
     pieces = _surroundings(replace(dressing, subject=SUBJECT, preheader=preheader))
     shown = (dressing.subject, dressing.preheader) if preheader else (dressing.subject,)
-    values = [*map(escape, shown), _inlined(body), ""]
+    values = [*map(escape, shown), body, ""]
     return "".join(text for pair in zip(pieces, values, strict=True) for text in pair)
 
 
@@ -64,7 +65,8 @@ def _surroundings(dressing: Dressing) -> list[str]:
     return PLACE.split(drawn.encode("ascii", "xmlcharrefreplace").decode())
 
 
-def _inlined(body: str) -> str:
+def inlined(body: str) -> str:
+    """Return a sanitised body with its styles at each element, as mail programs need them."""
     found = CONTENT.fullmatch(INLINER.inline_fragment(f'<div class="content">{body}</div>', _styles()))
     # Nothing that the sanitiser lets through ends the element around it.
     assert found is not None  # noqa: S101 # nosec B101

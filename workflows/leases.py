@@ -16,8 +16,7 @@ from django.db.models.functions import Length
 
 from integrations import clock
 
-from . import acceptance, heartbeat, stopping
-from .ids import new_id
+from . import acceptance, heartbeat, starts, stopping
 from .models import Attempt, Delivery, Recipient
 from .stubborn import AWAY, stubbornly
 
@@ -40,10 +39,13 @@ _BEFORE = Case(
 
 
 class Lease:
-    """One worker's hold on a batch of deliveries. `began`: when its task did, where that was before."""
+    """One worker's hold on a batch of deliveries. `began`: when its task did, where that was before.
 
-    def __init__(self, *, began: float | None = None) -> None:
-        self.id = new_id()
+    `after`: the lease of a dead worker that it follows.
+    """
+
+    def __init__(self, *, began: float | None = None, after: uuid.UUID | None = None) -> None:
+        self.id = starts.new_lease(of=after)
         self.batch: list[Delivery] = []
         self.untried = False  # the batch holds all mails of its runs, and none was tried before
         self._settled = time.monotonic()
@@ -115,7 +117,7 @@ class Lease:
             if any(end is None or end >= now for end in held.values_list("lease_expires_at", flat=True)):
                 return 0
             taken = Delivery.objects.filter(lease=dead).update(lease=self.id, lease_expires_at=now + LEASE)
-            self._may_hold = bool(taken and taken > acceptance.settle(held_under=self.id, noted_under=dead))
+            self._may_hold = acceptance.settle(held_under=self.id, noted_under=dead) > 0
         return taken
 
     def held(self) -> QuerySet[Delivery]:
@@ -163,8 +165,9 @@ class Lease:
     def _settle(self) -> None:
         with transaction.atomic():
             acceptance.settle(held_under=self.id, noted_under=self.id)
+            acceptance.end_quickly()
 
-    def give_back(self, *, but: Delivery | None = None, next_attempt_at: datetime | None = None) -> None:
+    def give_back(self, *, but: Sequence[Delivery] = (), next_attempt_at: datetime | None = None) -> None:
         """Settle what was accepted, and put what was not tried back into the state that it was claimed in.
 
         That has spent no attempt, and keeps its place in the row unless it is told another time.
@@ -173,11 +176,13 @@ class Lease:
             return
         due = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
         stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
-        self._may_hold = but is not None
+        self._may_hold = bool(but)
 
     @transaction.atomic
-    def _give_back(self, *, but: Delivery | None, due: dict[str, datetime]) -> None:
-        acceptance.settle(held_under=self.id, noted_under=self.id)
+    def _give_back(self, *, but: Sequence[Delivery], due: dict[str, datetime]) -> None:
+        if not acceptance.settle(held_under=self.id, noted_under=self.id):
+            return acceptance.end_quickly()
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
-        untried = self.held().exclude(pk=but.pk) if but else self.held()
+        untried = self.held().exclude(pk__in=[delivery.pk for delivery in but]) if but else self.held()
         untried.annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)
+        return None

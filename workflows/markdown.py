@@ -10,11 +10,10 @@ from markdown_it.token import Token
 from . import plaintext, sanitiser, structure
 from .liquid.shielding import STAND_INS
 from .plaintext import ABSOLUTE
-from .structure import MARKDOWN
+from .structure import BUTTON_TITLE, MARKDOWN
 
 BARE_LINK = re.compile(rf"https?://(?:(?!{STAND_INS.pattern})[^\s<>\"`]|[\U000f0026])+", re.IGNORECASE)
 TRAILING = ".,;:!?'*_~"
-BUTTON_TITLE = "btn"
 BUTTON_COLOUR = "#1d4ed8"
 BETWEEN_BUTTONS = {"text", "softbreak", "hardbreak", "em_open", "em_close", "strong_open", "strong_close"}
 ADDRESSED = {"link_open": "href", "image": "src"}
@@ -36,14 +35,22 @@ class _Renderer(RendererHTML):
 
 def render(source: str) -> tuple[str, str]:
     """Return the sanitised HTML and the text of a filled body."""
-    tokens = list(_with_button_rows(_finished(structure.tokens(source))))
-    html = RENDERER.render(tokens, MARKDOWN.options, {})
+    tokens = finished(structure.tokens(source))
     # Sanitised last, with every value in its place: a link is judged as the reader's program will see it.
-    return sanitiser.clean(html), plaintext.render(tokens)
+    return html_of(tokens), plaintext.render(tokens)
+
+
+def finished(tokens: list[Token]) -> list[Token]:
+    """Return the tokens as they are drawn: links, buttons, tables and directions are settled."""
+    return list(_with_button_rows(_finished(tokens)))
+
+
+def html_of(tokens: list[Token]) -> str:
+    """Return the sanitised HTML of finished tokens."""
+    return sanitiser.clean(RENDERER.render(tokens, MARKDOWN.options, {}))
 
 
 def _finished(tokens: list[Token]) -> list[Token]:
-    """Settle links, buttons, tables and directions."""
     for position, token in enumerate(tokens):
         if token.type == "table_open":
             tokens[position] = _with(token, "class", "data")

@@ -1,17 +1,23 @@
-"""The text part of a mail, from the same Markdown tokens as the HTML."""
+"""The text part of a mail, from the same Markdown tokens as the HTML.
+
+It is laid out in two steps: what can be told from the tokens, and what depends on how wide their words are. The words
+may come with the second one, where the tokens hold stand-ins for them (see `gaps`).
+"""
 
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from markdown_it.token import Token
 
 from . import htmltext
+from .gaps import Filler, Gapped, Words
 from .liquid.shielding import to_characters
 from .sanitiser import SCHEMES
 
 RULE = "-" * 40
+BLANK_LINES = re.compile(r"\n{3,}")
 UNDERLINES = {"h1": "=", "h2": "-"}
 HTML_LINK = re.compile(r"<a\b[^>]*?\bhref\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 ABSOLUTE = re.compile(rf"(?:{'|'.join(SCHEMES)}):", re.IGNORECASE)
@@ -20,13 +26,29 @@ WIDEST_TABLE = 120  # a wider one is drawn row after row, each cell with its hea
 
 
 def render(tokens: Iterable[Token]) -> str:
-    text = "\n\n".join(block for block in _blocks(iter(tokens)) if block)
-    return to_characters(re.sub(r"\n{3,}", "\n\n", text)).strip("\n")
+    return outline(tokens)(())
 
 
-def _blocks(stream: Iterator[Token]) -> list[str]:
+def outline(tokens: Iterable[Token]) -> Filler:
+    """Return what draws the text with its words."""
+    whole = _joined(_blocks(iter(tokens)), glue="\n\n")
+    return lambda words: to_characters(BLANK_LINES.sub("\n\n", whole(words))).strip("\n")
+
+
+def _joined(blocks: list[Filler], *, glue: str) -> Filler:
+    return _made_of(blocks, lambda texts: glue.join(filter(None, texts)))
+
+
+def _made_of(blocks: list[Filler], draw: Callable[[list[str]], str]) -> Filler:
+    """Return what is drawn from the texts of blocks: now, unless one of them depends on how wide its words are."""
+    if all(isinstance(block, Gapped) for block in blocks):
+        return Gapped(draw([block(()) for block in blocks]))
+    return lambda words: draw([block(words) for block in blocks])
+
+
+def _blocks(stream: Iterator[Token]) -> list[Filler]:
     """Return the blocks up to the end of the surrounding one."""
-    blocks: list[str] = []
+    blocks: list[Filler] = []
     for token in stream:
         if token.nesting == -1:
             break
@@ -34,7 +56,7 @@ def _blocks(stream: Iterator[Token]) -> list[str]:
     return blocks
 
 
-def _block(token: Token, stream: Iterator[Token]) -> str:
+def _block(token: Token, stream: Iterator[Token]) -> Filler:
     if token.nesting == 0:
         return _leaf(token)
     if token.type == "table_open":
@@ -43,34 +65,44 @@ def _block(token: Token, stream: Iterator[Token]) -> str:
     if token.type in ("bullet_list_open", "ordered_list_open"):
         return _list(token, inner)
     if token.type == "blockquote_open":
-        return _prefixed("\n\n".join(inner), first="> ", others="> ")
+        return _made_of(inner, lambda texts: _prefixed("\n\n".join(texts), first="> ", others="> "))
     if token.type == "heading_open":
-        return _heading(token, "\n".join(inner))
-    return ("\n" if token.type == "list_item_open" else "\n\n").join(block for block in inner if block)
+        return _heading(token, inner)
+    return _joined(inner, glue="\n" if token.type == "list_item_open" else "\n\n")
 
 
-def _leaf(token: Token) -> str:
+def _leaf(token: Token) -> Filler:
     if token.type == "inline":
-        return _inline(token.children or [])
+        return Gapped(_inline(token.children or []))
     if token.type == "buttons":
-        return "\n".join(f"{token.content}: {token.attrs['href']}" for token in token.children or ())
+        return Gapped("\n".join(f"{token.content}: {token.attrs['href']}" for token in token.children or ()))
     if token.type == "html_block":
-        return "\n\n".join(block for block in _blocks(iter(htmltext.tokens(token.content))) if block)
-    return RULE if token.type == "hr" else token.content.rstrip("\n")
+        return _joined(_blocks(iter(htmltext.tokens(token.content))), glue="\n\n")
+    return Gapped(RULE if token.type == "hr" else token.content.rstrip("\n"))
 
 
-def _heading(token: Token, text: str) -> str:
-    width = max(map(_width, text.split("\n")), default=0)
-    return f"{text}\n{UNDERLINES.get(token.tag, '-') * width}"
+def _heading(token: Token, inner: list[Filler]) -> Filler:
+    line = UNDERLINES.get(token.tag, "-")
+
+    def draw(words: Words) -> str:
+        text = "\n".join(block(words) for block in inner)
+        width = max(map(_width, text.split("\n")), default=0)
+        return f"{text}\n{line * width}"
+
+    return draw
 
 
-def _list(token: Token, items: list[str]) -> str:
+def _list(token: Token, items: list[Filler]) -> Filler:
     first = str(token.attrs.get("start", 1))
     start = int(first) if first.isdecimal() and len(first) < 10 else 1
     ordered = token.type == "ordered_list_open"
-    marks = (f"{start + offset}. " if ordered else "- " for offset in range(len(items)))
-    drawn = [_prefixed(item, first=mark, others=" " * len(mark)) for mark, item in zip(marks, items, strict=True)]
-    return "\n".join(drawn)
+    marks = [f"{start + offset}. " if ordered else "- " for offset in range(len(items))]
+
+    def draw(texts: list[str]) -> str:
+        marked = zip(marks, texts, strict=True)
+        return "\n".join(_prefixed(text, first=mark, others=" " * len(mark)) for mark, text in marked)
+
+    return _made_of(items, draw)
 
 
 def _prefixed(text: str, *, first: str, others: str) -> str:
@@ -78,8 +110,8 @@ def _prefixed(text: str, *, first: str, others: str) -> str:
     return "\n".join(((first if number == 0 else others) + line).rstrip() for number, line in enumerate(lines))
 
 
-def _table(stream: Iterator[Token]) -> str:
-    rows: list[list[str]] = []
+def _table(stream: Iterator[Token]) -> Filler:
+    rows: list[list[Filler]] = []
     sides: list[str] = []
     headings = 0
     for token in stream:
@@ -91,8 +123,9 @@ def _table(stream: Iterator[Token]) -> str:
             headings += token.type == "th_open"
             sides.append(_side(token))
         if token.type == "inline" and rows:
-            rows[-1].append(_inline(token.children or []))
-    return _drawn(rows, sides, headed=0 < headings == len(sides))
+            rows[-1].append(Gapped(_inline(token.children or [])))
+    headed = 0 < headings == len(sides)
+    return lambda words: _drawn([[cell(words) for cell in row] for row in rows], sides, headed=headed)
 
 
 def _side(cell: Token) -> str:
@@ -108,7 +141,7 @@ def _drawn(rows: list[list[str]], sides: list[str], *, headed: bool) -> str:
     if columns < 2 and not headed:
         return "\n\n".join(cell for row in rows for cell in row)
     rows = [[*(cell.replace("\n", " ") for cell in row), *[""] * (columns - len(row))] for row in rows]
-    sides += ["left"] * (columns - len(sides))
+    sides = [*sides, *["left"] * (columns - len(sides))]
     widths = [max(_width(row[column]) for row in rows) for column in range(columns)]
     if sum(widths) + 2 * len(widths) > WIDEST_TABLE:
         return _row_after_row(rows, headed=headed)

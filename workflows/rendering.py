@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 
-from . import layout, liquid, markdown, recipients, sanitiser
+from . import drawing, layout, liquid, recipients, sanitiser
 from .liquid import Kind
 from .recipients import Mailbox
 
@@ -108,7 +108,7 @@ def render(
 def _drawn(body: str, dressing: layout.Dressing) -> tuple[str, str]:
     """Return the HTML part and the text part. No body may bring its reader down: the editor has to open it again."""
     try:
-        html, text = markdown.render(body)
+        html, text = drawing.draw(body)
         return layout.html(html, dressing=dressing), layout.text(text, dressing=dressing)
     except (sanitiser.TooDeep, RecursionError) as error:
         raise RenderingError("body", "is nested too deeply") from error

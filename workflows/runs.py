@@ -16,7 +16,7 @@ from django.db.models import F
 from integrations import clock
 
 from . import known, log_fields, mails, occasions, repeats
-from .claims import claim_runs
+from .claims import begin_runs, claim_runs
 from .ids import new_id
 from .inserting import insert
 from .leases import RELEASED, Lease
@@ -134,10 +134,9 @@ def _store_together(batch: Sequence[Made], *, hold: Lease | None) -> None:
 
 
 def _start_together(batch: Sequence[Made]) -> None:
-    runs = [made.run for made in batch]
+    """Raises IntegrityError where an action was deleted meanwhile: a run that is carried out by itself forgets it."""
     with transaction.atomic():
-        ours = Run.objects.filter(pk__in=[run.pk for run in runs], lease=runs[0].lease)
-        if ours.update(started_at=clock.now(), **RELEASED) < len(runs):
+        if begin_runs([made.run for made in batch], now=clock.now()) < len(batch):
             raise LeaseLost
         _store([pair for made in batch for pair in made.deliveries])
 
@@ -212,6 +211,7 @@ def execute(run: Run) -> None:
     with transaction.atomic():
         if not _start(run, cancelled=made.cancelled):
             return  # the lease was lost: another worker does it
+        mails.forget_removed_actions([delivery for delivery, _ in made.deliveries])
         _store(made.deliveries)
         settle(run.pk)
         if not made.cancelled:
@@ -234,7 +234,6 @@ def _made(run: Run) -> Made:
 
 
 def _store(made: Sequence[tuple[Delivery, list[Recipient]]]) -> None:
-    mails.forget_removed_actions([delivery for delivery, _ in made])
     insert([delivery for delivery, _ in made])
     insert([recipient for _, recipients in made for recipient in recipients])
 

@@ -14,15 +14,18 @@ from markdown_it.token import Token
 
 from .liquid.shielding import to_characters
 
+BUTTON_TITLE = "btn"
 BASE, MOST_RUNS = 0xF1000, 4096  # behind the stand-ins of `liquid.shielding`, in the same plane
 STAND_IN = re.compile(f"[{chr(BASE)}-{chr(BASE + MOST_RUNS)}]")
-LONGEST_SHAPE, SHAPES = 1000, 256  # what is remembered; a hostile event cannot make more than a few dozen MB of it
+# What is remembered; a hostile event cannot make more than some 100 MB of it.
+LONGEST_SHAPE, MOST_TOKENS, SHAPES = 1000, 1000, 256
 LETTER = r"[^\W_]"
 # What stands between two words of a run without a meaning there. No quote: it may end the title of a link.
 BETWEEN = r"(?:[,.;:%?] ?|[-/@=+–— ]| [-–—/=+%] )"
-# Left alone: tags, entities, and the number of a list item. In a link no blank belongs to a run.
+# Left alone: tags, entities, the number of a list item, and the title of a button. In a link no blank belongs to a run.
 RUN = re.compile(
     rf"<[^<>]*>?"
+    rf"|\"{BUTTON_TITLE}\""
     rf"|(?<=\]\(){LETTER}(?:[-:/.?=%#+,;@$\U000f0026]*{LETTER})*/?"
     rf"|(?<!{LETTER})(?<!&)(?<!&#)(?:(?<=[^\s>])|(?!\d{{1,9}}[.)](?:\s|\Z))){LETTER}+(?:{BETWEEN}{LETTER}+)*"
 )
@@ -55,25 +58,36 @@ def address(url: str) -> str:
     return url if PLAIN_ADDRESS.fullmatch(url) else normalizeLink(to_characters(url))
 
 
-def _read(part: str) -> list[Token]:
-    runs: dict[int, str] = {}
+def shape_of(source: str) -> tuple[str, list[str]]:
+    """Return the source with a stand-in for each of its runs, and these runs: `BASE` and its number stand for one."""
+    runs: list[str] = []
 
     def stand_in(match: re.Match[str]) -> str:
         run = match.group()
-        if run[0] == "<":
+        if run[0] in '<"':
             return run
-        runs[BASE + len(runs)] = run
-        return chr(BASE + len(runs) - 1)
+        runs.append(run)
+        return chr(BASE - 1 + len(runs))
 
-    shape = RUN.sub(stand_in, part)
+    return RUN.sub(stand_in, source), runs
+
+
+def _read(part: str) -> list[Token]:
+    shape, runs = shape_of(part)
     if len(shape) > LONGEST_SHAPE or len(runs) > MOST_RUNS:
         return MARKDOWN.parse(part)
-    return [_with_words(token, runs) for token in _known(shape)]
+    known = _known(shape)
+    if known is None:
+        return MARKDOWN.parse(part)
+    words = dict(enumerate(runs, start=BASE))
+    return [_with_words(token, words) for token in known]
 
 
 @lru_cache(maxsize=SHAPES)
-def _known(shape: str) -> list[Token]:
-    return MARKDOWN.parse(shape)
+def _known(shape: str) -> list[Token] | None:
+    """Return the tokens of a shape; None where they are too many to be kept, as of a table with missing cells."""
+    found = MARKDOWN.parse(shape)
+    return found if len(found) + sum(len(token.children or ()) for token in found) <= MOST_TOKENS else None
 
 
 def _with_words(token: Token, runs: dict[int, str]) -> Token:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 _ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
@@ -58,8 +59,9 @@ class Reply:
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", storable(self.text))
 
-    @classmethod
-    def parse(cls, code: int, text: bytes | str) -> Reply:
+    @staticmethod
+    @lru_cache(maxsize=256)  # most are said after every command of their kind
+    def parse(code: int, text: bytes | str) -> Reply:
         """Split the enhanced status code off a reply (RFC 2034: it stands first on every line).
 
         What is no reply of SMTP has no code: smtplib gives -1 for a line that does not begin with one.
@@ -70,7 +72,7 @@ class Reply:
         enhanced = match[1] if match and match[1][0] == str(code)[0] else ""
         if enhanced:
             lines = [line.removeprefix(enhanced).strip() for line in lines]
-        return cls(code=code if 200 <= code <= 599 else None, text=" ".join(lines), enhanced=enhanced)
+        return Reply(code=code if 200 <= code <= 599 else None, text=" ".join(lines), enhanced=enhanced)
 
     @property
     def permanent(self) -> bool:

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from django.db import DatabaseError, OperationalError
 from django.db.backends.sqlite3 import base
 
 LOOK_AGAIN_AFTER = 0.0002  # seconds
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no other
+
+
+@cache
+def _named(statement: str) -> str:
+    """Write a statement's parameters as SQLite's own library does: ':name' for '%(name)s'."""
+    return re.sub(r"%\((\w+)\)s", r":\1", statement)
 
 
 def _lock(file: IO[str]) -> bool:
@@ -33,38 +44,125 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Takes its turn before a transaction begins, and gives it up with its end.
 
     Who waits too long goes on without a turn: SQLite then waits as well, and says that the database is locked.
+
+    A transaction is on the disk when it is over, as with `synchronous=FULL`. But the disk is waited for when the next
+    one in the line has its turn already: SQLite itself would wait before, and let nobody write meanwhile.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._line: IO[str] | None = None
+        self._log: IO[bytes] | None = None  # the write-ahead log
         self._opened_by = 0
-        self._has_turn = False
+        self._has_turn = self._waits = self._unheard = False
+
+    def ask(self, statement: str) -> tuple[Any, ...]:
+        """Return the one row that a query without parameters leads to, past Django's layers."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            found: tuple[Any, ...] = self.connection.execute(statement).fetchone()
+        return found
+
+    def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
+        """Carry out one statement as a transaction of its own, past Django's layers; return how many rows it touched.
+
+        Its parameters have names. Without `wait`, it is on the disk only when the next transaction is, which waits: a
+        power cut may undo it, the end of the process not. Within a transaction it is a part of that.
+        """
+        self.ensure_connection()
+        alone = self.get_autocommit()
+        if alone:
+            self._begin_turn()
+        try:
+            with self.wrap_database_errors:
+                touched = int(self.connection.execute(_named(statement), values).rowcount)
+        finally:
+            unheard = alone and self._end_turn()
+        if wait and unheard:
+            self._wait_for_disk()
+        return touched
 
     def _start_transaction_under_autocommit(self) -> None:
-        self._take_turn()
+        self._begin_turn()
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
-            self._give_up_turn()
+            self._end_turn()
             raise
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
-        self._give_up_turn()
+        self._unheard = self._end_turn()
+
+    def run_and_clear_commit_hooks(self) -> None:
+        """Ring for the workers before the disk has answered: what they write is behind this in the same log."""
+        try:
+            super().run_and_clear_commit_hooks()
+        finally:
+            self._hear_disk()
 
     def _rollback(self) -> None:
         super()._rollback()  # type: ignore[misc]
-        self._give_up_turn()
+        self._end_turn()
 
     def _close(self) -> None:
         try:
             super()._close()  # type: ignore[misc]
+            self._hear_disk()
         finally:
             self._give_up_turn()
-            if self._line:
-                self._line.close()
-                self._line = None
+            for file in (self._line, self._log):
+                if file:
+                    file.close()
+            self._line = self._log = None
+            self._waits = self._unheard = False
+
+    def _begin_turn(self) -> None:
+        self._take_turn()
+        if self._log or self._open_log():
+            try:
+                self._set("synchronous", "NORMAL")
+            except BaseException:
+                self._give_up_turn()
+                raise
+            self._waits = True
+
+    def _end_turn(self) -> bool:
+        """Let the next one write; say whether what was written is still to be waited for."""
+        self._give_up_turn()
+        waits, self._waits = self._waits, False
+        if waits:
+            self._set("synchronous", "FULL")
+        return waits
+
+    def _set(self, name: str, value: str) -> None:
+        with self.wrap_database_errors:
+            self.connection.execute(f"PRAGMA {name}={value}")
+
+    def _open_log(self) -> bool:
+        """Open the log beside SQLite. It stays as long as anybody has the database open (https://sqlite.org/wal.html)."""
+        with suppress(OSError):  # no log, where the file system allows none: then SQLite itself waits
+            name = Path(self.settings_dict["NAME"]).resolve()  # as SQLite follows links
+            self._log = Path(f"{name}-wal").open("rb")  # noqa: SIM115
+        return self._log is not None
+
+    def _hear_disk(self) -> None:
+        unheard, self._unheard = self._unheard, False
+        if unheard:
+            self._wait_for_disk()
+
+    def _wait_for_disk(self) -> None:
+        """Wait until the log is on the disk, and with it all that was written before. Raises OperationalError.
+
+        Whoever empties the log meanwhile has put it on the disk before, and into the database.
+        """
+        assert self._log  # noqa: S101 # nosec B101
+        try:
+            _sync(self._log.fileno())
+        except OSError as error:
+            with suppress(DatabaseError):  # the kernel may not try these pages again: they are written elsewhere
+                self._set("wal_checkpoint", "TRUNCATE")
+            raise OperationalError(f"The disk does not take what was written: {error.strerror}") from error
 
     def _take_turn(self) -> None:
         if (self._line is None or self._opened_by != os.getpid()) and not self._open_line():

@@ -15,6 +15,7 @@ from liquid.ast import Node
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, LoopExpression
 from liquid.builtin.expressions.logical import EqExpression, NeExpression
+from liquid.builtin.expressions.path import Path
 from liquid.builtin.expressions.primitive import Blank, RangeLiteral, StringLiteral
 from liquid.builtin.output import OutputNode
 from liquid.builtin.tags.echo_tag import EchoNode
@@ -81,6 +82,24 @@ class ValueOutput(OutputNode):
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
         return _write_value(self.expression.evaluate(context), context=context, buffer=buffer)
+
+
+class NameOutput(ValueOutput):
+    """`{{ incident.title }}`, as most are: names alone, and no filter."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        demand_time(context)
+        value: Any = context.scope
+        for name in self.expression.left.path:  # type: ignore[attr-defined]
+            if value is not context.scope and type(value) is not dict:
+                return super().render_to_output(context, buffer)
+            try:
+                value = value[name]
+            except KeyError:
+                return super().render_to_output(context, buffer)
+        return _write_value(value, context=context, buffer=buffer)
 
 
 class ValueEcho(EchoNode):
@@ -192,7 +211,14 @@ def _swap(part: Any) -> None:
         part.text = TrustedText(part.text)
     replacement = REPLACEMENTS.get(type(part))
     if replacement is not None:
-        part.__class__ = replacement
+        part.__class__ = NameOutput if replacement is ValueOutput and _is_named(part.expression) else replacement
+
+
+def _is_named(expression: Expression) -> bool:
+    """Say whether the expression is one of names alone: 'incident.title', not 'events[0]' and not 'title | upcase'."""
+    if not isinstance(expression, FilteredExpression) or expression.filters or not isinstance(expression.left, Path):
+        return False
+    return all(type(name) is str for name in expression.left.path)
 
 
 def _write_value(value: object, *, context: RenderContext, buffer: TextIO) -> int:
@@ -208,6 +234,12 @@ def _compared_with_blank(expression: EqExpression | NeExpression, context: Rende
     if isinstance(expression.left, Blank):
         return is_blank(expression.right.evaluate(context))
     return None
+
+
+def demand_time(context: RenderContext) -> None:
+    check = getattr(context, "check_time", None)
+    if check is not None:
+        check()
 
 
 def note_missing(expression: Expression, context: RenderContext) -> None:
