@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -109,4 +110,5 @@ def _pile_up(contender: Rootmail, mails: int) -> tuple[int, int]:
         caller.finish()
     finally:
         caller.stop()
+    os.sync()  # what waits has been on the disk for a while
     return first, recorded

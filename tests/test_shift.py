@@ -15,7 +15,19 @@ from integrations.models import ProviderState, SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_documents import changed
 from tests.test_trigger import SEV1
-from workflows import acceptance, delivery, documents, leases, outcomes, runs, services, shift, tasks
+from workflows import (
+    acceptance,
+    deadlines,
+    delivery,
+    documents,
+    leases,
+    outcomes,
+    retention,
+    runs,
+    services,
+    shift,
+    tasks,
+)
 from workflows.events import Incoming
 from workflows.leases import Lease
 from workflows.models import Delivery, Recipient
@@ -25,6 +37,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
 # A partial index read whole is no table read whole: it holds what is due, or held.
 GROWING = re.compile(
     r"^SCAN (?:workflows_(?:event|run|delivery|recipient|attempt)|noted)\b(?!.* INDEX \w+_(?:due|leased)\b)"
+    r"|INDEX (?:delivery_by_state|run_by_status) \(stat(?:e|us)=\?(?! AND id=)"
 )
 
 
@@ -295,8 +308,18 @@ def test_a_ring_of_a_clock_that_was_set_back_keeps_no_worker(monkeypatch: pytest
 
 if connection.vendor == "sqlite":  # test_million looks at the plans of PostgreSQL
 
-    def test_nothing_on_the_road_reads_a_table_of_it_from_end_to_end(relay: FakeRelay) -> None:
+    def test_nothing_on_the_road_reads_a_table_or_all_rows_of_a_state_from_end_to_end(
+        relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         scans: list[str] = []
+        alone: list[str] = []
+
+        def write_alone(statement: str, values: Any, **options: Any) -> int:
+            alone.append(statement)
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+                scans.extend(f"{row[3]}: {statement}" for row in cursor.fetchall() if GROWING.search(row[3]))
+            return int(write(statement, values, **options))
 
         def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             if sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
@@ -304,10 +327,15 @@ if connection.vendor == "sqlite":  # test_million looks at the plans of PostgreS
                 scans.extend(f"{row[3]}: {sql}" for row in context["cursor"].fetchall() if GROWING.search(row[3]))
             return execute(sql, params, many, context)
 
+        write = connection.write_alone  # type: ignore[attr-defined]
+        monkeypatch.setattr(connection, "write_alone", write_alone)
         trigger(3)
         with connection.execute_wrapper(look):
             work()
             delivery.free_expired_leases()
             runs.free_expired_leases()
+            deadlines.end_overdue()
+            retention.forget_old()
         assert len(relay.ledger) == 3
+        assert len(alone) > 3
         assert scans == []

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection
 
 from .models import Run
+from .plans import by_index
 
 CLAIM = """
 UPDATE workflows_run SET status = 'started', lease = %(lease)s, lease_expires_at = %(until)s, tries = tries + 1
@@ -21,22 +22,31 @@ BEGIN = """
 UPDATE workflows_run SET started_at = %(now)s, lease = NULL, lease_expires_at = NULL
 WHERE lease = %(lease)s AND id IN ({runs})
 """
-DUE = "SELECT id FROM workflows_run WHERE status = 'queued' AND due_at <= %(now)s ORDER BY due_at LIMIT %(most)s"
+DUE = (
+    "SELECT id FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s ORDER BY due_at LIMIT %(most)s"
+)
 # As an array they are chosen once; PostgreSQL may choose several times among rows, and take more than a batch.
 AMONG = {"postgresql": f"= ANY (ARRAY ({DUE} FOR UPDATE SKIP LOCKED))", "sqlite": f"IN ({DUE})"}
+IS_ANY_DUE = "SELECT 1 FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s LIMIT 1"
 
 
 def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -> int:
     """Write the lease into so many runs that are due, the oldest first; return how many there were."""
     values = {"lease": _stored("lease", lease), "now": _stored("due_at", now), "most": most}
     values["until"] = _stored("lease_expires_at", until)
-    among = AMONG[connection.vendor]
+    among = AMONG[connection.vendor].format(index=by_index("run_due"))
     if connection.vendor == "sqlite":
         write = connection.write_alone  # type: ignore[attr-defined]
         return int(write(CLAIM.format(quickly="", among=among), values, wait=False))
     with connection.cursor() as cursor:
         cursor.execute(CLAIM.format(quickly=QUICKLY_IN_POSTGRESQL, among=among), values)
         return int(cursor.rowcount)
+
+
+def is_any_run_due(now: datetime) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(IS_ANY_DUE.format(index=by_index("run_due")), {"now": _stored("due_at", now)})
+        return cursor.fetchone() is not None
 
 
 def begin_runs(runs: Sequence[Run], *, now: datetime) -> int:

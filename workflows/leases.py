@@ -18,6 +18,7 @@ from integrations import clock
 
 from . import acceptance, heartbeat, starts, stopping
 from .models import Attempt, Delivery, Recipient
+from .plans import Unindexed
 from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class Lease:
 
     def _take_due(self) -> int:
         now = clock.now()
-        due = Delivery.objects.filter(state__in=Delivery.DUE, next_attempt_at__lte=now).order_by("next_attempt_at")
+        waiting = Delivery.objects.alias(kind=Unindexed("state")).filter(kind__in=Delivery.DUE)
+        due = waiting.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
         if not due.exists():  # as nearly always: on SQLite a transaction would have to wait for its turn
             return 0
         with transaction.atomic():

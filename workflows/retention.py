@@ -6,15 +6,17 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Q
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 
 from integrations import clock
 
 from .ids import first_id_at, made_at
 from .models import Attempt, Delivery, Event, Recipient, Run
+from .plans import Unindexed, by_index
 from .told_models import Suppression, Told
 from .webhook_models import WebhookKey, WebhookReceipt, WebhookSubject
 
@@ -50,15 +52,34 @@ def _repeat(erase: Callable[[uuid.UUID], int], *, before: uuid.UUID, end: float)
 
 def _erase_bodies(before: uuid.UUID) -> int:
     """Erase contents and transcripts. Ids sort by time, so a moment is an id."""
-    kept = Delivery.objects.filter(purged_at__isnull=True, pk__lt=before, state__in=Delivery.FINAL)
+    kept = _final().filter(purged_at__isnull=True)
     with transaction.atomic():
-        old = list(kept.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        old = _with_body(before)
         Attempt.objects.filter(delivery__in=old).exclude(transcript="").update(transcript="")
         return kept.filter(pk__in=old).update(content=b"", purged_at=clock.now())
 
 
+WITH_BODY = """
+SELECT id FROM workflows_delivery {index} WHERE purged_at IS NULL AND id < %s AND state IN ({states})
+ORDER BY id LIMIT %s
+"""
+
+
+def _with_body(before: uuid.UUID) -> list[Any]:
+    """Return the ids of the oldest that still have one, as the database keeps them."""
+    states = ", ".join(f"'{state.value}'" for state in Delivery.FINAL)
+    moment = Delivery._meta.pk.get_db_prep_value(before, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(WITH_BODY.format(index=by_index("delivery_not_purged"), states=states), [moment, BATCH])
+        return [key for (key,) in cursor.fetchall()]
+
+
+def _final() -> QuerySet[Delivery]:
+    return Delivery.objects.alias(kind=Unindexed("state")).filter(kind__in=Delivery.FINAL)
+
+
 def _delete_deliveries(before: uuid.UUID) -> int:
-    final = Delivery.objects.filter(pk__lt=before, state__in=Delivery.FINAL)
+    final = _final().filter(pk__lt=before)
     with transaction.atomic():
         old = list(final.order_by("pk").values_list("pk", flat=True)[:BATCH])
         Told.objects.filter(recipient__delivery__in=old).delete()

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from django.db import connection
-
 from integrations import clock
 
 from . import delivery, runs, stopping
+from .claims import is_any_run_due
 from .leases import Lease
 
 LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have their turn
@@ -76,12 +75,5 @@ def _wait_for_runs(end: float, *, pause: float) -> None:
     while time.monotonic() < end and not stopping.requested():
         time.sleep(max(pause, PAUSE))
         pause = 0.0
-        if _is_any_run_due():
+        if is_any_run_due(clock.now()):
             return
-
-
-def _is_any_run_due() -> bool:
-    with connection.cursor() as cursor:
-        now = connection.ops.adapt_datetimefield_value(clock.now())
-        cursor.execute("SELECT 1 FROM workflows_run WHERE status = 'queued' AND due_at <= %s LIMIT 1", [now])
-        return cursor.fetchone() is not None
