@@ -63,22 +63,22 @@ class Point:
 # Guessed: locked.
 COSTS = {
     SQLITE: Costs(
-        SQLITE, caller=0.32, alone=1.55, workers=5.43, server=0.0, web=15.9, event=0.0, flush=0.3, locked=1.0
+        SQLITE, caller=0.09, alone=0.60, workers=1.21, server=0.0, web=3.9, event=0.0, flush=0.14, locked=0.25
     ),
-    POSTGRESQL: Costs(POSTGRESQL, caller=0.43, alone=1.97, workers=5.75, server=2.41, web=13.4, event=0.84, flush=0.3),
+    POSTGRESQL: Costs(POSTGRESQL, caller=0.13, alone=0.71, workers=1.51, server=0.88, web=4.2, event=0.48, flush=0.2),
 }
-SINK = Relay(processor=0.4)  # smtp-sink on the same machine
+SINK = Relay(processor=0.15)  # smtp-sink on the same machine
 AWAY = Relay(distance=20.0, own=4.0)  # section 'A relay 20 ms away': two round trips took 44 ms
 POINTS = (
-    Point(SQLITE, 1, "hundreds"),  # table More workers
-    Point(SQLITE, 2, "hundreds", 249),
-    Point(SQLITE, 4, "hundreds"),
-    Point(POSTGRESQL, 1, "hundreds"),
-    Point(POSTGRESQL, 2, "hundreds", 193),
-    Point(POSTGRESQL, 4, "hundreds"),
-    Point(SQLITE, 2, "session", 15.8),  # table A relay 20 ms away: column a session
-    Point(SQLITE, 2, "backlog"),  # table A backlog: column all
-    Point(POSTGRESQL, 2, "backlog"),
+    Point(SQLITE, 1, "hundreds", 766),  # table More workers
+    Point(SQLITE, 2, "hundreds", 1158),
+    Point(SQLITE, 4, "hundreds", 1161),
+    Point(POSTGRESQL, 1, "hundreds", 412),
+    Point(POSTGRESQL, 2, "hundreds", 636),
+    Point(POSTGRESQL, 4, "hundreds", 682),
+    Point(SQLITE, 2, "session", 18.2),  # table A relay 20 ms away: column a session
+    Point(SQLITE, 2, "backlog", 1238),  # table A backlog: column all
+    Point(POSTGRESQL, 2, "backlog", 604),
 )
 
 

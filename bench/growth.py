@@ -89,11 +89,11 @@ def old_deliveries(place: Stage, options: Options) -> str:
 def _ageing(contender: Rootmail, options: Options) -> list[list[str]]:
     lines, there, none = [], 0, None
     for old in sorted({min(old, options.mails * 50) for old in OLD}):
+        if old:  # while nobody works: SQLite's log would grow by all of it, and slow down who reads
+            say(f"{contender.database}: filling up to {old:,} old deliveries")
+            _fill(contender, there + 1, old)
         with contender:
             warm_up(contender)
-            if old:
-                say(f"{contender.database}: filling up to {old:,} old deliveries")
-                _fill(contender, there + 1, old)
             row = trials(contender, options)
         there, none = old, none or row
         say(f"{contender.database}, {old:,} old deliveries: {row.rate:.0f} mails/s")
