@@ -60,7 +60,7 @@ class Point:
     measured: float | None = None  # None: not yet
 
 
-# Guessed: locked.
+# Guessed: locked, and what the sink and a relay 20 ms away take for themselves (SINK, AWAY).
 COSTS = {
     SQLITE: Costs(
         SQLITE, caller=0.09, alone=0.60, workers=1.21, server=0.0, web=3.9, event=0.0, flush=0.14, locked=0.25
@@ -68,7 +68,7 @@ COSTS = {
     POSTGRESQL: Costs(POSTGRESQL, caller=0.13, alone=0.71, workers=1.51, server=0.88, web=4.2, event=0.48, flush=0.2),
 }
 SINK = Relay(processor=0.15)  # smtp-sink on the same machine
-AWAY = Relay(distance=20.0, own=4.0)  # section 'A relay 20 ms away': two round trips took 44 ms
+AWAY = Relay(distance=20.0, own=4.0)  # two round trips took 44 ms on another machine
 POINTS = (
     Point(SQLITE, 1, "hundreds", 766),  # table More workers
     Point(SQLITE, 2, "hundreds", 1158),
