@@ -37,11 +37,10 @@ def in_force() -> tuple[providers.Route, pauses.Admission | None]:
 
 def _stored() -> tuple[Any, ...]:
     """Return what tells one version of the connected rows from another, then version and pause of the first of them."""
+    ask = connection.ask  # type: ignore[attr-defined]
     if connection.vendor == "sqlite":
-        return connection.ask(_query())  # type: ignore[attr-defined, no-any-return]
-    with connection.cursor() as cursor:
-        cursor.execute(BY_VERSION)
-        smtp, sendgrid, states = cursor.fetchone()
+        return ask(_query())  # type: ignore[no-any-return]
+    smtp, sendgrid, states = ask(BY_VERSION)
     return smtp, sendgrid, *_state_of("smtp" if smtp else "sendgrid" if sendgrid else "default", states)
 
 

@@ -171,11 +171,13 @@ if DATABASES["default"]["ENGINE"] == SQLITE["ENGINE"]:
         # FULL: what was answered with 202 survives a power cut, too.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
-elif "postgresql" in DATABASES["default"]["ENGINE"]:
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    DATABASES["default"]["ENGINE"] = "rootmail.postgresql"
     # A process that is frozen, or whose machine is gone, in the middle of a transaction would keep its locks for
     # hours, and every sweeper would wait for them.
     options = DATABASES["default"].setdefault("OPTIONS", {})
     options.setdefault("options", "-c idle_in_transaction_session_timeout=30000")
+    options.setdefault("server_side_binding", True)  # only such statements can be prepared
 
 # --- broker: only the doorbell, the database is the queue ----------------------------------------
 EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"

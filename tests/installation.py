@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -147,6 +148,13 @@ class Installation:
                 return {state for (state,) in connection.execute(f"{query} %s", [run])}
         with contextlib.closing(sqlite3.connect(self.folder / "rootmail.sqlite3", timeout=20)) as database:
             return {state for (state,) in database.execute(f"{query} ?", [run.replace("-", "")])}
+
+    @contextlib.contextmanager
+    def nobody_writes(self) -> Iterator[None]:
+        """Stand first in the line of those who want to write to SQLite."""
+        with (self.folder / "rootmail.sqlite3-line").open("a") as line:
+            fcntl.flock(line, fcntl.LOCK_EX)
+            yield
 
     def processes(self, *words: str) -> list[int]:
         """Return the pids of our processes whose command line holds all these words, the oldest first."""

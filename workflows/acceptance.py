@@ -101,13 +101,10 @@ def _stored(model: type[models.Model], name: str, value: Any) -> Any:
 
 
 def _note(values: dict[str, Any]) -> bool:
-    if connection.vendor == "sqlite":
-        # After a power cut, nothing of this batch is believed (see `starts`): then the disk need not be waited for.
-        write = connection.write_alone  # type: ignore[attr-defined]
-        return bool(write(NOTE.format(lock=""), values, wait=not starts.this_one())) or _is_noted(values)
-    with connection.cursor() as cursor:
-        cursor.execute(NOTE.format(lock="FOR NO KEY UPDATE"), values)
-        return bool(cursor.rowcount) or _is_noted(values)
+    note = NOTE.format(lock="FOR NO KEY UPDATE" if connection.vendor == "postgresql" else "")
+    # After a power cut, nothing of this batch is believed (see `starts`): then the disk need not be waited for.
+    write = connection.write_alone  # type: ignore[attr-defined]
+    return bool(write(note, values, wait=not starts.end_is_noticed())) or _is_noted(values)
 
 
 def _is_noted(values: dict[str, Any]) -> bool:

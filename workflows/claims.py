@@ -17,7 +17,7 @@ UPDATE workflows_run SET status = 'started', lease = %(lease)s, lease_expires_at
 {quickly} WHERE id {among}
 """
 # A claim that a crash of the database undoes was none: all that comes of it is stored later. So no disk is waited for.
-QUICKLY_IN_POSTGRESQL = "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quickly"
+QUICKLY = {"postgresql": "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quickly", "sqlite": ""}
 BEGIN = """
 UPDATE workflows_run SET started_at = %(now)s, lease = NULL, lease_expires_at = NULL
 WHERE lease = %(lease)s AND id IN ({runs})
@@ -35,12 +35,8 @@ def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -
     values = {"lease": _stored("lease", lease), "now": _stored("due_at", now), "most": most}
     values["until"] = _stored("lease_expires_at", until)
     among = AMONG[connection.vendor].format(index=by_index("run_due"))
-    if connection.vendor == "sqlite":
-        write = connection.write_alone  # type: ignore[attr-defined]
-        return int(write(CLAIM.format(quickly="", among=among), values, wait=False))
-    with connection.cursor() as cursor:
-        cursor.execute(CLAIM.format(quickly=QUICKLY_IN_POSTGRESQL, among=among), values)
-        return int(cursor.rowcount)
+    claim = CLAIM.format(quickly=QUICKLY[connection.vendor], among=among)
+    return int(connection.write_alone(claim, values, wait=False))  # type: ignore[attr-defined]
 
 
 def is_any_run_due(now: datetime) -> bool:

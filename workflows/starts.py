@@ -32,4 +32,9 @@ def new_lease(of: uuid.UUID | None = None) -> uuid.UUID:
 
 def ended_since(lease: uuid.UUID) -> bool:
     """Say whether the machine has been started anew since, so that notes of this lease may be lost."""
-    return connection.vendor == "sqlite" and mark_of(lease) != this_one()
+    return end_is_noticed() and mark_of(lease) != this_one()
+
+
+def end_is_noticed() -> bool:
+    """Say whether a lease tells that the database's machine was started anew since: PostgreSQL may have another."""
+    return connection.vendor == "sqlite" and this_one() != 0

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL, with statements that are prepared."""

@@ -1,0 +1,43 @@
+"""The database engine of larger installations: PostgreSQL, which plans what comes again and again only once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.backends.postgresql import base
+
+PREPARE_AFTER = 5  # times that a connection has carried out the same statement; what psycopg does by itself
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Prepares statements where nothing stands between us and PostgreSQL.
+
+    A pooler such as PgBouncer may carry out the next transaction on another server, which knows nothing of what was
+    prepared; there, nothing is.
+    """
+
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        self.connection.prepare_threshold = PREPARE_AFTER if self._is_direct() else None
+
+    def _is_direct(self) -> bool:
+        """A pooler tells us a number of its own, by which we may cancel, and not that of the server's process."""
+        (server,) = self.connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+        return bool(server == self.connection.info.backend_pid)
+
+    def ask(self, statement: str) -> tuple[Any, ...]:
+        """Return the one row that a query without parameters leads to, past Django's layers."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            found: tuple[Any, ...] = self.connection.execute(statement).fetchone()
+        return found
+
+    def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
+        """Carry out one statement, past Django's layers; return how many rows it touched.
+
+        Its parameters have names. Without `wait` it need not be on the disk yet; PostgreSQL waits all the same.
+        """
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            return int(self.connection.execute(statement, values).rowcount)

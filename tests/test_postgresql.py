@@ -1,0 +1,139 @@
+"""Statements are prepared where PostgreSQL itself is spoken to, and nowhere else.
+
+`TEST_PGBOUNCER` names the program of a real PgBouncer.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+import pytest
+from django.db import ProgrammingError, transaction
+
+from rootmail import state
+from rootmail.postgresql.base import PREPARE_AFTER, DatabaseWrapper
+from tests.fake_relay import FakeRelay
+from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
+
+ALIAS = "of its own"
+
+
+@contextmanager
+def connected(url: str) -> Iterator[DatabaseWrapper]:
+    """A connection to this database, not to the tests' own."""
+    from django.db import connections
+
+    at = urlsplit(url)
+    place = {"HOST": at.hostname, "PORT": at.port, "USER": at.username, "PASSWORD": unquote(at.password or "")}
+    settings: dict[str, Any] = connections["default"].settings_dict | place
+    settings |= {"ENGINE": "rootmail.postgresql", "NAME": at.path.strip("/"), "OPTIONS": {"server_side_binding": True}}
+    connections[ALIAS] = made = DatabaseWrapper(settings, ALIAS)
+    try:
+        yield made
+    finally:
+        made.close()
+        del connections[ALIAS]
+
+
+@contextmanager
+def pgbouncer(url: str, folder: Path) -> Iterator[str]:
+    """Put a PgBouncer in front of a database, which gives another server to each transaction; return its address."""
+    program, port, at = from_environment("TEST_PGBOUNCER"), state.free_port(), urlsplit(url)
+    user = f"user={at.username}" + (f" password={unquote(at.password)}" if at.password else "")
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\nhere = host={at.hostname} port={at.port} dbname={at.path.strip('/')} {user}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
+        "default_pool_size = 3\nserver_round_robin = 1\nignore_startup_parameters = options\nunix_socket_dir =\n"
+    )
+    folder.chmod(0o755)
+    as_another = ["-u", "nobody"] if os.getuid() == 0 else []  # it refuses to be root
+    process = subprocess.Popen([program, *as_another, str(settings)], stderr=subprocess.DEVNULL)
+    try:
+        yield f"postgres://anybody@127.0.0.1:{port}/here"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def direct(django_db_blocker: Any) -> Iterator[DatabaseWrapper]:
+    with fresh_postgres() as url, django_db_blocker.unblock(), connected(url) as connection:
+        yield connection
+
+
+def prepared(connection: DatabaseWrapper) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [statement for (statement,) in cursor.fetchall()]
+
+
+def test_what_comes_again_and_again_is_prepared(direct: DatabaseWrapper) -> None:
+    for _ in range(PREPARE_AFTER + 1):
+        assert direct.ask("SELECT 7 AS asked") == (7,)
+        with direct.cursor() as cursor:
+            cursor.execute("SELECT %s AS by_the_orm", [7])
+    assert prepared(direct) == ["SELECT 7 AS asked", "SELECT $1 AS by_the_orm"]
+
+
+def test_a_statement_alone_is_a_transaction_of_its_own_and_a_part_of_one_that_is_open(direct: DatabaseWrapper) -> None:
+    with direct.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (n int)")
+    insert = "INSERT INTO t SELECT %(n)s FROM generate_series(1, 3)"
+    assert direct.write_alone(insert, {"n": 1}, wait=True) == 3
+    with transaction.atomic(using=ALIAS):
+        direct.write_alone(insert, {"n": 2}, wait=False)
+        transaction.set_rollback(True, using=ALIAS)
+    assert direct.ask("SELECT count(*), max(n) FROM t") == (3, 1)
+
+
+def test_its_errors_are_those_of_django(direct: DatabaseWrapper) -> None:
+    with pytest.raises(ProgrammingError, match="missing"):
+        direct.ask("SELECT 1 FROM missing")
+    with pytest.raises(ProgrammingError, match="missing"):
+        direct.write_alone("DELETE FROM missing WHERE n = %(n)s", {"n": 1}, wait=True)
+    assert direct.ask("SELECT 1") == (1,)
+
+
+def test_behind_a_pooler_nothing_is_prepared(tmp_path: Path, django_db_blocker: Any) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(django_db_blocker.unblock())
+        url = stack.enter_context(pgbouncer(stack.enter_context(fresh_postgres()), tmp_path))
+        connection = stack.enter_context(connected(url))
+        wait_until(lambda: answers(url), what="PgBouncer")
+        for _ in range(2 * PREPARE_AFTER):
+            assert connection.ask("SELECT 7") == (7,)
+            assert connection.write_alone("SELECT %(n)s", {"n": 1}, wait=True) == 1
+        assert prepared(connection) == []
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.processes
+def test_the_whole_road_behind_a_pooler(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(pgbouncer(stack.enter_context(fresh_postgres()), tmp_path))
+        wait_until(lambda: answers(url), what="PgBouncer")
+        relay = stack.enter_context(FakeRelay())
+        here = stack.enter_context(Installation(tmp_path, database_url=url))
+        here.manage("workflow", "load", str(EXAMPLES / "workflows.json"))
+        options = ["--no-ssl", "--no-enable-starttls-auto", "--default-from", "desk@example.com", "--no-check"]
+        here.manage("integration", "connect", "smtp", "--address", "localhost", "--port", str(relay.port), *options)
+        token = here.token()
+        for _ in range(2 * PREPARE_AFTER):
+            assert {mail["state"] for mail in here.mails_of(here.post_event(token))} == {"accepted"}
+        assert "Traceback" not in here.output
+        assert len(relay.ledger) == 2 * 2 * PREPARE_AFTER
