@@ -184,7 +184,7 @@ def to_purge() -> Any:
     return list(rows.order_by("pk").values_list("pk")[:500])
 
 
-@pytest.mark.parametrize("act", [leases.Lease().claim, expired, overdue, to_purge, history.waiting])
+@pytest.mark.parametrize("act", [lambda: leases.Lease().claim(), expired, overdue, to_purge, history.waiting])
 def test_what_workers_ask_for_all_the_time_reads_no_table_from_end_to_end(million: Any, act: Callable[[], Any]) -> None:
     answers = []
     assert whole_tables(million, lambda: answers.append(act())) == []

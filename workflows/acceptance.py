@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -31,9 +32,10 @@ INSERT INTO workflows_attempt (delivery_id, at, provider, stage, outcome, code, 
     transcript, lease, sent_from, provider_id)
 SELECT id, %(at)s, %(provider)s, 'data', 'accepted', %(code)s, %(enhanced_code)s, %(reply)s, %(tls)s, %(milliseconds)s,
     %(transcript)s, lease, %(sent_from)s, %(provider_id)s
-FROM workflows_delivery WHERE id = %(id)s AND lease = %(lease)s
-{lock} ON CONFLICT DO NOTHING
+FROM workflows_delivery WHERE id = %(id)s AND lease = %(lease)s AND {quickly}
+LOCK ON CONFLICT DO NOTHING
 """
+Note = dict[str, Any]  # the values of that statement
 HELD = """
 SELECT workflows_delivery.id, run_id, EXISTS (
     SELECT 1 FROM workflows_attempt AS noted
@@ -67,18 +69,28 @@ def is_plain(delivery: Delivery, receipt: Receipt) -> bool:
     return not receipt.refused and all(row.state == Recipient.State.QUEUED for row in delivery.recipients.all())
 
 
-def note(delivery: Delivery, receipt: Receipt) -> bool:
-    """Note that a plain mail was accepted; False where the lease was lost: then nothing is written."""
-    write = partial(_note, _values(delivery, receipt))
-    ours = stubbornly(write, what=f"delivery {delivery.pk}: its outcome")
-    if ours:
+def note(delivery: Delivery, receipt: Receipt) -> Note | None:
+    """Note that a plain mail was accepted. Returns what is noted; None where the lease was lost, and nothing is.
+
+    The disk is waited for when it is settled; see `note_again`.
+    """
+    noted = _values(delivery, receipt)
+    # What a crash of the database takes along is noticed later, unless the lease cannot tell of one (see `starts`).
+    write = partial(_note, noted, wait=not starts.is_noticed(delivery.lease))
+    if stubbornly(write, what=f"delivery {delivery.pk}: its outcome"):
         logger.info("delivery %s: accepted through %s", delivery.pk, receipt.provider)
-    else:
-        logger.warning("delivery %s: the lease was lost, nothing is recorded", delivery.pk)
-    return ours
+        return noted
+    logger.warning("delivery %s: the lease was lost, nothing is recorded", delivery.pk)
+    return None
 
 
-def _values(delivery: Delivery, receipt: Receipt) -> dict[str, Any]:
+def note_again(notes: Iterable[Note]) -> None:
+    """Note what a crash of the database may have undone, within the transaction that settles it."""
+    for noted in notes:
+        _note(noted, wait=True)
+
+
+def _values(delivery: Delivery, receipt: Receipt) -> Note:
     return {
         "id": _stored(Delivery, "id", delivery.pk),
         "lease": _stored(Delivery, "lease", delivery.lease),
@@ -100,14 +112,12 @@ def _stored(model: type[models.Model], name: str, value: Any) -> Any:
     return field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
-def _note(values: dict[str, Any]) -> bool:
-    note = NOTE.format(lock="FOR NO KEY UPDATE" if connection.vendor == "postgresql" else "")
-    # After a power cut, nothing of this batch is believed (see `starts`): then the disk need not be waited for.
-    write = connection.write_alone  # type: ignore[attr-defined]
-    return bool(write(note, values, wait=not starts.end_is_noticed())) or _is_noted(values)
+def _note(values: Note, *, wait: bool) -> bool:
+    note = NOTE.replace("LOCK", "FOR NO KEY UPDATE" if connection.vendor == "postgresql" else "")
+    return bool(connection.write_alone(note, values, wait=wait)) or _is_noted(values)  # type: ignore[attr-defined]
 
 
-def _is_noted(values: dict[str, Any]) -> bool:
+def _is_noted(values: Note) -> bool:
     """Say whether it was noted before, by a statement whose success was not heard."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM workflows_attempt WHERE delivery_id = %(id)s AND lease = %(lease)s", values)
@@ -131,13 +141,6 @@ def settle(*, held_under: uuid.UUID, noted_under: uuid.UUID) -> int:
                 cursor.execute(statement.format(mails=names), leases | mails)
             _end_runs(cursor, list(noted.values()))
     return len(held) - len(noted)
-
-
-def end_quickly() -> None:
-    """Let a transaction that has settled, and nothing else, end without the disk: the notes are there already."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL synchronous_commit TO off")
 
 
 def _lease(key: uuid.UUID) -> Any:

@@ -14,10 +14,8 @@ from .plans import by_index
 
 CLAIM = """
 UPDATE workflows_run SET status = 'started', lease = %(lease)s, lease_expires_at = %(until)s, tries = tries + 1
-{quickly} WHERE id {among}
+WHERE id AMONG AND {quickly}
 """
-# A claim that a crash of the database undoes was none: all that comes of it is stored later. So no disk is waited for.
-QUICKLY = {"postgresql": "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quickly", "sqlite": ""}
 BEGIN = """
 UPDATE workflows_run SET started_at = %(now)s, lease = NULL, lease_expires_at = NULL
 WHERE lease = %(lease)s AND id IN ({runs})
@@ -34,8 +32,8 @@ def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -
     """Write the lease into so many runs that are due, the oldest first; return how many there were."""
     values = {"lease": _stored("lease", lease), "now": _stored("due_at", now), "most": most}
     values["until"] = _stored("lease_expires_at", until)
-    among = AMONG[connection.vendor].format(index=by_index("run_due"))
-    claim = CLAIM.format(quickly=QUICKLY[connection.vendor], among=among)
+    claim = CLAIM.replace("AMONG", AMONG[connection.vendor].format(index=by_index("run_due")))
+    # A claim that a crash of the database undoes was none: all that comes of it is stored later.
     return int(connection.write_alone(claim, values, wait=False))  # type: ignore[attr-defined]
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 DATABASE_PAUSE = timedelta(seconds=30)
 WORKER_ENDED = "The worker ended before it had heard the relay's answer."
-MACHINE_ENDED = "The machine ended while a worker had this mail in hand: an answer of the relay may be lost with it."
+CRASHED = "The database or its machine crashed while a worker had this mail in hand: an answer may be lost with it."
 
 
 def send_due(made: Lease | None = None) -> bool:
@@ -73,6 +73,14 @@ def why_waiting(mailer: Any) -> str:
 
 def _send_batch(lease: Lease, *, mailer: Any) -> bool:
     """Send one after another. Returns whether it makes sense to go on with the next batch."""
+    try:
+        return _send_all(lease, mailer=mailer)
+    except DatabaseTrouble:  # for longer than we wait
+        lease.leave()
+        raise
+
+
+def _send_all(lease: Lease, *, mailer: Any) -> bool:
     outlook = Outlook(lease.batch, untried=lease.untried)
     for delivery in lease.batch:
         if not lease.may_send(delivery):
@@ -82,7 +90,7 @@ def _send_batch(lease: Lease, *, mailer: Any) -> bool:
             wait = sent.others_wait
             lease.give_back(next_attempt_at=clock.now() + wait if wait else None)
             return False
-        lease.note_ours(ours=sent.plainly)
+        lease.remember(sent.noted)
     lease.give_back()
     return True
 
@@ -91,11 +99,11 @@ def _send_batch(lease: Lease, *, mailer: Any) -> bool:
 class Sent:
     """What trying one mail led to, for the others of its batch: how long they have to wait, None where they need not.
 
-    `plainly`: it was accepted for everybody, and recorded under the lease.
+    `noted`: it was accepted for everybody, which is noted under the lease.
     """
 
     others_wait: timedelta | None = None
-    plainly: bool = False
+    noted: acceptance.Note | None = None
 
 
 @log_fields.about_first
@@ -129,7 +137,7 @@ def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
 def _record(delivery: Delivery, message: StoredMail, outlook: Outlook) -> Sent:
     plain = acceptance.is_plain(delivery, message.receipt) and delivery.pk in outlook.alone
     if plain:
-        return Sent(plainly=acceptance.note(delivery, message.receipt))
+        return Sent(noted=acceptance.note(delivery, message.receipt))
     outlook.forget()
     record_receipt(delivery, message.receipt, addresses=message.to)
     return Sent()
@@ -183,7 +191,7 @@ def free_expired_leases() -> None:
     are not taken for mails in flight in their turn. Harmless when several sweepers run: each dead lease is first
     exchanged for one of our own, and one UPDATE decides who gets it.
 
-    Where the machine itself ended, notes of what was accepted may be lost: the outcome of the whole batch is unknown.
+    Where the database crashed as well, notes of acceptances may be lost: the outcome of the whole batch is unknown.
     """
     expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=clock.now())
     for dead in expired.values_list("lease", flat=True).distinct():
@@ -197,9 +205,9 @@ def free_expired_leases() -> None:
 
 def _end_in_flight(lease: Lease) -> None:
     held = lease.held().order_by("pk").prefetch_related("recipients")
-    machine_ended = starts.ended_since(lease.id)
-    in_flight = list(held if machine_ended else held[:1])
+    database_ended = starts.ended_since(lease.id)
+    in_flight = list(held if database_ended else held[:1])
     if in_flight:  # or we were held up for so long that another sweeper took it over in its turn
         lease.give_back(but=in_flight)
     for delivery in in_flight:
-        record_error(delivery, unknown(MACHINE_ENDED if machine_ended else WORKER_ENDED))
+        record_error(delivery, unknown(CRASHED if database_ended else WORKER_ENDED))

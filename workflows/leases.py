@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
@@ -49,6 +49,8 @@ class Lease:
         self.id = starts.new_lease(of=after)
         self.batch: list[Delivery] = []
         self.untried = False  # the batch holds all mails of its runs, and none was tried before
+        self._noted: list[acceptance.Note] = []  # and not settled yet
+        self._in_hand: list[Delivery] = []  # one at the most
         self._settled = time.monotonic()
         self.began = self._settled if began is None else began
         self._renewed = self._sure_at = clock.steady()
@@ -131,7 +133,9 @@ class Lease:
         The database is asked, unless it has just said so: a process that was frozen or whose machine slept may have
         lost its lease. Time is told by a clock that goes on meanwhile.
         """
-        return stubbornly(partial(self._may_send, delivery), what=f"delivery {delivery.pk}: whether it is ours")
+        may = stubbornly(partial(self._may_send, delivery), what=f"delivery {delivery.pk}: whether it is ours")
+        self._in_hand = [delivery] if may else []
+        return may
 
     def _may_send(self, delivery: Delivery) -> bool:
         if time.monotonic() - self.began > BATCH_SECONDS or stopping.requested():
@@ -154,20 +158,29 @@ class Lease:
             self.held().update(lease_expires_at=clock.now() + LEASE)
             self._renewed = asked
 
-    def note_ours(self, *, ours: bool) -> None:
-        """Remember what writing an outcome has told of the lease; where it was lost, the database is asked again.
+    def remember(self, noted: acceptance.Note | None) -> None:
+        """Remember that an acceptance was noted under this lease, until it is settled: now and then, for people to see.
 
-        Acceptances that were only noted are settled now and then, so that people see them.
+        None: its outcome was written otherwise, or the lease was lost; then the database is asked again.
         """
-        self._sure_at = clock.steady() if ours else self._sure_at - SURE_FOR
+        self._in_hand = []
+        if noted:
+            self._noted.append(noted)
+        self._sure_at = clock.steady() if noted else self._sure_at - SURE_FOR
         if time.monotonic() - self._settled > SETTLE_AFTER:
             stubbornly(self._settle, what=f"lease {self.id}: what was accepted")
             self._settled = time.monotonic()
 
     def _settle(self) -> None:
         with transaction.atomic():
-            acceptance.settle(held_under=self.id, noted_under=self.id)
-            acceptance.end_quickly()
+            self._settle_noted()
+        self._noted.clear()
+
+    def _settle_noted(self) -> int:
+        """Settle within a transaction, which puts the notes on the disk as well; return how many mails are left."""
+        if starts.ended_since(self.id):
+            acceptance.note_again(self._noted)
+        return acceptance.settle(held_under=self.id, noted_under=self.id)
 
     def give_back(self, *, but: Sequence[Delivery] = (), next_attempt_at: datetime | None = None) -> None:
         """Settle what was accepted, and put what was not tried back into the state that it was claimed in.
@@ -180,11 +193,27 @@ class Lease:
         stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
         self._may_hold = bool(but)
 
+    def leave(self) -> None:
+        """Give it back when the database is there again (`give_back_left`): a crash may have taken its notes along.
+
+        The mail in hand, whose outcome could not be recorded, is left to the sweeper.
+        """
+        _left.append(partial(self._give_back, but=self._in_hand, due={}))
+
     @transaction.atomic
     def _give_back(self, *, but: Sequence[Delivery], due: dict[str, datetime]) -> None:
-        if not acceptance.settle(held_under=self.id, noted_under=self.id):
-            return acceptance.end_quickly()
+        if not self._settle_noted():
+            return
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
         untried = self.held().exclude(pk__in=[delivery.pk for delivery in but]) if but else self.held()
         untried.annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)
-        return None
+
+
+_left: list[Callable[[], None]] = []
+
+
+def give_back_left() -> None:
+    """Give back what this process had to leave. Raises what the database raises where it is still away."""
+    while _left:
+        _left[0]()
+        del _left[0]

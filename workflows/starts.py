@@ -1,10 +1,12 @@
-"""Which start of the machine a lease was made in: a power cut takes along what SQLite had not put on the disk yet.
+"""Which start of the database a lease was made in: its crash takes along what was not on the disk yet.
 
-Those are acceptances that were only noted (see `acceptance`): all else waits for the disk.
+Those are acceptances that were only noted (see `acceptance`): all else waits for the disk. SQLite crashes with its
+machine, PostgreSQL also alone.
 """
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from functools import cache
 from pathlib import Path
@@ -14,15 +16,36 @@ from django.db import connection
 from .ids import mark_of, new_id
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux, random(4): drawn anew each time the kernel starts
+# An unlogged table, which PostgreSQL empties after a crash and on a standby that takes over
+# (https://www.postgresql.org/docs/current/sql-createtable.html).
+BEGIN = "INSERT INTO workflows_databasestart (mark) VALUES (%(mark)s) ON CONFLICT DO NOTHING"
+MARK = "SELECT mark FROM workflows_databasestart"
+
+
+def this_one() -> int:
+    """Return 30 bits that are others after each start; 0 where nobody tells."""
+    return _of_machine() if connection.vendor == "sqlite" else _of_server()
 
 
 @cache
-def this_one() -> int:
-    """Return 30 bits that are others after each start of the machine; 0 where the system does not tell."""
+def _of_machine() -> int:
     try:
         return uuid.UUID(BOOT_ID.read_text().strip()).int & (2**30 - 1)
     except (OSError, ValueError):
         return 0
+
+
+def _of_server() -> int:
+    """Ask once for each connection, which a crash ends; behind a pooler each time, since that keeps ours open."""
+    connection.ensure_connection()
+    known: dict[str, int] = connection.while_connected  # type: ignore[attr-defined]
+    if "mark" not in known:
+        connection.write_alone(BEGIN, {"mark": 1 + secrets.randbelow(2**30 - 1)}, wait=False)  # type: ignore[attr-defined]
+        (found,) = connection.ask(MARK)  # type: ignore[attr-defined]
+        if not connection.is_direct:  # type: ignore[attr-defined]
+            return int(found)
+        known["mark"] = found
+    return known["mark"]
 
 
 def new_lease(of: uuid.UUID | None = None) -> uuid.UUID:
@@ -31,10 +54,10 @@ def new_lease(of: uuid.UUID | None = None) -> uuid.UUID:
 
 
 def ended_since(lease: uuid.UUID) -> bool:
-    """Say whether the machine has been started anew since, so that notes of this lease may be lost."""
-    return end_is_noticed() and mark_of(lease) != this_one()
+    """Say whether the database has crashed since, so that notes of this lease may be lost."""
+    return is_noticed(lease) and mark_of(lease) != this_one()
 
 
-def end_is_noticed() -> bool:
-    """Say whether a lease tells that the database's machine was started anew since: PostgreSQL may have another."""
-    return connection.vendor == "sqlite" and this_one() != 0
+def is_noticed(lease: uuid.UUID | None) -> bool:
+    """Say whether this lease tells such a crash: only then may a note be lost by one."""
+    return lease is not None and mark_of(lease) != 0

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.db.backends.postgresql import base
 
 PREPARE_AFTER = 5  # times that a connection has carried out the same statement; what psycopg does by itself
+
+
+QUICKLY = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
+
+
+@cache
+def _said(statement: str, wait: bool) -> str:
+    return statement.replace("{quickly}", "TRUE" if wait else QUICKLY)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -17,11 +26,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     prepared; there, nothing is.
     """
 
+    is_direct = False
+    while_connected: dict[str, Any]  # what its users know of the server, for as long as this connection lasts
+
     def init_connection_state(self) -> None:
         super().init_connection_state()
-        self.connection.prepare_threshold = PREPARE_AFTER if self._is_direct() else None
+        self.while_connected = {}
+        self.is_direct = self._speaks_to_server()
+        self.connection.prepare_threshold = PREPARE_AFTER if self.is_direct else None
 
-    def _is_direct(self) -> bool:
+    def _speaks_to_server(self) -> bool:
         """A pooler tells us a number of its own, by which we may cancel, and not that of the server's process."""
         (server,) = self.connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
         return bool(server == self.connection.info.backend_pid)
@@ -36,8 +50,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
         """Carry out one statement, past Django's layers; return how many rows it touched.
 
-        Its parameters have names. Without `wait` it need not be on the disk yet; PostgreSQL waits all the same.
+        Its parameters have names. Within a transaction it is a part of that. Without `wait` it need not be on the disk
+        yet, and holds `{quickly}` where a condition may stand: PostgreSQL is told so in the same round trip.
         """
         self.ensure_connection()
         with self.wrap_database_errors:
-            return int(self.connection.execute(statement, values).rowcount)
+            return int(self.connection.execute(_said(statement, wait), values).rowcount)

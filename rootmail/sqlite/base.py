@@ -26,7 +26,7 @@ _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no other
 @cache
 def _named(statement: str) -> str:
     """Write a statement's parameters as SQLite's own library does: ':name' for '%(name)s'."""
-    return re.sub(r"%\((\w+)\)s", r":\1", statement)
+    return re.sub(r"%\((\w+)\)s", r":\1", statement.replace("{quickly}", "1"))
 
 
 def _lock(file: IO[str]) -> bool:
@@ -66,8 +66,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
         """Carry out one statement as a transaction of its own, past Django's layers; return how many rows it touched.
 
-        Its parameters have names. Without `wait`, it is on the disk only when the next transaction is, which waits: a
-        power cut may undo it, the end of the process not. Within a transaction it is a part of that.
+        Its parameters have names; `{quickly}`, a condition, is for PostgreSQL. Without `wait`, it is on the disk only
+        when the next transaction is, which waits: a power cut may undo it, the end of the process not. Within a
+        transaction it is a part of that.
         """
         self.ensure_connection()
         alone = self.get_autocommit()
