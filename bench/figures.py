@@ -90,7 +90,7 @@ class Stored:
     log_later: float = 2_100  # when its body is erased, and when its rows are deleted
     whole: float = 7_100  # on disk, with indexes, until its body is erased
     erased: float = 2_400  # on disk afterwards, as `VACUUM FULL` leaves it
-    commits: float = 2.1  # that wait for the disk: the event's, the outcome's, its part of two batches
+    commits: float = 1.1  # that wait for the disk: the event's, and its part of storing and settling a batch
     erasing: float = 0.25  # milliseconds of the purge, its pauses included
     deleting: float = 1.3
 

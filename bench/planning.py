@@ -78,7 +78,7 @@ class Plan:
     @property
     def seconds_a_mail(self) -> float:
         """How long one mail keeps a worker process, and its session."""
-        return (COST.workers + COST.server + COST.flush + self.relay.wait) / 1000
+        return (COST.workers + COST.server + self.relay.wait) / 1000
 
     @property
     def workers(self) -> int:
@@ -171,7 +171,7 @@ def arithmetic() -> str:
         ["peak", "average x peak factor", f"{plan.average:.1f} x {PEAK}", f"{plan.peak:.0f} a second"],
         _line_of_cores("cores for web and workers", plan, {"web": COST.web, "workers": COST.workers}),
         _line_of_cores("cores for PostgreSQL", plan, {"event": COST.event, "server": COST.server}),
-        [f"ms a mail, relay {name}", "workers + server + flush + relay", _parts(plan), _milliseconds(plan)],
+        [f"ms a mail, relay {name}", "workers + server + relay", _parts(plan), _milliseconds(plan)],
         ["workers = sessions", "peak x seconds a mail / busy", _workers(plan), f"{_used(plan)}, so {plan.workers}"],
         ["WAL", "peak x bytes a mail", f"{plan.peak:.0f} x {_count(STORED.log)}", _megabytes(plan)],
         ["disk", "mails a day x (days x bytes, both)", _kept(), f"{_terabytes(plan, *_days())} TB"],
@@ -188,7 +188,7 @@ def _line_of_cores(what: str, plan: Plan, parts: dict[str, float]) -> list[str]:
 
 
 def _parts(plan: Plan) -> str:
-    return f"{COST.workers:g} + {COST.server:g} + {COST.flush:g} + {plan.relay.wait:.1f}"
+    return f"{COST.workers:g} + {COST.server:g} + {plan.relay.wait:.1f}"
 
 
 def _milliseconds(plan: Plan) -> str:

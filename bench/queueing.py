@@ -160,6 +160,8 @@ class Site:
             yield from self._hand_over(came, session)
         if batch and self.sessions:
             self.sessions.leave()
+        if batch:
+            yield self.log.commit()  # what was noted is settled
         self.working += self.simulation.now - began
         return len(batch) == BATCH
 
@@ -173,12 +175,12 @@ class Site:
         if relay.processor:
             yield self.cores.use(relay.processor / 1000)
         self.accepted.append((came, self.simulation.now))
-        yield from self._commit(server=costs.server * (1 - costs.storing), locked=costs.locked / 2, is_note=True)
+        yield from self._commit(server=costs.server * (1 - costs.storing), locked=costs.locked / 2, flush=False)
 
-    def _commit(self, *, server: float, locked: float, is_note: bool = False) -> Steps:
+    def _commit(self, *, server: float, locked: float, flush: bool = True) -> Steps:
         """Carry out a transaction; who waits for the disk meanwhile shares a flush of the log.
 
-        SQLite has one writer at a time. It waits for the disk after its turn, and for a note not at all.
+        SQLite has one writer at a time, and waits for the disk after its turn.
         """
         if self.writer:
             yield self.writer.enter()
@@ -186,7 +188,7 @@ class Site:
             yield (self.server if server else self.cores).use((server or locked) / 1000)
         if self.writer:
             self.writer.leave()
-        if not (self.writer and is_note):
+        if flush:
             yield self.log.commit()
 
 

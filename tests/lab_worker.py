@@ -38,9 +38,10 @@ A_DAY_IS = 120.0 * SCALE  # seconds in which a mail is given up that has a day
 def shorten() -> None:
     """Set every time of the delivery short."""
     from integrations import limits, pauses, providers
-    from workflows import delivery, leases, retry, runs, services, stubborn
+    from workflows import delivery, leases, retry, runs, services, starts, stubborn
 
     leases.LEASE = runs.LEASE = timedelta(seconds=LEASE)
+    starts.LATELY = timedelta(seconds=LEASE)
     leases.RENEW_AFTER, leases.BATCH_SECONDS = RENEW_AFTER, 3.0 * SCALE
     leases.SURE_FOR = RENEW_AFTER / 2
     delivery.DATABASE_PAUSE = runs.TRY_AGAIN_AFTER = timedelta(seconds=0.2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from integrations.models import SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_runs import SEV1, changed, queued
-from workflows import acceptance, delivery, leases, restored, runs, services, starts
+from workflows import acceptance, delivery, leases, restored, runs, services
 from workflows.events import Incoming
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
@@ -139,100 +139,6 @@ def test_where_all_were_noted_none_is_unknown(
     assert states() == [("accepted", 1)] * 2
 
 
-def crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database, or its machine, crashes and starts again."""
-    before = starts.this_one()
-    monkeypatch.setattr(starts, "this_one", lambda: before ^ 1)
-
-
-def test_after_a_crash_of_the_database_every_mail_of_a_batch_without_a_note_is_unknown(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stored(mails=4)
-    die_before(monkeypatch, "give_back")
-    Attempt.objects.filter(delivery__in=[mail.pk for mail in Delivery.objects.order_by("pk")[2:]]).delete()
-    crash(monkeypatch)
-    delivery.free_expired_leases()
-    assert states() == [("accepted", 1), ("accepted", 1), ("unknown", 1), ("unknown", 1)]
-    assert Attempt.objects.order_by("-pk")[0].reply.startswith("The database or its machine crashed while a worker")
-
-
-def test_a_worker_that_outlives_a_crash_notes_again_what_that_took_along(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stored(mails=3)
-    give_back = leases.Lease.give_back
-
-    def crash_before(lease: leases.Lease, **options: Any) -> None:
-        Attempt.objects.all().delete()
-        crash(monkeypatch)
-        give_back(lease, **options)
-
-    monkeypatch.setattr(leases.Lease, "give_back", crash_before)
-    delivery.send_due()
-    assert states() == [("accepted", 1)] * 3
-    assert [attempt.code for attempt in Attempt.objects.all()] == [250] * 3
-    assert len(relay.ledger) == 3
-
-
-def test_so_they_are_where_the_sweeper_that_took_them_over_ends_as_well(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stored(mails=3)
-    die_before(monkeypatch, "give_back")
-    Attempt.objects.all().delete()
-    crash(monkeypatch)
-    with monkeypatch.context() as patch:
-        patch.setattr(delivery, "_end_in_flight", lambda _: None)
-        delivery.free_expired_leases()
-    assert states() == [("sending", 0)] * 3
-    Delivery.objects.update(lease_expires_at="2020-01-01T00:00:00Z")
-    delivery.free_expired_leases()
-    assert states() == [("unknown", 1)] * 3
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def sweep_for(statements: int) -> bool:
-    """Sweep, and end before the statement after so many; say whether the sweep came to its end."""
-    left = iter(range(statements))
-
-    def count(execute: Any, *call: Any) -> Any:
-        if next(left, None) is None:
-            raise Killed
-        return execute(*call)
-
-    try:
-        with connection.execute_wrapper(count):
-            delivery.free_expired_leases()
-    except Killed:
-        connection.close()
-        Delivery.objects.filter(lease__isnull=False).update(lease_expires_at="2020-01-01T00:00:00Z")
-        return False
-    return True
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("crashed", [False, True])
-@pytest.mark.parametrize("noted", [0, 2, 4])
-def test_wherever_sweepers_end_the_same_comes_of_a_dead_workers_batch(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, noted: int, crashed: bool
-) -> None:
-    stored(mails=4)
-    die_before(monkeypatch, "give_back")
-    Attempt.objects.filter(delivery__in=[mail.pk for mail in Delivery.objects.order_by("pk")[noted:]]).delete()
-    if crashed:
-        crash(monkeypatch)
-    statements = 0
-    while not sweep_for(statements):
-        statements += 1
-    assert statements > 3
-    rest = "unknown" if crashed else "queued"
-    assert [state for state, _ in states()] == (["accepted"] * noted + ["unknown", rest, rest, rest])[:4]
-
-
 def test_a_sweeper_that_ends_within_taking_over_leaves_it_to_the_next(
     smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,33 +209,3 @@ def test_a_run_with_several_mails_ends_with_the_last_of_them(
     delivery.send_due()
     run.refresh_from_db()
     assert (run.status, len(relay.ledger)) == ("completed", 2)
-
-
-@pytest.mark.parametrize("fails", ["_note", "_may_send", "settle"])
-def test_what_was_accepted_is_known_after_a_crash_of_the_database_that_outlasts_all_patience(
-    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch, fails: str
-) -> None:
-    stored(mails=4)
-    place: Any = leases.Lease if fails == "_may_send" else acceptance
-    act, left, before = getattr(place, fails), iter(range(0 if fails == "settle" else 2)), starts.this_one()
-
-    def away_for_long(*arguments: Any, **options: Any) -> Any:
-        if next(left, None) is None:
-            raise OperationalError("gone")
-        return act(*arguments, **options)
-
-    monkeypatch.setattr("workflows.stubborn.PAUSES", ())
-    monkeypatch.setattr("workflows.stubborn.connection.close", lambda: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(place, fails, away_for_long)
-        with pytest.raises(OperationalError):
-            delivery.send_due()
-    Attempt.objects.all().delete()  # no note was on the disk
-    monkeypatch.setattr(starts, "this_one", lambda: before ^ 1)
-    leases.give_back_left()
-    Delivery.objects.filter(state="sending").update(lease_expires_at="2020-01-01T00:00:00Z")
-    delivery.free_expired_leases()
-    accepted = len(relay.ledger) - (fails == "_note")  # in the middle of that the outcome of one mail is lost
-    rest = ["unknown"] * (fails == "_note") + ["queued"] * 4
-    assert [state for state, _ in states()] == (["accepted"] * accepted + rest)[:4]
-    assert leases._left == []

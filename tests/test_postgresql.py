@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -94,6 +95,15 @@ def test_a_statement_alone_is_a_transaction_of_its_own_and_a_part_of_one_that_is
     assert direct.ask("SELECT count(*), max(n) FROM t") == (3, 1)
 
 
+def test_a_connection_that_has_died_is_replaced_as_django_does_before_a_task(direct: DatabaseWrapper) -> None:
+    for act in (lambda: direct.ask("SELECT 1"), lambda: direct.write_alone("SELECT %(n)s", {"n": 1}, wait=True)):
+        (server,) = direct.ask("SELECT pg_backend_pid()") or (0,)
+        with psycopg.connect(direct.connection.info.dsn) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [server])
+        direct.health_check_enabled, direct.health_check_done = True, False
+        assert act()
+
+
 def test_its_errors_are_those_of_django(direct: DatabaseWrapper) -> None:
     with pytest.raises(ProgrammingError, match="missing"):
         direct.ask("SELECT 1 FROM missing")
@@ -135,5 +145,7 @@ def test_the_whole_road_behind_a_pooler(tmp_path: Path) -> None:
         token = here.token()
         for _ in range(2 * PREPARE_AFTER):
             assert {mail["state"] for mail in here.mails_of(here.post_event(token))} == {"accepted"}
+        told = json.loads(here.manage("doctor", "--json", ok=False))  # nobody is an Admin yet
+        assert "through a pooler: no statements are prepared" in str(told)
         assert "Traceback" not in here.output
         assert len(relay.ledger) == 2 * 2 * PREPARE_AFTER

@@ -68,6 +68,7 @@ else:
         with connection.cursor() as cursor:
             cursor.execute("UPDATE workflows_databasestart SET mark = %s", [number])
 
+    @pytest.mark.django_db(transaction=True)  # within a transaction, nothing is remembered
     def test_a_connection_asks_once_but_behind_a_pooler_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
         first = starts.this_one()
         mark(7)

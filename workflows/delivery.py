@@ -76,7 +76,7 @@ def _send_batch(lease: Lease, *, mailer: Any) -> bool:
     try:
         return _send_all(lease, mailer=mailer)
     except DatabaseTrouble:  # for longer than we wait
-        lease.leave()
+        lease.give_back_later()
         raise
 
 
@@ -197,6 +197,8 @@ def free_expired_leases() -> None:
     for dead in expired.values_list("lease", flat=True).distinct():
         try:
             lease = Lease(after=dead)
+            if starts.ended_since(lease.id) and starts.is_lately():
+                continue  # a worker that outlived the crash may give it back
             if dead and lease.take_over(dead):
                 _end_in_flight(lease)
         except Exception:  # it must not keep the others, nor the rest of the sweep

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Length
 
@@ -30,6 +32,7 @@ RENEW_AFTER = 60.0
 SETTLE_AFTER = 0.5  # seconds: so long an acceptance that was noted waits for those of the next mails
 SURE_FOR = 1.0  # seconds since the database last said that the batch is ours
 SMALL = 64 * 1024  # bytes of a mail that is read with its batch; a larger one is read in its turn
+LOOK_AGAIN_AFTER = 5.0  # seconds, for a database that was away for longer than we wait
 BATCH_SECONDS = 300.0  # well within the task's time limit
 RELEASED = {"lease": None, "lease_expires_at": None}
 _BEFORE = Case(
@@ -49,8 +52,9 @@ class Lease:
         self.id = starts.new_lease(of=after)
         self.batch: list[Delivery] = []
         self.untried = False  # the batch holds all mails of its runs, and none was tried before
-        self._noted: list[acceptance.Note] = []  # and not settled yet
-        self._in_hand: list[Delivery] = []  # one at the most
+        self._tried: list[Delivery] = []
+        self._noted: list[acceptance.Note] = []
+        self._is_left = False
         self._settled = time.monotonic()
         self.began = self._settled if began is None else began
         self._renewed = self._sure_at = clock.steady()
@@ -134,7 +138,8 @@ class Lease:
         lost its lease. Time is told by a clock that goes on meanwhile.
         """
         may = stubbornly(partial(self._may_send, delivery), what=f"delivery {delivery.pk}: whether it is ours")
-        self._in_hand = [delivery] if may else []
+        if may:
+            self._tried.append(delivery)
         return may
 
     def _may_send(self, delivery: Delivery) -> bool:
@@ -163,7 +168,6 @@ class Lease:
 
         None: its outcome was written otherwise, or the lease was lost; then the database is asked again.
         """
-        self._in_hand = []
         if noted:
             self._noted.append(noted)
         self._sure_at = clock.steady() if noted else self._sure_at - SURE_FOR
@@ -172,9 +176,9 @@ class Lease:
             self._settled = time.monotonic()
 
     def _settle(self) -> None:
+        starts.this_one()  # not drawn within a transaction, for whose end others would wait
         with transaction.atomic():
             self._settle_noted()
-        self._noted.clear()
 
     def _settle_noted(self) -> int:
         """Settle within a transaction, which puts the notes on the disk as well; return how many mails are left."""
@@ -190,30 +194,49 @@ class Lease:
         if not self._may_hold:
             return
         due = {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
-        stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
+        try:
+            stubbornly(partial(self._give_back, but=but, due=due), what=f"lease {self.id}: what was not tried")
+        except AWAY:
+            self.give_back_later(but=but)
+            raise
         self._may_hold = bool(but)
 
-    def leave(self) -> None:
-        """Give it back when the database is there again (`give_back_left`): a crash may have taken its notes along.
+    def give_back_later(self, *, but: Sequence[Delivery] = ()) -> None:
+        """Give it back when the database is there again: a crash may have taken notes along that only we still know.
 
-        The mail in hand, whose outcome could not be recorded, is left to the sweeper.
+        What was tried, and is neither noted nor recorded, is left to the sweeper.
         """
-        _left.append(partial(self._give_back, but=self._in_hand, due={}))
+        if not self._is_left:
+            self._is_left = True
+            _do_when_it_is_back(partial(self._give_back, but=[*but, *self._tried], due={}))
 
-    @transaction.atomic
     def _give_back(self, *, but: Sequence[Delivery], due: dict[str, datetime]) -> None:
-        if not self._settle_noted():
-            return
+        starts.this_one()
+        with transaction.atomic():
+            if self._settle_noted():
+                # A standby that lagged behind and took over may not know what was recorded otherwise.
+                tried = self._tried if starts.ended_since(self.id) else []
+                self._put_back(but=[*but, *tried], due=due)
+
+    def _put_back(self, *, but: Sequence[Delivery], due: dict[str, datetime]) -> None:
         last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-pk").values("outcome")[:1]
         untried = self.held().exclude(pk__in=[delivery.pk for delivery in but]) if but else self.held()
         untried.annotate(last=Subquery(last)).update(state=_BEFORE, **due, **RELEASED)
 
 
-_left: list[Callable[[], None]] = []
+def _do_when_it_is_back(act: Callable[[], None]) -> None:
+    """Try until the database answers, in a thread that ends with its process."""
 
+    def try_again() -> None:
+        try:
+            while True:
+                time.sleep(LOOK_AGAIN_AFTER)
+                with suppress(*AWAY):
+                    return act()
+                connection.close()
+        except Exception:
+            logger.exception("what a worker held while the database was away is left to the sweeper")
+        finally:
+            connection.close()
 
-def give_back_left() -> None:
-    """Give back what this process had to leave. Raises what the database raises where it is still away."""
-    while _left:
-        _left[0]()
-        del _left[0]
+    threading.Thread(target=try_again, name="give back", daemon=True).start()

@@ -10,7 +10,7 @@ from integrations import clock
 
 from . import delivery, runs, stopping
 from .claims import is_any_run_due
-from .leases import Lease, give_back_left
+from .leases import Lease
 
 LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have their turn
 # Seconds after which a call is worth nothing: all were busy for so long, and whoever still has more calls again.
@@ -35,7 +35,6 @@ def work(*, until: float, call_another: Callable[[float], object], longest: floa
     take its time; and when the time is over before all is done. It is told the same moment: it may be the only one that
     is left, and whoever rang does not ring again before.
     """
-    give_back_left()
     began = time.monotonic()
     look_until = began + min(until - clock.now().timestamp(), LOOK_ON)
     # Where this is the only batch, the call at its end is enough.

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.db import connection
+
+from integrations import clock
 
 from .ids import mark_of, new_id
 
@@ -20,6 +24,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux, random(4): drawn ane
 # (https://www.postgresql.org/docs/current/sql-createtable.html).
 BEGIN = "INSERT INTO workflows_databasestart (mark) VALUES (%(mark)s) ON CONFLICT DO NOTHING"
 MARK = "SELECT mark FROM workflows_databasestart"
+BEGUN = "SELECT begun FROM workflows_databasestart"
+LATELY = timedelta(minutes=2)
 
 
 def this_one() -> int:
@@ -37,15 +43,21 @@ def _of_machine() -> int:
 
 def _of_server() -> int:
     """Ask once for each connection, which a crash ends; behind a pooler each time, since that keeps ours open."""
-    connection.ensure_connection()
-    known: dict[str, int] = connection.while_connected  # type: ignore[attr-defined]
-    if "mark" not in known:
-        connection.write_alone(BEGIN, {"mark": 1 + secrets.randbelow(2**30 - 1)}, wait=False)  # type: ignore[attr-defined]
-        (found,) = connection.ask(MARK)  # type: ignore[attr-defined]
-        if not connection.is_direct:  # type: ignore[attr-defined]
-            return int(found)
-        known["mark"] = found
-    return known["mark"]
+    server: Any = connection
+    server.make_ready()
+    known = server.while_connected.get("mark")
+    if known is None:
+        known = _mark_of(server)
+        if server.is_direct and not server.in_atomic_block:  # or it could be rolled back
+            server.while_connected["mark"] = known
+    return int(known)
+
+
+def _mark_of(server: Any) -> int:
+    """Return the mark of a PostgreSQL; the first one who asks after a crash draws it."""
+    while not (found := server.ask(MARK)):
+        server.write_alone(BEGIN, {"mark": 1 + secrets.randbelow(2**30 - 1)}, wait=True)
+    return int(found[0])
 
 
 def new_lease(of: uuid.UUID | None = None) -> uuid.UUID:
@@ -56,6 +68,14 @@ def new_lease(of: uuid.UUID | None = None) -> uuid.UUID:
 def ended_since(lease: uuid.UUID) -> bool:
     """Say whether the database has crashed since, so that notes of this lease may be lost."""
     return is_noticed(lease) and mark_of(lease) != this_one()
+
+
+def is_lately() -> bool:
+    """Say whether PostgreSQL began so lately that workers may be about to note again what its crash took along."""
+    if connection.vendor == "sqlite":  # its crash ends the workers as well
+        return False
+    begun = connection.ask(BEGUN)  # type: ignore[attr-defined]
+    return begun is None or bool(clock.now() - begun[0] < LATELY)
 
 
 def is_noticed(lease: uuid.UUID | None) -> bool:

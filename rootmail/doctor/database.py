@@ -50,7 +50,8 @@ def look_at_database() -> Iterator[Finding]:
     if connection.vendor == "sqlite":
         yield ok(f"SQLite {version}, {settings.DATABASES['default']['NAME']}")
     elif connection.vendor == "postgresql":
-        yield ok(f"{' '.join(str(version).split()[:2])}, {_place()}")
+        way = "" if connection.is_direct else ", through a pooler: no statements are prepared"  # type: ignore[attr-defined]
+        yield ok(f"{' '.join(str(version).split()[:2])}, {_place()}{way}")
     else:
         yield problem(f"{connection.vendor} is not supported", "Use PostgreSQL, or take DATABASE_URL out for SQLite.")
 

@@ -40,11 +40,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         (server,) = self.connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
         return bool(server == self.connection.info.backend_pid)
 
-    def ask(self, statement: str) -> tuple[Any, ...]:
-        """Return the one row that a query without parameters leads to, past Django's layers."""
+    def make_ready(self) -> None:
+        """Have a connection that answers, as Django does before a cursor."""
+        self.close_if_health_check_failed()
         self.ensure_connection()
+
+    def ask(self, statement: str) -> tuple[Any, ...] | None:
+        """Return the first row that a query without parameters leads to, past Django's layers."""
+        self.make_ready()
         with self.wrap_database_errors:
-            found: tuple[Any, ...] = self.connection.execute(statement).fetchone()
+            found: tuple[Any, ...] | None = self.connection.execute(statement).fetchone()
         return found
 
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
@@ -53,6 +58,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Its parameters have names. Within a transaction it is a part of that. Without `wait` it need not be on the disk
         yet, and holds `{quickly}` where a condition may stand: PostgreSQL is told so in the same round trip.
         """
-        self.ensure_connection()
+        self.make_ready()
         with self.wrap_database_errors:
             return int(self.connection.execute(_said(statement, wait), values).rowcount)

@@ -6,7 +6,9 @@ from django.db import migrations
 
 MAKE = """
 CREATE UNLOGGED TABLE workflows_databasestart (
-    single boolean PRIMARY KEY DEFAULT true CHECK (single), mark integer NOT NULL CHECK (mark > 0)
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    mark integer NOT NULL CHECK (mark > 0),
+    begun timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO workflows_databasestart (mark) VALUES (1 + floor(random() * 1073741823)::integer);
 """
