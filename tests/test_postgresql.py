@@ -19,7 +19,7 @@ import pytest
 from django.db import ProgrammingError, transaction
 
 from rootmail import state
-from rootmail.postgresql.base import PREPARE_AFTER, DatabaseWrapper
+from rootmail.postgresql.base import DatabaseWrapper
 from tests.fake_relay import FakeRelay
 from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
 
@@ -76,12 +76,13 @@ def prepared(connection: DatabaseWrapper) -> list[str]:
         return [statement for (statement,) in cursor.fetchall()]
 
 
-def test_what_comes_again_and_again_is_prepared(direct: DatabaseWrapper) -> None:
-    for _ in range(PREPARE_AFTER + 1):
+def test_what_is_asked_directly_is_prepared_and_nothing_of_the_orm(direct: DatabaseWrapper) -> None:
+    for _ in range(20):
         assert direct.ask("SELECT 7 AS asked") == (7,)
+        assert direct.write_alone("SELECT %(n)s AS written", {"n": 1}, wait=True) == 1
         with direct.cursor() as cursor:
             cursor.execute("SELECT %s AS by_the_orm", [7])
-    assert prepared(direct) == ["SELECT 7 AS asked", "SELECT $1 AS by_the_orm"]
+    assert prepared(direct) == ["SELECT 7 AS asked", "SELECT $1 AS written"]
 
 
 def test_a_statement_alone_is_a_transaction_of_its_own_and_a_part_of_one_that_is_open(direct: DatabaseWrapper) -> None:
@@ -118,7 +119,7 @@ def test_behind_a_pooler_nothing_is_prepared(tmp_path: Path, django_db_blocker: 
         url = stack.enter_context(pgbouncer(stack.enter_context(fresh_postgres()), tmp_path))
         connection = stack.enter_context(connected(url))
         wait_until(lambda: answers(url), what="PgBouncer")
-        for _ in range(2 * PREPARE_AFTER):
+        for _ in range(10):
             assert connection.ask("SELECT 7") == (7,)
             assert connection.write_alone("SELECT %(n)s", {"n": 1}, wait=True) == 1
         assert prepared(connection) == []
@@ -143,9 +144,9 @@ def test_the_whole_road_behind_a_pooler(tmp_path: Path) -> None:
         options = ["--no-ssl", "--no-enable-starttls-auto", "--default-from", "desk@example.com", "--no-check"]
         here.manage("integration", "connect", "smtp", "--address", "localhost", "--port", str(relay.port), *options)
         token = here.token()
-        for _ in range(2 * PREPARE_AFTER):
+        for _ in range(10):
             assert {mail["state"] for mail in here.mails_of(here.post_event(token))} == {"accepted"}
         told = json.loads(here.manage("doctor", "--json", ok=False))  # nobody is an Admin yet
         assert "through a pooler: no statements are prepared" in str(told)
         assert "Traceback" not in here.output
-        assert len(relay.ledger) == 2 * 2 * PREPARE_AFTER
+        assert len(relay.ledger) == 2 * 10

@@ -1,16 +1,18 @@
-"""The database engine of larger installations: PostgreSQL, which plans what comes again and again only once."""
+"""The database engine of larger installations: PostgreSQL, which plans what comes with every mail only once."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from django.db.backends.postgresql import base
 
-PREPARE_AFTER = 5  # times that a connection has carried out the same statement; what psycopg does by itself
-
-
+# Nothing is prepared but what is told to be. Django writes every value as a parameter, and a plan for all values
+# cannot use an index that is for some of them: it looked for due mails among a million old ones, row by row.
+NEVER_BY_ITSELF = sys.maxsize
+# A condition that is true, and lets the transaction end without the disk.
 QUICKLY = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
 
 
@@ -20,7 +22,7 @@ def _said(statement: str, wait: bool) -> str:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Prepares statements where nothing stands between us and PostgreSQL.
+    """Prepares the statements that it is asked for directly, where nothing stands between us and PostgreSQL.
 
     A pooler such as PgBouncer may carry out the next transaction on another server, which knows nothing of what was
     prepared; there, nothing is.
@@ -33,7 +35,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().init_connection_state()
         self.while_connected = {}
         self.is_direct = self._speaks_to_server()
-        self.connection.prepare_threshold = PREPARE_AFTER if self.is_direct else None
+        self.connection.prepare_threshold = NEVER_BY_ITSELF if self.is_direct else None
 
     def _speaks_to_server(self) -> bool:
         """A pooler tells us a number of its own, by which we may cancel, and not that of the server's process."""
@@ -46,18 +48,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
 
     def ask(self, statement: str) -> tuple[Any, ...] | None:
-        """Return the first row that a query without parameters leads to, past Django's layers."""
+        """Return the first row that a query without parameters leads to, past Django's layers; it is prepared."""
         self.make_ready()
         with self.wrap_database_errors:
-            found: tuple[Any, ...] | None = self.connection.execute(statement).fetchone()
+            found: tuple[Any, ...] | None = self.connection.execute(statement, prepare=True).fetchone()
         return found
 
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
-        """Carry out one statement, past Django's layers; return how many rows it touched.
+        """Carry out one statement, past Django's layers, prepared; return how many rows it touched.
 
         Its parameters have names. Within a transaction it is a part of that. Without `wait` it need not be on the disk
         yet, and holds `{quickly}` where a condition may stand: PostgreSQL is told so in the same round trip.
         """
         self.make_ready()
         with self.wrap_database_errors:
-            return int(self.connection.execute(_said(statement, wait), values).rowcount)
+            return int(self.connection.execute(_said(statement, wait), values, prepare=True).rowcount)
