@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.postgresql import base
 
 # Nothing is prepared but what is told to be. Django writes every value as a parameter, and a plan for all values
-# cannot use an index that is for some of them: it looked for due mails among a million old ones, row by row.
+# cannot use an index that is for some of them.
 NEVER_BY_ITSELF = sys.maxsize
 # A condition that is true, and lets the transaction end without the disk.
 QUICKLY = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
