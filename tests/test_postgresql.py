@@ -47,7 +47,7 @@ def connected(url: str) -> Iterator[DatabaseWrapper]:
 def pgbouncer(url: str, folder: Path) -> Iterator[str]:
     """Put a PgBouncer in front of a database, which gives another server to each transaction; return its address."""
     program, port, at = from_environment("TEST_PGBOUNCER"), state.free_port(), urlsplit(url)
-    user = f"user={at.username}" + (f" password={unquote(at.password)}" if at.password else "")
+    user = f"user={at.username}" + (f" password='{unquote(at.password)}'" if at.password else "")
     settings = folder / "pgbouncer.ini"
     settings.write_text(
         f"[databases]\nhere = host={at.hostname} port={at.port} dbname={at.path.strip('/')} {user}\n"
@@ -99,7 +99,7 @@ def test_a_statement_alone_is_a_transaction_of_its_own_and_a_part_of_one_that_is
 def test_a_connection_that_has_died_is_replaced_as_django_does_before_a_task(direct: DatabaseWrapper) -> None:
     for act in (lambda: direct.ask("SELECT 1"), lambda: direct.write_alone("SELECT %(n)s", {"n": 1}, wait=True)):
         (server,) = direct.ask("SELECT pg_backend_pid()") or (0,)
-        with psycopg.connect(direct.connection.info.dsn) as other:
+        with psycopg.connect(from_environment("TEST_POSTGRES_URL")) as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [server])
         direct.health_check_enabled, direct.health_check_done = True, False
         assert act()
