@@ -200,6 +200,29 @@ def test_a_standby_that_lagged_behind_brings_no_mail_back_that_was_sent(
     assert Attempt.objects.count() == 3
 
 
+def test_nor_is_a_mail_put_back_as_untried_whose_refusal_it_has_never_heard_of(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(mails=2)
+    relay.replies = {".": "451 4.3.0 Try again later"}
+    remember, failed_over = leases.Lease.remember, list[bool]()
+
+    def fail_over(lease: leases.Lease, noted: acceptance.Note | None) -> None:
+        remember(lease, noted)
+        if not failed_over:
+            failed_over.append(True)
+            Attempt.objects.all().delete()
+            Delivery.objects.filter(state="deferred").update(state="sending", lease=lease.id)
+            crash(monkeypatch)
+
+    monkeypatch.setattr(leases.Lease, "remember", fail_over)
+    delivery.send_due()
+    assert [state for state, _ in states()] == ["sending", "deferred"]
+    let_leases_expire()
+    delivery.free_expired_leases()
+    assert [state for state, _ in states()] == ["unknown", "deferred"]
+
+
 def test_what_is_put_off_is_done_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LOOK_AGAIN_AFTER", 0.01)
     failures, done = [OperationalError("gone"), OperationalError("gone")], threading.Event()
