@@ -44,6 +44,7 @@ def shorten() -> None:
     starts.LATELY = timedelta(seconds=LEASE)
     leases.RENEW_AFTER, leases.BATCH_SECONDS = RENEW_AFTER, 3.0 * SCALE
     leases.SURE_FOR = RENEW_AFTER / 2
+    leases.SETTLE_AFTER *= SCALE
     delivery.DATABASE_PAUSE = runs.TRY_AGAIN_AFTER = timedelta(seconds=0.2)
     stubborn.PAUSES = RECORD_AGAIN  # type: ignore[assignment]
     services.RING_AGAIN_AFTER = 0.1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
+from integrations import standing
 from integrations.models import SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_acceptance import die_before, states, stored
@@ -221,6 +222,26 @@ def test_nor_is_a_mail_put_back_as_untried_whose_refusal_it_has_never_heard_of(
     let_leases_expire()
     delivery.free_expired_leases()
     assert [state for state, _ in states()] == ["unknown", "deferred"]
+
+
+def test_a_mail_that_met_the_crash_before_it_was_handed_over_is_not_doubtful(
+    smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(mails=3)
+    in_force, asked = standing.in_force, list[bool]()
+
+    def crashed() -> Any:
+        asked.append(True)
+        if len(asked) == 3:  # for the batch, for the first mail, for the second one
+            Attempt.objects.all().delete()
+            crash(monkeypatch)
+            raise OperationalError("gone")
+        return in_force()
+
+    monkeypatch.setattr(standing, "in_force", crashed)
+    delivery.send_due()
+    assert states() == [("accepted", 1), ("queued", 0), ("queued", 0)]
+    assert len(relay.ledger) == 1
 
 
 def test_what_is_put_off_is_done_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,10 +94,10 @@ AND NOT EXISTS (SELECT FROM pg_constraint WHERE conname = indexname)
 def filled(django_db_blocker: Any) -> Iterator[str]:
     """Fill a database with a million deliveries, once: the tests of this file need not follow one another."""
     with fresh_postgres() as url:
-        with django_db_blocker.unblock(), in_place_of_default(url) as connection:
+        with django_db_blocker.unblock(), in_place_of_default(url):
             call_command("migrate", verbosity=0)
-            with connection.cursor() as cursor:
-                fill(cursor)
+        with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+            fill(connection.cursor())
         yield url
 
 
@@ -111,7 +111,8 @@ def million(filled: str, django_db_blocker: Any) -> Iterator[Any]:
 @contextmanager
 def in_place_of_default(url: str) -> Iterator[Any]:
     usual = connections["default"]
-    settings = usual.settings_dict | {"OPTIONS": {}, "CONN_MAX_AGE": None} | environ.Env.db_url_config(url)
+    settings = usual.settings_dict | {"CONN_MAX_AGE": None} | environ.Env.db_url_config(url)
+    settings |= {"ENGINE": "rootmail.postgresql", "OPTIONS": {"server_side_binding": True}}
     connection = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, "default")
     connections["default"] = connection
     try:

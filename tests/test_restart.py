@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def worker(installation: Installation, name: str) -> Iterator[Program]:
 
 
 def test_workers_are_replaced_side_by_side(places: Installation, relay: FakeRelay) -> None:
-    """A sends under load, B starts, A is told to end: each mail is accepted once, and none waits for long."""
+    """A sends under load, B starts, A is told to end: each mail is accepted once."""
     prepare(places, relay)
     events = 100  # the second worker takes seconds to start
     with worker(places, "a") as old:
@@ -98,7 +97,6 @@ def test_workers_are_replaced_side_by_side(places: Installation, relay: FakeRela
     assert at_the_end < 2 * events, "the old one ended in the middle"
     assert copies(relay) == {1}
     assert len(relay.ledger) == 2 * events
-    assert longest_silence(relay) < 5
 
 
 def program_of_load(installation: Installation, events: int) -> Program:
@@ -115,11 +113,6 @@ def copies(relay: FakeRelay) -> set[int]:
     return set(seen.values())
 
 
-def longest_silence(relay: FakeRelay) -> float:
-    times = [mail.at for mail in relay.ledger]
-    return max(later - earlier for earlier, later in pairwise(times))
-
-
 def test_a_hangup_replaces_everything_that_up_runs_and_fails_no_request(tmp_path: Path, relay: FakeRelay) -> None:
     with ExitStack() as stack:
         here = Installation(tmp_path)
@@ -130,6 +123,8 @@ def test_a_hangup_replaces_everything_that_up_runs_and_fails_no_request(tmp_path
         with load_over_http(here, token) as statuses:
             wait_until(lambda: len(statuses) > 5, what="the first events")
             here.process.send_signal(signal.SIGHUP)
+            for name, words in PROGRAMS.items():
+                wait_until(partial(side_by_side, here, words, before[name]), what=f"a new {name} beside the old one")
             for name in PROGRAMS:
                 wait_until(partial(gone, before[name]), seconds=60, what=f"the end of the old {name}")
             at_the_end = len(statuses)
@@ -140,11 +135,15 @@ def test_a_hangup_replaces_everything_that_up_runs_and_fails_no_request(tmp_path
         assert all(here.processes(*words) for words in PROGRAMS.values())
     assert len(relay.ledger) == 2 * len(statuses)
     assert copies(relay) == {1}
-    assert longest_silence(relay) < 5
     assert here.processes() == []
 
 
 PROGRAMS = {"worker": ("celery", " worker "), "beat": ("celery", " beat "), "web": ("gunicorn",)}
+
+
+def side_by_side(installation: Installation, words: tuple[str, ...], before: set[int]) -> bool:
+    running = set(installation.processes(*words))
+    return bool(running & before) and bool(running - before)
 
 
 def gone(pids: set[int]) -> bool:

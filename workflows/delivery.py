@@ -86,6 +86,8 @@ def _send_all(lease: Lease, *, mailer: Any) -> bool:
         if not lease.may_send(delivery):
             break
         sent = _send_one(delivery, outlook=outlook, mailer=mailer)
+        if sent.untried:
+            lease.was_not_tried(delivery)
         if sent.others_wait is not None:
             wait = sent.others_wait
             lease.give_back(next_attempt_at=clock.now() + wait if wait else None)
@@ -99,10 +101,11 @@ def _send_all(lease: Lease, *, mailer: Any) -> bool:
 class Sent:
     """What trying one mail led to, for the others of its batch: how long they have to wait, None where they need not.
 
-    `noted`: it was accepted for everybody, which is noted under the lease.
+    `untried`: nothing of it was handed over. `noted`: it was accepted for everybody, which is noted under the lease.
     """
 
     others_wait: timedelta | None = None
+    untried: bool = False
     noted: acceptance.Note | None = None
 
 
@@ -122,11 +125,11 @@ def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
         if not error.untried:
             record_error(delivery, error)
         # Then the provider is paused: whoever claims next is told so before.
-        return Sent(others_wait=timedelta() if error.scope == Scope.PROVIDER else None)
+        return Sent(others_wait=timedelta() if error.scope == Scope.PROVIDER else None, untried=error.untried)
     except DatabaseTrouble:
         # While content or provider were looked up: transports know no database, so nothing was handed over.
         logger.exception("delivery %s: the database does not answer", delivery.pk)
-        return Sent(others_wait=DATABASE_PAUSE)
+        return Sent(others_wait=DATABASE_PAUSE, untried=True)
     except Exception:  # a defect of ours: it must neither stop the other mails nor be taken for a refusal
         logger.exception("delivery %s met a defect", delivery.pk)
         record_error(delivery, unknown("A defect of rootmail itself: the worker's log holds the details."))

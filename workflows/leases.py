@@ -142,6 +142,10 @@ class Lease:
             self._tried.append(delivery)
         return may
 
+    def was_not_tried(self, delivery: Delivery) -> None:
+        """Tell that the mail which was let through last was not handed over after all: nothing is doubtful about it."""
+        self._tried.remove(delivery)
+
     def _may_send(self, delivery: Delivery) -> bool:
         if time.monotonic() - self.began > BATCH_SECONDS or stopping.requested():
             return False
