@@ -39,8 +39,8 @@ def _stored() -> tuple[Any, ...]:
     """Return what tells one version of the connected rows from another, then version and pause of the first of them."""
     ask = connection.ask  # type: ignore[attr-defined]
     if connection.vendor == "sqlite":
-        return ask(_query())  # type: ignore[no-any-return]
-    smtp, sendgrid, states = ask(BY_VERSION)
+        return ask(_query())[0]  # type: ignore[no-any-return]
+    ((smtp, sendgrid, states),) = ask(BY_VERSION)
     return smtp, sendgrid, *_state_of("smtp" if smtp else "sendgrid" if sendgrid else "default", states)
 
 

@@ -21,6 +21,7 @@ from integrations.transports.pool import POOL
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
 from tests.installation import Installation
+from workflows import tasks
 
 accounts: Any = import_module("integrations.migrations.0004_accounts")
 
@@ -88,6 +89,12 @@ def a_worker_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(link, "apply_async", lambda arguments, task=link, **_: task(*arguments))
     monkeypatch.setattr(detection, "PORTS", ())  # nobody looks for a mail server on the machine that runs the tests
     monkeypatch.setattr(probing, "REPLY_SECONDS", 2.0)  # a port that waits for TLS is silent for as long
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_rung_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests without real processes call a worker themselves: there is no broker."""
+    monkeypatch.setattr(tasks.work, "apply_async", lambda **_: None)
 
 
 @pytest.fixture

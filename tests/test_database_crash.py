@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from integrations import standing
 from integrations.models import SmtpIntegration
 from tests.fake_relay import FakeRelay
+from tests.statements import watched
 from tests.test_acceptance import die_before, states, stored
 from workflows import acceptance, delivery, leases, starts
 from workflows.models import Attempt, Delivery
@@ -80,13 +81,12 @@ def sweep_for(statements: int) -> bool:
     """Sweep, and end before the statement after so many; say whether the sweep came to its end."""
     left = iter(range(statements))
 
-    def count(execute: Any, *call: Any) -> Any:
+    def count(*_: object) -> None:
         if next(left, None) is None:
             raise Killed
-        return execute(*call)
 
     try:
-        with connection.execute_wrapper(count):
+        with watched(connection, count):
             delivery.free_expired_leases()
     except Killed:
         connection.close()

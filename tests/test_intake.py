@@ -20,7 +20,7 @@ from integrations.models import AuditEvent
 from rootmail.logs import WithoutAddresses
 from tests.damage import lose_key_of
 from tests.test_documents import changed
-from workflows import documents, endpoints, intake, receipts, retention, tasks
+from workflows import documents, endpoints, intake, receipts, retention
 from workflows.ids import first_id_at
 from workflows.models import Event, Run
 from workflows.webhook_models import WebhookEndpoint, WebhookKey, WebhookReceipt, WebhookSubject
@@ -45,7 +45,6 @@ def read_probe(headers: Mapping[str, str], body: Any, options: Mapping[str, Any]
 @pytest.fixture(autouse=True)
 def _probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SENDERS, "probe", Sender("probe", "Probe", read_probe, (), "none", ""))
-    monkeypatch.setattr(tasks.work, "apply_async", lambda **_: None)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from rootmail import metrics
 from tests.installation import fresh_postgres
+from tests.statements import watched
 from workflows import counting, history, ids, interventions, leases, search, story
 from workflows.counting_models import CountMark
 from workflows.models import Attempt, Delivery
@@ -153,15 +154,14 @@ def whole_tables(connection: Any, act: Callable[[], Any]) -> list[str]:
     """Return the tables that the statements of `act` go through from end to end, each with its statement."""
     found = []
 
-    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
+    def look(sql: str, values: Any) -> None:
+        if sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
             with connection.connection.cursor() as cursor:
-                plan = cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params).fetchone()[0]
+                plan = cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", values).fetchone()[0]
             read = {node.get("Relation Name") for node in nodes(plan[0]["Plan"]) if node["Node Type"] == "Seq Scan"}
             found.extend(f"{table}: {sql}" for table in read & TABLES)
-        return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(look):
+    with watched(connection, look):
         act()
     return found
 

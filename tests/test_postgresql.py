@@ -78,7 +78,7 @@ def prepared(connection: DatabaseWrapper) -> list[str]:
 
 def test_what_is_asked_directly_is_prepared_and_nothing_of_the_orm(direct: DatabaseWrapper) -> None:
     for _ in range(20):
-        assert direct.ask("SELECT 7 AS asked") == (7,)
+        assert direct.ask("SELECT 7 AS asked") == [(7,)]
         assert direct.write_alone("SELECT %(n)s AS written", {"n": 1}, wait=True) == 1
         with direct.cursor() as cursor:
             cursor.execute("SELECT %s AS by_the_orm", [7])
@@ -93,12 +93,12 @@ def test_a_statement_alone_is_a_transaction_of_its_own_and_a_part_of_one_that_is
     with transaction.atomic(using=ALIAS):
         direct.write_alone(insert, {"n": 2}, wait=False)
         transaction.set_rollback(True, using=ALIAS)
-    assert direct.ask("SELECT count(*), max(n) FROM t") == (3, 1)
+    assert direct.ask("SELECT count(*), max(n) FROM t") == [(3, 1)]
 
 
 def test_a_connection_that_has_died_is_replaced_as_django_does_before_a_task(direct: DatabaseWrapper) -> None:
     for act in (lambda: direct.ask("SELECT 1"), lambda: direct.write_alone("SELECT %(n)s", {"n": 1}, wait=True)):
-        (server,) = direct.ask("SELECT pg_backend_pid()") or (0,)
+        ((server,),) = direct.ask("SELECT pg_backend_pid()")
         with psycopg.connect(from_environment("TEST_POSTGRES_URL")) as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [server])
         direct.health_check_enabled, direct.health_check_done = True, False
@@ -110,7 +110,7 @@ def test_its_errors_are_those_of_django(direct: DatabaseWrapper) -> None:
         direct.ask("SELECT 1 FROM missing")
     with pytest.raises(ProgrammingError, match="missing"):
         direct.write_alone("DELETE FROM missing WHERE n = %(n)s", {"n": 1}, wait=True)
-    assert direct.ask("SELECT 1") == (1,)
+    assert direct.ask("SELECT 1") == [(1,)]
 
 
 def test_behind_a_pooler_nothing_is_prepared(tmp_path: Path, django_db_blocker: Any) -> None:
@@ -120,7 +120,7 @@ def test_behind_a_pooler_nothing_is_prepared(tmp_path: Path, django_db_blocker: 
         connection = stack.enter_context(connected(url))
         wait_until(lambda: answers(url), what="PgBouncer")
         for _ in range(10):
-            assert connection.ask("SELECT 7") == (7,)
+            assert connection.ask("SELECT 7") == [(7,)]
             assert connection.write_alone("SELECT %(n)s", {"n": 1}, wait=True) == 1
         assert prepared(connection) == []
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 from integrations.models import AuditEvent
 from tests.damage import lose_key_of
 from tests.test_documents import changed
-from workflows import documents, endpoints, tasks, webhook_help
+from workflows import documents, endpoints, webhook_help
 from workflows.models import Event, Run
 from workflows.webhook_forms import PROOFS
 from workflows.webhook_models import WebhookEndpoint, WebhookReceipt
@@ -27,11 +27,6 @@ pytestmark = pytest.mark.django_db
 WEBHOOKS = "/configuration/webhooks/"
 LIMITS = {"posts_per_minute": "120", "events_per_minute": "300"}
 MAPPING = "event = incident_created\nid = $.uuid\nincident.title = $.message\nincident.severity = $.level"
-
-
-@pytest.fixture(autouse=True)
-def _nobody_is_rung_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.work, "apply_async", lambda **_: None)
 
 
 def text_of(answer: Any) -> str:

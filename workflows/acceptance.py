@@ -22,6 +22,7 @@ from integrations.transports.base import Receipt
 
 from . import starts
 from .models import Attempt, Delivery, Recipient, Run
+from .plans import among, keys_of
 from .stubborn import stubbornly
 
 logger = logging.getLogger(__name__)
@@ -49,24 +50,24 @@ UPDATE workflows_delivery SET state = 'accepted', reason = '', next_attempt_at =
         SELECT noted.provider, noted.provider_id, noted.sent_from, noted.at FROM workflows_attempt AS noted
         WHERE noted.delivery_id = workflows_delivery.id AND noted.lease = %(noted_under)s
     )
-WHERE lease = %(held_under)s AND id IN ({mails})
+WHERE lease = %(held_under)s AND id {among}
 """
 RECIPIENTS = """
 UPDATE workflows_recipient SET state = 'accepted', (code, enhanced_code, reply) = (
     SELECT noted.code, noted.enhanced_code, noted.reply FROM workflows_attempt AS noted
     WHERE noted.delivery_id = workflows_recipient.delivery_id AND noted.lease = %(noted_under)s
 )
-WHERE delivery_id IN ({mails})
+WHERE delivery_id {among}
 """
 RUNS = """
 UPDATE workflows_run SET status = 'completed', status_message = '', finished_at = %(now)s
-WHERE id IN ({runs}) AND status = 'started'
+WHERE id {among} AND status = 'started'
 """
 
 
 def is_plain(delivery: Delivery, receipt: Receipt) -> bool:
     """Say whether the relay took the mail for everybody, and nothing else was known of anybody before."""
-    return not receipt.refused and all(row.state == Recipient.State.QUEUED for row in delivery.recipients.all())
+    return not receipt.refused and all(row.state == Recipient.State.QUEUED for row in delivery.people)
 
 
 def note(delivery: Delivery, receipt: Receipt) -> Note | None:
@@ -129,17 +130,14 @@ def settle(*, held_under: uuid.UUID, noted_under: uuid.UUID) -> int:
 
     Called within a transaction.
     """
+    database: Any = connection
     leases = {"held_under": _lease(held_under), "noted_under": _lease(noted_under)}
-    with connection.cursor() as cursor:
-        cursor.execute(HELD.format(lock="FOR UPDATE" if connection.vendor == "postgresql" else ""), leases)
-        held = cursor.fetchall()
-        noted = {key: run for key, run, is_noted in held if is_noted}
-        if noted:
-            mails = {f"mail{number}": key for number, key in enumerate(noted)}
-            names = ", ".join(f"%({name})s" for name in mails)
-            for statement in (MAILS, RECIPIENTS):
-                cursor.execute(statement.format(mails=names), leases | mails)
-            _end_runs(cursor, list(noted.values()))
+    held = database.ask(HELD.format(lock="FOR UPDATE" if connection.vendor == "postgresql" else ""), leases)
+    noted = {key: run for key, run, is_noted in held if is_noted}
+    if noted:
+        for statement in (MAILS, RECIPIENTS):
+            database.write_alone(statement.format(among=among("keys")), leases | {"keys": keys_of(noted)}, wait=True)
+        _end_runs(noted.values())
     return len(held) - len(noted)
 
 
@@ -147,7 +145,6 @@ def _lease(key: uuid.UUID) -> Any:
     return _stored(Attempt, "lease", key)
 
 
-def _end_runs(cursor: Any, keys: list[Any]) -> None:
-    runs = {f"run{number}": key for number, key in enumerate(keys)}
-    names = ", ".join(f"%({name})s" for name in runs)
-    cursor.execute(RUNS.format(runs=names), runs | {"now": _stored(Run, "finished_at", clock.now())})
+def _end_runs(runs: Iterable[Any]) -> None:
+    values = {"keys": keys_of(runs), "now": _stored(Run, "finished_at", clock.now())}
+    connection.write_alone(RUNS.format(among=among("keys")), values, wait=True)  # type: ignore[attr-defined]

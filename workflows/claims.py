@@ -1,4 +1,4 @@
-"""Statements for a batch of runs that is taken and begins: Django's compiler would take longer than the database."""
+"""Statements of every round of a worker: Django's compiler would take longer than the database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from django.db import connection
 
-from .models import Run
-from .plans import by_index
+from .models import Delivery, Event, Run
+from .plans import among, by_index, keys_of
+from .reading import reader
 
 CLAIM = """
 UPDATE workflows_run SET status = 'started', lease = %(lease)s, lease_expires_at = %(until)s, tries = tries + 1
@@ -18,14 +19,21 @@ WHERE id AMONG AND {quickly}
 """
 BEGIN = """
 UPDATE workflows_run SET started_at = %(now)s, lease = NULL, lease_expires_at = NULL
-WHERE lease = %(lease)s AND id IN ({runs})
+WHERE lease = %(lease)s AND id {among}
+"""
+CLAIMED = """
+SELECT {run}, {event} FROM workflows_run JOIN workflows_event ON workflows_event.id = workflows_run.event_id
+WHERE workflows_run.lease = %(lease)s ORDER BY workflows_run.id
 """
 DUE = (
     "SELECT id FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s ORDER BY due_at LIMIT %(most)s"
 )
 # As an array they are chosen once; PostgreSQL may choose several times among rows, and take more than a batch.
 AMONG = {"postgresql": f"= ANY (ARRAY ({DUE} FOR UPDATE SKIP LOCKED))", "sqlite": f"IN ({DUE})"}
-IS_ANY_DUE = "SELECT 1 FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s LIMIT 1"
+IS_ANY_RUN_DUE = "SELECT 1 FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s LIMIT 1"
+IS_ANY_MAIL_DUE = (
+    "SELECT 1 FROM workflows_delivery {index} WHERE state IN ({states}) AND next_attempt_at <= %(now)s LIMIT 1"
+)
 
 
 def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -> int:
@@ -37,20 +45,34 @@ def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -
     return int(connection.write_alone(claim, values, wait=False))  # type: ignore[attr-defined]
 
 
+def claimed_runs(lease: uuid.UUID) -> list[Run]:
+    """Return the runs of a lease with their events, in the order of their keys."""
+    run_of, event_of = reader(Run), reader(Event)
+    query = CLAIMED.format(run=run_of.columns, event=event_of.columns)
+    runs = []
+    for row in connection.ask(query, {"lease": _stored("lease", lease)}):  # type: ignore[attr-defined]
+        run = run_of(row[: run_of.width])
+        run.event = event_of(row[run_of.width :])
+        runs.append(run)
+    return runs
+
+
 def is_any_run_due(now: datetime) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(IS_ANY_DUE.format(index=by_index("run_due")), {"now": _stored("due_at", now)})
-        return cursor.fetchone() is not None
+    query = IS_ANY_RUN_DUE.format(index=by_index("run_due"))
+    return bool(connection.ask(query, {"now": _stored("due_at", now)}))  # type: ignore[attr-defined]
+
+
+def is_any_mail_due(now: datetime) -> bool:
+    states = ", ".join(f"'{state}'" for state in Delivery.DUE)
+    query = IS_ANY_MAIL_DUE.format(index=by_index("delivery_due"), states=states)
+    return bool(connection.ask(query, {"now": _stored("due_at", now)}))  # type: ignore[attr-defined]
 
 
 def begin_runs(runs: Sequence[Run], *, now: datetime) -> int:
     """Within a transaction: end the lease of runs that begin; return how many of them still had it."""
-    values = {f"run{number}": _stored("id", run.pk) for number, run in enumerate(runs)}
-    statement = BEGIN.format(runs=", ".join(f"%({name})s" for name in values))
-    values |= {"lease": _stored("lease", runs[0].lease), "now": _stored("started_at", now)}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
+    values = {"lease": _stored("lease", runs[0].lease), "now": _stored("started_at", now)}
+    values["runs"] = keys_of(_stored("id", run.pk) for run in runs)
+    return int(connection.write_alone(BEGIN.format(among=among("runs")), values, wait=True))  # type: ignore[attr-defined]
 
 
 def _stored(name: str, value: Any) -> Any:

@@ -178,7 +178,7 @@ class StoredMail(EmailMessage):
     receipt: Receipt
 
     def __init__(self, delivery: Delivery, *, connection: Any) -> None:
-        due = [recipient.address for recipient in delivery.recipients.all() if recipient.state in Recipient.OPEN]
+        due = [recipient.address for recipient in delivery.people if recipient.state in Recipient.OPEN]
         super().__init__(delivery.subject, from_email=delivery.requested_from, to=due, connection=connection)
         self._stored = bytes(delivery.content)
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 
 from .models import Workflow
+from .plans import among, keys_of
 
 MOST = 100  # sets of workflows that are remembered with their actions
 # What tells one version of some rows from another, and the workflows that were made of them.
@@ -33,10 +34,9 @@ def with_actions(keys: Iterable[int]) -> dict[int, Workflow]:
     wanted = tuple(sorted(keys))
     if not wanted:
         return {}
-    listed = ", ".join(map(str, wanted))
     versions = [
-        *_versions(f"workflows_workflow WHERE id IN ({listed}) ORDER BY id"),
-        *_versions(f"workflows_action WHERE workflow_id IN ({listed}) ORDER BY id"),
+        *_versions(f"workflows_workflow WHERE id {among('keys')} ORDER BY id", of=wanted),
+        *_versions(f"workflows_action WHERE workflow_id {among('keys')} ORDER BY id", of=wanted),
     ]
     known = _some.get(wanted)
     if known is None or known[0] != versions:
@@ -46,9 +46,8 @@ def with_actions(keys: Iterable[int]) -> dict[int, Workflow]:
     return known[1]
 
 
-def _versions(rows: str) -> list[Any]:
+def _versions(rows: str, *, of: tuple[int, ...] = ()) -> list[Any]:
     """Return the rows as they are stored; on PostgreSQL, every UPDATE gives a row another number or place."""
     columns = "xmin, ctid" if connection.vendor == "postgresql" else "*"
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {rows}")  # noqa: S608 # nosec B608 (words and numbers of our own)
-        return list(cursor.fetchall())
+    query = f"SELECT {columns} FROM {rows}"  # noqa: S608 # nosec B608 (words and numbers of our own)
+    return connection.ask(query, {"keys": keys_of(of)} if of else None)  # type: ignore[attr-defined,no-any-return]

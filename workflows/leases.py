@@ -19,6 +19,7 @@ from django.db.models.functions import Length
 from integrations import clock
 
 from . import acceptance, heartbeat, starts, stopping
+from .claims import is_any_mail_due
 from .models import Attempt, Delivery, Recipient
 from .plans import Unindexed
 from .stubborn import AWAY, stubbornly
@@ -98,10 +99,10 @@ class Lease:
 
     def _take_due(self) -> int:
         now = clock.now()
+        if not is_any_mail_due(now):  # as nearly always: on SQLite a transaction would have to wait for its turn
+            return 0
         waiting = Delivery.objects.alias(kind=Unindexed("state")).filter(kind__in=Delivery.DUE)
         due = waiting.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
-        if not due.exists():  # as nearly always: on SQLite a transaction would have to wait for its turn
-            return 0
         with transaction.atomic():
             # Asked for first: as a part of the UPDATE, PostgreSQL may ask several times, and take more than a batch.
             keys = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.core.validators import MinValueValidator, URLValidator
 from django.db import models
 from django.db.models import F, Q
@@ -267,6 +269,12 @@ class Delivery(Leased):
 
     def __str__(self) -> str:
         return f"{self.action_name} {self.id}"
+
+    @property
+    def people(self) -> Iterable[Recipient]:
+        """Its recipients, as they were prefetched: a manager and a query set for each look cost more than the look."""
+        held: Iterable[Recipient] | None = getattr(self, "_prefetched_objects_cache", {}).get("recipients")
+        return self.recipients.all() if held is None else held
 
 
 class Recipient(models.Model):

@@ -37,7 +37,7 @@ class Outlook:
         now = clock.steady()
         if self._asked_at is not None and now - self._asked_at < GOOD_FOR:
             return
-        self.suppressed = suppression.of(row.address for mail in self.batch for row in mail.recipients.all())
+        self.suppressed = suppression.of(row.address for mail in self.batch for row in mail.people)
         if not self.untried:  # before its first attempt nobody can have told of a mail
             self.told = _told([delivery.pk for delivery in self.batch])
         if self._asked_at is None:  # the mails of a run are stored together, so their number stays

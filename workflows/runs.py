@@ -16,7 +16,7 @@ from django.db.models import F
 from integrations import clock
 
 from . import known, log_fields, mails, occasions, repeats
-from .claims import begin_runs, claim_runs
+from .claims import begin_runs, claim_runs, claimed_runs
 from .ids import new_id
 from .inserting import insert
 from .leases import RELEASED, Lease
@@ -58,8 +58,7 @@ def execute_due(*, hold: Lease | None = None) -> bool:
 
 def _execute_all(lease: uuid.UUID, *, hold: Lease | None) -> None:
     """Carry out a batch. What plain runs made is stored together, each of the others by itself."""
-    batch = list(Run.objects.filter(lease=lease).select_related("event").order_by("pk"))
-    batch = _with_workflows(batch)
+    batch = _with_workflows(claimed_runs(lease))
     waiting: list[Made] = []
     began = time.monotonic()
     for run in batch:

@@ -46,7 +46,7 @@ class Triggered:
 def trigger(incoming: Incoming, *, triggered_by: str = "system") -> Triggered:
     """Make a run of every workflow that hears this event; they are committed when this returns.
 
-    Nothing is rendered or sent here. The workers are rung for once the transaction has been committed.
+    Nothing is rendered or sent here. The workers are rung for.
     """
     return trigger_all([incoming], triggered_by=triggered_by)[0]
 
@@ -73,11 +73,14 @@ def _store(done: Sequence[Triggered]) -> None:
     new = [made for made in done if not made.repeated]
     # In one order: of two batches with the same keys, none waits for the other that waits for it.
     stored = sorted((made.event for made in new), key=lambda event: str(event.key))
+    runs = [run for made in new for run in made.runs]
+    if runs:
+        ring()  # a worker takes longer to hear of it than we to store them, and looks again and again
     with transaction.atomic():
         insert(stored)
-        insert([run for made in new for run in made.runs])
-        if any(made.runs for made in new):
-            transaction.on_commit(ring)
+        insert(runs)
+        if runs:
+            transaction.on_commit(ring)  # does nothing unless storing them took long
 
 
 def _made_of_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:

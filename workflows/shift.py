@@ -17,7 +17,8 @@ LONGEST = 10.0  # seconds: then other tasks, such as checks and test mails, have
 # Without it calls would gather in a backlog, and sweeps wait behind them.
 CALL_EXPIRES = 10.0
 LOOK_ON = 1.0  # seconds at the most, whatever a ring says: a clock may have been set back meanwhile
-PAUSE = 0.005  # seconds between two looks, at the least
+# Seconds between two looks: short at first, since whoever rang may be about to commit, then twice as long each time.
+PAUSES = (0.001, 0.005)
 # After a round it rests for as long as that took, so that under a steady stream a round is worth its costs: what comes
 # meanwhile is done together. Nothing waits for longer than this.
 LONGEST_PAUSE = 0.05
@@ -72,8 +73,8 @@ def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:
 
 def _wait_for_runs(end: float, *, pause: float) -> None:
     """Rest, then wait for a run that is due, until this moment of the steady clock; mail may have to wait."""
-    while time.monotonic() < end and not stopping.requested():
-        time.sleep(max(pause, PAUSE))
-        pause = 0.0
-        if is_any_run_due(clock.now()):
-            return
+    shortest, longest = PAUSES
+    time.sleep(max(pause, shortest))
+    while time.monotonic() < end and not stopping.requested() and not is_any_run_due(clock.now()):
+        time.sleep(shortest)
+        shortest = min(2 * shortest, longest)

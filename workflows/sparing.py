@@ -17,7 +17,7 @@ def spare_suppressed(delivery: Delivery, found: Mapping[str, Suppression]) -> bo
 
     Test mails and account mails are no deliveries, so they reach a suppressed address, too.
     """
-    due = [row for row in delivery.recipients.all() if row.state in Recipient.OPEN]
+    due = [row for row in delivery.people if row.state in Recipient.OPEN]
     for row in due if found else ():
         reason = found.get(canonical(row.address))
         if reason:

@@ -57,7 +57,7 @@ def _mark_of(server: Any) -> int:
     """Return the mark of a PostgreSQL; the first one who asks after a crash draws it."""
     while not (found := server.ask(MARK)):
         server.write_alone(BEGIN, {"mark": 1 + secrets.randbelow(2**30 - 1)}, wait=True)
-    return int(found[0])
+    return int(found[0][0])
 
 
 def new_lease(of: uuid.UUID | None = None) -> uuid.UUID:
@@ -74,8 +74,8 @@ def is_lately() -> bool:
     """Say whether PostgreSQL began so lately that workers may be about to note again what its crash took along."""
     if connection.vendor == "sqlite":  # its crash ends the workers as well
         return False
-    begun = connection.ask(BEGUN)  # type: ignore[attr-defined]
-    return begun is None or bool(clock.now() - begun[0] < LATELY)
+    found = connection.ask(BEGUN)  # type: ignore[attr-defined]
+    return not found or bool(clock.now() - found[0][0] < LATELY)
 
 
 def is_noticed(lease: uuid.UUID | None) -> bool:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from integrations import audit, clock
 
 from .models import Delivery, Recipient
+from .plans import among, keys_of
 from .recipients import canonical
 from .search import PROVIDERS
 from .told_models import Suppression
@@ -44,11 +45,9 @@ def of(addresses: Iterable[str]) -> dict[str, Suppression]:
 
 def _listed(addresses: list[str]) -> list[str]:
     """Return which of these are listed at all: nearly always none, and asked for every batch of mails."""
-    places = ", ".join(["%s"] * len(addresses))
-    with connection.cursor() as cursor:
-        query = f"SELECT address FROM workflows_suppression WHERE address IN ({places})"  # noqa: S608 # nosec B608
-        cursor.execute(query, addresses)
-        return [address for (address,) in cursor.fetchall()]
+    query = f"SELECT address FROM workflows_suppression WHERE address {among('keys')}"  # noqa: S608 # nosec B608
+    found = connection.ask(query, {"keys": keys_of(addresses)})  # type: ignore[attr-defined]
+    return [address for (address,) in found]
 
 
 def in_words(row: Suppression) -> str:

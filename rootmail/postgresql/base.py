@@ -47,11 +47,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.close_if_health_check_failed()
         self.ensure_connection()
 
-    def ask(self, statement: str) -> tuple[Any, ...] | None:
-        """Return the first row that a query without parameters leads to, past Django's layers; it is prepared."""
+    def ask(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows that a query leads to, past Django's layers; it is prepared. Its parameters have names."""
         self.make_ready()
         with self.wrap_database_errors:
-            found: tuple[Any, ...] | None = self.connection.execute(statement, prepare=True).fetchone()
+            found: list[tuple[Any, ...]] = self.connection.execute(statement, values, prepare=True).fetchall()
         return found
 
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:

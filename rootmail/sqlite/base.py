@@ -56,11 +56,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._opened_by = 0
         self._has_turn = self._waits = self._unheard = False
 
-    def ask(self, statement: str) -> tuple[Any, ...]:
-        """Return the one row that a query without parameters leads to, past Django's layers."""
+    def ask(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows that a query leads to, past Django's layers. Its parameters have names."""
         self.ensure_connection()
         with self.wrap_database_errors:
-            found: tuple[Any, ...] = self.connection.execute(statement).fetchone()
+            found: list[tuple[Any, ...]] = self.connection.execute(_named(statement), values or {}).fetchall()
         return found
 
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:
