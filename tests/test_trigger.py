@@ -22,6 +22,7 @@ from integrations.models import ApiToken
 from tests.test_documents import SMALL, changed
 from workflows import documents, run_control, runs, services, tasks
 from workflows.events import Incoming
+from workflows.inserting import insert
 from workflows.models import Delivery, Event, Run, Workflow
 
 SEV1 = {"incident": {"severity": "SEV1", "title": "Checkout slow"}}
@@ -52,11 +53,12 @@ def post(client: Client, body: Any, headers: dict[str, str]) -> Any:
 
 
 class TestInProcess:
-    def test_makes_a_run_and_rings(
+    def test_within_a_transaction_it_rings_after_the_commit(
         self, workflow: Workflow, rings: list[dict[str, Any]], django_capture_on_commit_callbacks: Any
     ) -> None:
         with django_capture_on_commit_callbacks(execute=True):
             done = services.trigger(Incoming("incident_created", SEV1))
+            assert rings == []
         [rung] = rings
         assert rung["retry"] is False
         assert 0.1 < rung["args"][0] - time.time() < 0.3
@@ -68,14 +70,26 @@ class TestInProcess:
         }
         assert (run.event.data, run.triggered_by) == (SEV1, "system")
 
-    def test_rings_again_where_storing_took_longer_than_a_worker_looks_on(
-        self, workflow: Workflow, rings: list[dict[str, Any]], django_capture_on_commit_callbacks: Any
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize(("seconds", "rung"), [(0, 1), (services.RING_EVERY, 2)])
+    def test_rings_before_it_stores_and_again_where_that_took_long(
+        self,
+        workflow: Workflow,
+        rings: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+        seconds: float,
+        rung: int,
     ) -> None:
-        with django_capture_on_commit_callbacks(execute=True):
-            services.trigger(Incoming("incident_created", SEV1))
-            assert len(rings) == 1
-            time.sleep(services.RING_EVERY)
-        assert len(rings) == 2
+        before: list[int] = []
+
+        def slow(rows: Any) -> None:
+            before.append(len(rings))
+            time.sleep(seconds)
+            insert(rows)
+
+        monkeypatch.setattr(services, "insert", slow)
+        services.trigger(Incoming("incident_created", SEV1))
+        assert (before, len(rings)) == ([1, 1], rung)
 
     def test_rings_for_nobody_where_no_workflow_runs(self, workflow: Workflow, rings: list[dict[str, Any]]) -> None:
         services.trigger(Incoming("incident_created", {"incident": {"severity": "sev3"}}))

@@ -30,10 +30,14 @@ DUE = (
 )
 # As an array they are chosen once; PostgreSQL may choose several times among rows, and take more than a batch.
 AMONG = {"postgresql": f"= ANY (ARRAY ({DUE} FOR UPDATE SKIP LOCKED))", "sqlite": f"IN ({DUE})"}
-IS_ANY_RUN_DUE = "SELECT 1 FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s LIMIT 1"
-IS_ANY_MAIL_DUE = (
-    "SELECT 1 FROM workflows_delivery {index} WHERE state IN ({states}) AND next_attempt_at <= %(now)s LIMIT 1"
+# In an order: without it, PostgreSQL's plan for all values expects to meet one soon anywhere, and reads all that wait.
+IS_ANY_RUN_DUE = (
+    "SELECT 1 FROM workflows_run {index} WHERE status = 'queued' AND due_at <= %(now)s ORDER BY due_at LIMIT 1"
 )
+IS_ANY_MAIL_DUE = """
+SELECT 1 FROM workflows_delivery {index} WHERE state IN ({states}) AND next_attempt_at <= %(now)s
+ORDER BY next_attempt_at LIMIT 1
+"""
 
 
 def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -> int:

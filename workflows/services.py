@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Prefetch
 
 from integrations import clock
@@ -65,7 +65,7 @@ def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> l
 
 
 def _store(done: Sequence[Triggered]) -> None:
-    """Store the events that are new and their runs, by as many statements for a hundred as for one.
+    """Store the events that are new and their runs, by as many statements for a hundred as for one; ring for workers.
 
     Nothing is looked up here: on SQLite nobody else can write meanwhile. Where nothing is new, the end of the
     transaction waits for the disk all the same: what is answered may have been stored by somebody else just now.
@@ -74,13 +74,13 @@ def _store(done: Sequence[Triggered]) -> None:
     # In one order: of two batches with the same keys, none waits for the other that waits for it.
     stored = sorted((made.event for made in new), key=lambda event: str(event.key))
     runs = [run for made in new for run in made.runs]
-    if runs:
+    if runs and not connection.in_atomic_block:  # nobody's locks wait for the broker
         ring()  # a worker takes longer to hear of it than we to store them, and looks again and again
     with transaction.atomic():
         insert(stored)
         insert(runs)
         if runs:
-            transaction.on_commit(ring)  # does nothing unless storing them took long
+            transaction.on_commit(ring)  # where the ring before has not spoken for this moment
 
 
 def _made_of_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:

@@ -19,8 +19,8 @@ CALL_EXPIRES = 10.0
 LOOK_ON = 1.0  # seconds at the most, whatever a ring says: a clock may have been set back meanwhile
 # Seconds between two looks: short at first, since whoever rang may be about to commit, then twice as long each time.
 PAUSES = (0.001, 0.005)
-# After a round it rests for as long as that took, so that under a steady stream a round is worth its costs: what comes
-# meanwhile is done together. Nothing waits for longer than this.
+# After a round that made mails it rests for as long as that took, so that under a steady stream a round is worth its
+# costs: what comes meanwhile is done together. Nothing waits for longer than this.
 LONGEST_PAUSE = 0.05
 
 
@@ -42,19 +42,21 @@ def work(*, until: float, call_another: Callable[[float], object], longest: floa
     calls: list[Callable[[], object]] = [partial(call_another, until)] if longest else []
     while not stopping.requested():
         looked_at = time.monotonic()
-        more = _carry_out_and_send(calls)
+        more, made_mails = _carry_out_and_send(calls)
         if not more and looked_at >= look_until:
             return
         if not more:
-            _wait_for_runs(look_until, pause=min(time.monotonic() - looked_at, LONGEST_PAUSE))
+            took = time.monotonic() - looked_at
+            _wait_for_runs(look_until, rest=min(took, LONGEST_PAUSE) if made_mails else 0.0)
         elif looked_at - began >= longest:
             break
     call_another(until)
 
 
-def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:
-    """Carry out a batch of runs, send what they made and a batch of what else is due; say whether there may be more.
+def _carry_out_and_send(calls: list[Callable[[], object]]) -> tuple[bool, bool]:
+    """Carry out a batch of runs, send what they made and a batch of what else is due.
 
+    Returns whether there may be more, and whether the runs made mails that were sent at once.
     Where there are more runs, the first of `calls` is taken and made in between.
     """
     made = Lease()
@@ -68,13 +70,13 @@ def _carry_out_and_send(calls: list[Callable[[], object]]) -> bool:
     more = delivery.send_due(made) or more
     if more and calls:
         calls.pop()()
-    return more
+    return more, bool(made.batch)
 
 
-def _wait_for_runs(end: float, *, pause: float) -> None:
+def _wait_for_runs(end: float, *, rest: float) -> None:
     """Rest, then wait for a run that is due, until this moment of the steady clock; mail may have to wait."""
     shortest, longest = PAUSES
-    time.sleep(max(pause, shortest))
+    time.sleep(max(rest, shortest))
     while time.monotonic() < end and not stopping.requested() and not is_any_run_due(clock.now()):
         time.sleep(shortest)
         shortest = min(2 * shortest, longest)

@@ -48,7 +48,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
 
     def ask(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
-        """Return the rows that a query leads to, past Django's layers; it is prepared. Its parameters have names."""
+        """Return the rows that a query leads to, past Django's layers; it is prepared where that is possible.
+
+        Its parameters have names.
+        """
         self.make_ready()
         with self.wrap_database_errors:
             found: list[tuple[Any, ...]] = self.connection.execute(statement, values, prepare=True).fetchall()
