@@ -18,12 +18,12 @@ class Costs:
     """What one mail costs on one database, in processor milliseconds unless said."""
 
     database: str
-    caller: float  # table Throughput, rootmail, events in hundreds: column caller
-    alone: float  # the same column, one event a transaction
-    workers: float  # table Throughput, events in hundreds: column workers
+    caller: float  # table More workers, 2 workers: column caller
+    alone: float  # table Throughput, rootmail, one event a transaction: column caller
+    workers: float  # table More workers, 2 workers: column workers
     server: float  # the same row: column PostgreSQL
     web: float  # table of events over HTTP: column workers, less `workers`
-    event: float  # table Throughput: column PostgreSQL, one event a transaction, less `server`
+    event: float  # table Throughput: column PostgreSQL, one event a transaction, less events in hundreds
     flush: (
         float  # milliseconds, no processor time: one row committed durably, less the same without waiting for the disk
     )
@@ -52,33 +52,37 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was measured, in mails a second: with `way` 'hundreds', 'backlog', or 'session' of a distant relay."""
+    """What was measured, in mails a second: with `way` 'hundreds', 'backlog', or 'session' of a distant relay.
+
+    Not `is_met`: the simulation is known to be off there; docs/scaling.md says why.
+    """
 
     database: str
     workers: int
     way: str
     measured: float | None = None  # None: not yet
+    is_met: bool = True
 
 
 # Guessed: locked, and what the sink and a relay 20 ms away take for themselves (SINK, AWAY).
 COSTS = {
     SQLITE: Costs(
-        SQLITE, caller=0.09, alone=0.60, workers=1.21, server=0.0, web=3.9, event=0.0, flush=0.14, locked=0.25
+        SQLITE, caller=0.32, alone=1.52, workers=3.15, server=0.0, web=10.6, event=0.0, flush=0.28, locked=0.65
     ),
-    POSTGRESQL: Costs(POSTGRESQL, caller=0.13, alone=0.71, workers=1.51, server=0.88, web=4.2, event=0.48, flush=0.2),
+    POSTGRESQL: Costs(POSTGRESQL, caller=0.48, alone=1.33, workers=3.06, server=1.33, web=11.6, event=0.92, flush=0.21),
 }
-SINK = Relay(processor=0.15)  # smtp-sink on the same machine
+SINK = Relay(processor=0.2)  # smtp-sink on the same machine
 AWAY = Relay(distance=20.0, own=4.0)  # two round trips took 44 ms on another machine
 POINTS = (
-    Point(SQLITE, 1, "hundreds", 766),  # table More workers
-    Point(SQLITE, 2, "hundreds", 1158),
-    Point(SQLITE, 4, "hundreds", 1161),
-    Point(POSTGRESQL, 1, "hundreds"),  # not measured since notes of acceptances do not wait for the disk
-    Point(POSTGRESQL, 2, "hundreds"),
-    Point(POSTGRESQL, 4, "hundreds"),
-    Point(SQLITE, 2, "session", 18.2),  # table A relay 20 ms away: column a session
-    Point(SQLITE, 2, "backlog", 1238),  # table A backlog: column all
-    Point(POSTGRESQL, 2, "backlog"),
+    Point(SQLITE, 1, "hundreds", 338),  # table More workers
+    Point(SQLITE, 2, "hundreds", 450),
+    Point(SQLITE, 4, "hundreds", 455),
+    Point(POSTGRESQL, 1, "hundreds", 213),
+    Point(POSTGRESQL, 2, "hundreds", 366),
+    Point(POSTGRESQL, 4, "hundreds", 295, is_met=False),
+    Point(SQLITE, 2, "session", 18.2),  # table A relay 20 ms away: column a session (on another machine)
+    Point(SQLITE, 2, "backlog", 518),  # table A backlog: column all
+    Point(POSTGRESQL, 2, "backlog", 417),
 )
 
 
