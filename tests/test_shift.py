@@ -214,7 +214,7 @@ def test_what_comes_in_the_next_moment_is_sent_without_another_ring(
     monkeypatch.setattr(time, "sleep", sleep)
     work(until=shift.until(0.2))
     assert len(relay.ledger) == 1
-    assert pauses[:3] == [0.0001, 0.0001, 0.0002]
+    assert pauses[:3] == [0.0001, 0.0002, 0.0003]
     assert shift.PAUSES[1] < pauses[3] <= shift.LONGEST_PAUSE, "it rests only after a round that sent something"
 
 

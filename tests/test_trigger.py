@@ -91,6 +91,7 @@ class TestInProcess:
         services.trigger(Incoming("incident_created", SEV1))
         assert (before, len(rings)) == ([1, 1], rung)
 
+    @pytest.mark.django_db(transaction=True)
     def test_rings_for_nobody_where_no_workflow_runs(self, workflow: Workflow, rings: list[dict[str, Any]]) -> None:
         services.trigger(Incoming("incident_created", {"incident": {"severity": "sev3"}}))
         assert rings == []

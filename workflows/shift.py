@@ -75,8 +75,9 @@ def _carry_out_and_send(calls: list[Callable[[], object]]) -> tuple[bool, bool]:
 
 def _wait_for_runs(end: float, *, rest: float) -> None:
     """Rest, then wait for a run that is due, until this moment of the steady clock; mail may have to wait."""
-    shortest, longest = PAUSES
-    time.sleep(max(rest, shortest))
-    while time.monotonic() < end and not stopping.requested() and not is_any_run_due(clock.now()):
-        time.sleep(shortest)
-        shortest = min(2 * shortest, longest)
+    pause, longest = PAUSES
+    while time.monotonic() < end and not stopping.requested():
+        time.sleep(max(rest, pause))
+        if is_any_run_due(clock.now()):
+            return
+        rest, pause = 0.0, min(2 * pause, longest)
