@@ -43,12 +43,12 @@ def test_the_sink_waits_no_longer_than_its_patience() -> None:
 @pytest.mark.processes
 def test_our_rows_are_measured_and_a_lost_mail_makes_it_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "WARM_UP", 2)
-    with Sink(refuse=mails.address(20)) as sink, stage(sink) as place, cast.rows(cast.ours(place, [SQLITE])) as rows:
+    with Sink(refuse=mails.address(1000)) as sink, stage(sink) as place, cast.rows(cast.ours(place, [SQLITE])) as rows:
         with rows[0].contender as ours:
             trial.warm_up(ours)
-            for row in rows:
-                row.trials.append(trial.measure(ours, mails=4, batch=ours.ways[row.way]))
-            sink.patience, place.numbers = 4.0, 20
+            for row in rows:  # with enough mails for a processor that is counted in hundredths of a second
+                row.trials.append(trial.measure(ours, mails=100, batch=ours.ways[row.way]))
+            sink.patience, place.numbers = 4.0, 1000
             with pytest.raises(WrongMails, match="1 mails have not come"):
                 trial.measure(ours, mails=2)
         assert [row.key for row in rows] == ["rootmail-sqlite-single", "rootmail-sqlite-hundreds"]
