@@ -31,9 +31,12 @@ def redact_error(error: TransportError, *, host: str, user_name: str) -> None:
 
 def redact_receipt(receipt: Receipt, *, host: str, user_name: str = "") -> Receipt:
     """Return the receipt without the relay's address, and its transcript without the username."""
-    refused = {address: _reply(reply, host=host) for address, reply in receipt.refused.items()}
+    reply = _reply(receipt.reply, host=host)
     transcript = _transcript(receipt.transcript, host=host, user_name=user_name)
-    return replace(receipt, reply=_reply(receipt.reply, host=host), refused=refused, transcript=transcript)
+    if reply is receipt.reply and transcript is receipt.transcript and not receipt.refused:
+        return receipt  # nearly always
+    refused = {address: _reply(each, host=host) for address, each in receipt.refused.items()}
+    return replace(receipt, reply=reply, refused=refused, transcript=transcript)
 
 
 def _reply(reply: Reply, *, host: str, user_name: str = "") -> Reply:

@@ -59,3 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         noted = item.__dict__.get("_nodeid", "")
         if "@" in noted.rpartition("]")[2]:
             item._id = coerce_node_id(noted)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run three at a time on two cores: tests of whole installations wait more than they reckon."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2

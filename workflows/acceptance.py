@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import connection
 
 from integrations import clock
 from integrations.transports.base import Receipt
@@ -23,6 +23,7 @@ from integrations.transports.base import Receipt
 from . import starts
 from .models import Attempt, Delivery, Recipient, Run
 from .plans import among, keys_of
+from .reading import stored
 from .stubborn import stubbornly
 
 logger = logging.getLogger(__name__)
@@ -93,9 +94,9 @@ def note_again(notes: Iterable[Note]) -> None:
 
 def _values(delivery: Delivery, receipt: Receipt) -> Note:
     return {
-        "id": _stored(Delivery, "id", delivery.pk),
-        "lease": _stored(Delivery, "lease", delivery.lease),
-        "at": _stored(Attempt, "at", clock.now()),
+        "id": stored(Delivery, "id", delivery.pk),
+        "lease": stored(Delivery, "lease", delivery.lease),
+        "at": stored(Attempt, "at", clock.now()),
         "provider": receipt.provider,
         "provider_id": receipt.provider_id,
         "sent_from": receipt.sender,
@@ -108,14 +109,13 @@ def _values(delivery: Delivery, receipt: Receipt) -> Note:
     }
 
 
-def _stored(model: type[models.Model], name: str, value: Any) -> Any:
-    field: Any = model._meta.get_field(name)
-    return field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
-
-
 def _note(values: Note, *, wait: bool) -> bool:
-    note = NOTE.replace("LOCK", "FOR NO KEY UPDATE" if connection.vendor == "postgresql" else "")
-    return bool(connection.write_alone(note, values, wait=wait)) or _is_noted(values)  # type: ignore[attr-defined]
+    return bool(connection.write_alone(_how_to_note(), values, wait=wait)) or _is_noted(values)  # type: ignore[attr-defined]
+
+
+@cache
+def _how_to_note() -> str:
+    return NOTE.replace("LOCK", "FOR NO KEY UPDATE" if connection.vendor == "postgresql" else "")
 
 
 def _is_noted(values: Note) -> bool:
@@ -142,9 +142,9 @@ def settle(*, held_under: uuid.UUID, noted_under: uuid.UUID) -> int:
 
 
 def _lease(key: uuid.UUID) -> Any:
-    return _stored(Attempt, "lease", key)
+    return stored(Attempt, "lease", key)
 
 
 def _end_runs(runs: Iterable[Any]) -> None:
-    values = {"keys": keys_of(runs), "now": _stored(Run, "finished_at", clock.now())}
+    values = {"keys": keys_of(runs), "now": stored(Run, "finished_at", clock.now())}
     connection.write_alone(RUNS.format(among=among("keys")), values, wait=True)  # type: ignore[attr-defined]

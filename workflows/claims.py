@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import connection
 
 from .models import Delivery, Event, Run
 from .plans import among, by_index, keys_of
-from .reading import reader
+from .reading import reader, stored
 
 CLAIM = """
 UPDATE workflows_run SET status = 'started', lease = %(lease)s, lease_expires_at = %(until)s, tries = tries + 1
@@ -42,8 +41,8 @@ ORDER BY next_attempt_at LIMIT 1
 
 def claim_runs(lease: uuid.UUID, *, now: datetime, until: datetime, most: int) -> int:
     """Write the lease into so many runs that are due, the oldest first; return how many there were."""
-    values = {"lease": _stored("lease", lease), "now": _stored("due_at", now), "most": most}
-    values["until"] = _stored("lease_expires_at", until)
+    values = {"lease": stored(Run, "lease", lease), "now": stored(Run, "due_at", now), "most": most}
+    values["until"] = stored(Run, "lease_expires_at", until)
     claim = CLAIM.replace("AMONG", AMONG[connection.vendor].format(index=by_index("run_due")))
     # A claim that a crash of the database undoes was none: all that comes of it is stored later.
     return int(connection.write_alone(claim, values, wait=False))  # type: ignore[attr-defined]
@@ -54,7 +53,7 @@ def claimed_runs(lease: uuid.UUID) -> list[Run]:
     run_of, event_of = reader(Run), reader(Event)
     query = CLAIMED.format(run=run_of.columns, event=event_of.columns)
     runs = []
-    for row in connection.ask(query, {"lease": _stored("lease", lease)}):  # type: ignore[attr-defined]
+    for row in connection.ask(query, {"lease": stored(Run, "lease", lease)}):  # type: ignore[attr-defined]
         run = run_of(row[: run_of.width])
         run.event = event_of(row[run_of.width :])
         runs.append(run)
@@ -63,21 +62,17 @@ def claimed_runs(lease: uuid.UUID) -> list[Run]:
 
 def is_any_run_due(now: datetime) -> bool:
     query = IS_ANY_RUN_DUE.format(index=by_index("run_due"))
-    return bool(connection.ask(query, {"now": _stored("due_at", now)}))  # type: ignore[attr-defined]
+    return bool(connection.ask(query, {"now": stored(Run, "due_at", now)}))  # type: ignore[attr-defined]
 
 
 def is_any_mail_due(now: datetime) -> bool:
     states = ", ".join(f"'{state}'" for state in Delivery.DUE)
     query = IS_ANY_MAIL_DUE.format(index=by_index("delivery_due"), states=states)
-    return bool(connection.ask(query, {"now": _stored("due_at", now)}))  # type: ignore[attr-defined]
+    return bool(connection.ask(query, {"now": stored(Run, "due_at", now)}))  # type: ignore[attr-defined]
 
 
 def begin_runs(runs: Sequence[Run], *, now: datetime) -> int:
     """Within a transaction: end the lease of runs that begin; return how many of them still had it."""
-    values = {"lease": _stored("lease", runs[0].lease), "now": _stored("started_at", now)}
-    values["runs"] = keys_of(_stored("id", run.pk) for run in runs)
+    values = {"lease": stored(Run, "lease", runs[0].lease), "now": stored(Run, "started_at", now)}
+    values["runs"] = keys_of(stored(Run, "id", run.pk) for run in runs)
     return int(connection.write_alone(BEGIN.format(among=among("runs")), values, wait=True))  # type: ignore[attr-defined]
-
-
-def _stored(name: str, value: Any) -> Any:
-    return Run._meta.get_field(name).get_db_prep_value(value, connection)  # type: ignore[union-attr]

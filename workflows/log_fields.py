@@ -53,8 +53,11 @@ def about_first(act: Callable[Concatenate[Thing, Rest], Result]) -> Callable[Con
 
     @wraps(act)
     def acting(thing: Thing, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Result:
-        with about(**ids_of(thing)):
+        before = _known.set({**_known.get(), **ids_of(thing)})
+        try:
             return act(thing, *args, **kwargs)
+        finally:
+            _known.reset(before)
 
     return acting
 

@@ -31,7 +31,8 @@ ICONS = ("slack", "google_meet", "zoom", "webex", "jira", "asana", "trello", "sh
 
 def images() -> dict[str, str]:
     """Return the addresses of the 16-pixel icons, absolute since mail programs know no site."""
-    return {f"{app}_url_16": f"{settings.SITE_URL}/static/icons/{app}_16.png" for app in ICONS}
+    site = settings.SITE_URL
+    return {f"{app}_url_16": f"{site}/static/icons/{app}_16.png" for app in ICONS}
 
 
 def delivery_of(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:

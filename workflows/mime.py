@@ -21,7 +21,7 @@ SIZE_LIMIT = 25 * 1024 * 1024
 LINE_LIMIT = 998  # RFC 5322, 2.1.1, without the CRLF
 FOLD_AT = 76
 PLAIN_HEADER = re.compile(r"(?!.*=\?)[!-~]{1,60}(?: [!-~]{1,60})*")
-PLAIN_BODY = re.compile(r"[\t\n\x20-\x7e]*")
+PLAIN_BODY = bytes((*b"\t\n", *range(0x20, 0x7F)))
 ONE_TOKEN = re.compile(r"[!-~]{1,900}")
 
 
@@ -125,7 +125,7 @@ def _part(text: str, *, subtype: str) -> bytes:
 def _transfer(text: str) -> tuple[str, bytes]:
     """Return the transfer encoding that keeps the text readable and its lines short, and the encoded text."""
     raw = text.encode("utf-8")
-    if PLAIN_BODY.fullmatch(text) and max(map(len, text.split("\n"))) <= LINE_LIMIT:
+    if not raw.translate(None, delete=PLAIN_BODY) and max(map(len, text.split("\n"))) <= LINE_LIMIT:
         return "7bit", raw
     foreign = len(raw) - len(text)
     if foreign > len(raw) // 4:

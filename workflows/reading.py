@@ -1,4 +1,4 @@
-"""Read rows without Django's compiler, which takes longer than the database; its fields still do the work."""
+"""Ask without Django's compiler, which takes longer than the database; its fields still do the work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -33,6 +33,16 @@ class Reader(Generic[Row]):
 @cache
 def reader(model: type[Row]) -> Reader[Row]:
     return Reader(model)
+
+
+def stored(model: type[models.Model], name: str, value: Any) -> Any:
+    """Return a value as the database takes it for this field."""
+    return _field(model, name).get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
+
+
+@cache
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.get_field(name)
 
 
 def _columns(model: type[models.Model]) -> list[tuple[int, Any]]:

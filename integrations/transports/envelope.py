@@ -98,7 +98,8 @@ def dot_stuffed(content: bytes) -> bytes:
 
 
 def headers_of(content: bytes) -> bytes:
-    return _HEADERS_END.split(content, maxsplit=1)[0]
+    end = _HEADERS_END.search(content)
+    return content[: end.start()] if end else content
 
 
 def message_id_of(content: bytes) -> str:

@@ -8,12 +8,13 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, cast
 
 from . import network, smtp_auth, smtp_failures, tls
 from .base import Reply, Scope, Stage, TransportError
 from .network import Address, Clock, ReplyReader
+from .smtp_failures import Edge
 from .smtp_settings import SmtpSettings, TlsMode
 from .transcript import Transcript
 from .veil import Veil
@@ -151,7 +152,7 @@ class SmtpSession:
         settings = self.settings
         context = tls.client_context(settings.verify, ca_certificates=settings.ca_certificates)
         sock = self._socket
-        with self._edge(Stage.TLS, to="the TLS handshake"):
+        with Edge(self, Stage.TLS, to="the TLS handshake"):
             self.clock.allow(settings.reply_seconds)
             sock.settimeout(self.clock.left())
             # On failure wrap_socket closes the socket: nothing can go over it in clear text.
@@ -170,7 +171,7 @@ class SmtpSession:
 
     def _ehlo(self) -> str:
         """Very old relays know HELO only."""
-        with self._edge(Stage.EHLO, to="EHLO"):
+        with Edge(self, Stage.EHLO, to="EHLO"):
             name = self._ehlo_name()
             self._begin_step()
             self.transcript.sent(f"EHLO {name}")
@@ -214,7 +215,7 @@ class SmtpSession:
 
     def confide(self, line: str, *, shown: str) -> Reply:
         """Send a line of AUTH, which may be a secret, and return the reply; the transcript notes what is `shown`."""
-        with self._edge(Stage.AUTH, to="AUTH"):
+        with Edge(self, Stage.AUTH, to="AUTH"):
             self._begin_step()
             self._smtp.send(f"{line}\r\n".encode())
         self.transcript.sent(shown)
@@ -222,14 +223,14 @@ class SmtpSession:
 
     def tell(self, *commands: str, stage: Stage, to: str) -> None:
         """Send commands without waiting for replies; `to` stands for them in an error."""
-        with self._edge(stage, to=to):
+        with Edge(self, stage, to=to):
             self._begin_step()
             self._smtp.send("".join(f"{command}\r\n" for command in commands).encode())
         self.transcript.sent(*commands)
 
     def tell_content(self, content: bytes) -> None:
         """Send the content with its final dot; only the time for the whole mail limits it."""
-        with self._edge(Stage.DATA, to="the content"):
+        with Edge(self, Stage.DATA, to="the content"):
             self.clock.allow(self.settings.total_seconds)
             for start in range(0, len(content), CHUNK):
                 self._socket.settimeout(self.clock.left())
@@ -237,7 +238,7 @@ class SmtpSession:
 
     def hear(self, stage: Stage, *, to: str) -> Reply:
         """Wait for one reply. After 421 and 221 the relay closes, so the session is over."""
-        with self._edge(stage, to=to):
+        with Edge(self, stage, to=to):
             reply = self._parsed(*self._smtp.getreply())
         self.alive = self.alive and reply.code not in (221, 421)
         return reply
@@ -271,16 +272,6 @@ class SmtpSession:
         return str(reply)
 
     # Failing and ending
-
-    @contextmanager
-    def _edge(self, stage: Stage, *, to: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:  # smtplib's own errors and ssl's are OSErrors too
-            self.alive = False
-            cause = smtp_failures.root(error)
-            text = smtp_failures.broken(cause, stage=stage, to=to, settings=self.settings)
-            raise self._refusal(text, stage) from cause
 
     def _unreachable(self, error: OSError) -> TransportError:
         return self._refusal(smtp_failures.unreachable(error, place=self.settings.place), Stage.CONNECT)

@@ -55,6 +55,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._log: IO[bytes] | None = None  # the write-ahead log
         self._opened_by = 0
         self._has_turn = self._waits = self._unheard = False
+        self._is_quick = False  # SQLite itself does not wait for the disk
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """What is carried out between our transactions is SQLite's to put on the disk."""
+        if self._is_quick and not self._waits:
+            self._be_quick(False)
+        return super().create_cursor(name)
 
     def ask(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows that a query leads to, past Django's layers. Its parameters have names."""
@@ -116,13 +123,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 if file:
                     file.close()
             self._line = self._log = None
-            self._waits = self._unheard = False
+            self._waits = self._unheard = self._is_quick = False
 
     def _begin_turn(self) -> None:
+        with self.wrap_database_errors:
+            is_open = self.connection.in_transaction
+        if is_open:
+            raise OperationalError("A transaction was left open: what is written now would be a part of it.")
         self._take_turn()
         if self._log or self._open_log():
             try:
-                self._set("synchronous", "NORMAL")
+                self._be_quick(True)
             except BaseException:
                 self._give_up_turn()
                 raise
@@ -132,9 +143,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Let the next one write; say whether what was written is still to be waited for."""
         self._give_up_turn()
         waits, self._waits = self._waits, False
-        if waits:
-            self._set("synchronous", "FULL")
         return waits
+
+    def _be_quick(self, quick: bool) -> None:
+        if quick != self._is_quick:
+            self._set("synchronous", "NORMAL" if quick else "FULL")
+            self._is_quick = quick
 
     def _set(self, name: str, value: str) -> None:
         with self.wrap_database_errors:
