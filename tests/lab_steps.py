@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError
 from integrations import backends, pauses
 from integrations.transports import sendgrid, smtp_session
 from integrations.transports.base import Stage
+from integrations.transports.smtp_failures import Edge
 from tests.lab_faults import DONE, Faults
 from workflows import acceptance, deadlines, delivery, leases, mails, outcomes, runs, tasks
 
@@ -116,7 +117,7 @@ def _watch_session(faults: Faults) -> None:
     def strike(self: Any, step: str, stage: Stage) -> None:
         mode = faults.take(step)
         if mode:
-            with self._edge(stage, to=step):
+            with Edge(self, stage, to=step):
                 faults.strike(mode, error=reset)
 
     def watch(name: str, step: Callable[..., tuple[str, Stage]]) -> None:
@@ -142,7 +143,7 @@ def _watched_content(tell_content: Callable[[Any, bytes], None], faults: Faults)
         if not mode:
             return tell_content(self, content)
         tell_content(self, content[: -len(b".\r\n")])
-        with self._edge(Stage.DATA, to="the content"):
+        with Edge(self, Stage.DATA, to="the content"):
             faults.strike(mode, error=reset)
         return tell_content(self, b".\r\n")
 
