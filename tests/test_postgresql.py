@@ -113,6 +113,16 @@ def test_its_errors_are_those_of_django(direct: DatabaseWrapper) -> None:
     assert direct.ask("SELECT 1") == [(1,)]
 
 
+def test_what_was_prepared_before_a_column_was_changed_is_prepared_anew(direct: DatabaseWrapper) -> None:
+    with direct.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (name varchar(5)); INSERT INTO t VALUES ('a')")
+    assert direct.ask("SELECT name FROM t") == [("a",)]
+    with direct.cursor() as cursor:
+        cursor.execute("ALTER TABLE t ALTER name TYPE varchar(50)")
+    assert direct.ask("SELECT name FROM t") == [("a",)]
+    assert prepared(direct) == ["SELECT name FROM t"]
+
+
 def test_behind_a_pooler_nothing_is_prepared(tmp_path: Path, django_db_blocker: Any) -> None:
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())

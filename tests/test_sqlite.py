@@ -241,6 +241,26 @@ def test_a_connection_that_is_closed_by_a_bell_has_waited(connection: DatabaseWr
     assert len(synced) == 1
 
 
+def test_a_bell_that_writes_leaves_its_own_transaction_to_be_waited_for(
+    connection: DatabaseWrapper, synced: list[int]
+) -> None:
+    with transaction.atomic(using="of its own"):
+        write(connection)
+        transaction.on_commit(connection.commit, using="of its own")
+    assert len(synced) == 1
+
+
+def test_a_log_that_was_removed_meanwhile_is_opened_anew(connection: DatabaseWrapper, synced: list[int]) -> None:
+    """Of a database that was empty, SQLite may not have opened it yet when its last other user closed it."""
+    write_in_turn(connection)
+    log = Path(f"{connection.settings_dict['NAME']}-wal")
+    connection._log = removed = log.with_suffix(".removed").open("wb")
+    Path(removed.name).unlink()
+    write_in_turn(connection)
+    assert synced[-1] == log.stat().st_size > 0
+    assert removed.closed
+
+
 def test_the_log_of_a_database_behind_a_link_is_where_the_database_is(
     connection: DatabaseWrapper, synced: list[int], tmp_path: Path
 ) -> None:

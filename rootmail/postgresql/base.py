@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from django.db.backends.postgresql import base
+from psycopg.errors import FeatureNotSupported
 
 # Nothing is prepared but what is told to be. Django writes every value as a parameter, and a plan for all values
 # cannot use an index that is for some of them.
@@ -54,7 +55,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         self.make_ready()
         with self.wrap_database_errors:
-            found: list[tuple[Any, ...]] = self.connection.execute(statement, values, prepare=True).fetchall()
+            try:
+                found: list[tuple[Any, ...]] = self.connection.execute(statement, values, prepare=True).fetchall()
+            except FeatureNotSupported:  # an upgrade has changed the type of a column since it was prepared
+                self.connection.execute("DEALLOCATE ALL")
+                found = self.connection.execute(statement, values, prepare=True).fetchall()
         return found
 
     def write_alone(self, statement: str, values: Mapping[str, object], *, wait: bool) -> int:

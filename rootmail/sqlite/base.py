@@ -55,13 +55,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._log: IO[bytes] | None = None  # the write-ahead log
         self._opened_by = 0
         self._has_turn = self._waits = self._unheard = False
-        self._is_quick = False  # SQLite itself does not wait for the disk
-
-    def create_cursor(self, name: str | None = None) -> Any:
-        """What is carried out between our transactions is SQLite's to put on the disk."""
-        if self._is_quick and not self._waits:
-            self._be_quick(False)
-        return super().create_cursor(name)
 
     def ask(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows that a query leads to, past Django's layers. Its parameters have names."""
@@ -100,7 +93,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
-        self._unheard = self._end_turn()
+        self._unheard = self._end_turn() or self._unheard  # a bell may write as well
 
     def run_and_clear_commit_hooks(self) -> None:
         """Ring for the workers before the disk has answered: what they write is behind this in the same log."""
@@ -123,17 +116,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 if file:
                     file.close()
             self._line = self._log = None
-            self._waits = self._unheard = self._is_quick = False
+            self._waits = self._unheard = False
 
     def _begin_turn(self) -> None:
-        with self.wrap_database_errors:
-            is_open = self.connection.in_transaction
-        if is_open:
-            raise OperationalError("A transaction was left open: what is written now would be a part of it.")
         self._take_turn()
         if self._log or self._open_log():
             try:
-                self._be_quick(True)
+                self._set("synchronous", "NORMAL")
             except BaseException:
                 self._give_up_turn()
                 raise
@@ -143,12 +132,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Let the next one write; say whether what was written is still to be waited for."""
         self._give_up_turn()
         waits, self._waits = self._waits, False
+        if waits:
+            self._set("synchronous", "FULL")
         return waits
-
-    def _be_quick(self, quick: bool) -> None:
-        if quick != self._is_quick:
-            self._set("synchronous", "NORMAL" if quick else "FULL")
-            self._is_quick = quick
 
     def _set(self, name: str, value: str) -> None:
         with self.wrap_database_errors:
@@ -158,7 +144,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Open the log beside SQLite. It stays as long as anybody has the database open (https://sqlite.org/wal.html)."""
         with suppress(OSError):  # no log, where the file system allows none: then SQLite itself waits
             name = Path(self.settings_dict["NAME"]).resolve()  # as SQLite follows links
-            self._log = Path(f"{name}-wal").open("rb")  # noqa: SIM115
+            log = Path(f"{name}-wal").open("rb")  # noqa: SIM115
+            if self._log:
+                self._log.close()
+            self._log = log
         return self._log is not None
 
     def _hear_disk(self) -> None:
@@ -173,6 +162,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         assert self._log  # noqa: S101 # nosec B101
         try:
+            if not os.fstat(self._log.fileno()).st_nlink:  # SQLite did not have it open yet when others removed it
+                self._open_log()
             _sync(self._log.fileno())
         except OSError as error:
             with suppress(DatabaseError):  # the kernel may not try these pages again: they are written elsewhere
