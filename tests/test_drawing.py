@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import unicodedata
+from collections import ChainMap
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests import goldens
 from workflows import drawing, layout, markdown, sanitiser
+from workflows.rendering import MailTemplate, render
 from workflows.sanitiser import TooDeep
 
 from .test_structure import TEXTS
@@ -55,6 +61,8 @@ HOSTILE = [
     "| a | b |\n|---|---|\n| x](~" + "c" * 30 + "~ | d |", "| a | b |\n|---|---|\n| a](`" + "w" * 30 + "` | d |",
     "![x](https://a.example^) y", '[x](https://a.example^ "btn")', "```py a\nword\n```",
     "![a [b](https://x.example/b) c](https://y.example/i.png) d", "[x](https://-a-.b--c.example) y",
+    "| a | b |\n|---|---|\n| x\\|y | " + "c" * 12 + "\\|" + "d" * 12 + " |", "| a |\n|---|\n| `x\\|y` |", "x\\|y",
+    "x\\\\|y",     "| a |\n|---|\n| [x\\|y](https://a.example/b\\|c) |", "| a | b |\n|---|---|\n| x\\\\|y | z |",
     "[x](https://" + "a" * 80 + ".example) y", "*a " * 149 + "[x](javascript:y)" + " a*" * 149,
 ]
 # fmt: on
@@ -102,6 +110,24 @@ def test_a_body_is_drawn_as_if_nothing_were_remembered(body: str) -> None:
 @pytest.mark.parametrize("body", [f"[x](https://a.example{behind}) y" for behind in BEHIND] + HOSTILE)
 def test_no_sign_beside_a_word_makes_a_difference(body: str) -> None:
     assert drawing.draw(body) == plainly(body)
+
+
+def shipped() -> Iterator[Any]:
+    """The actions of the examples and of what a new workflow may begin with."""
+    for path in sorted(goldens.EXAMPLES.rglob("*.json")):
+        for workflow in json.loads(path.read_text()).get("workflows", []):
+            for number, task in enumerate(workflow["tasks"], start=1):
+                yield pytest.param(task["task_params"]["body"], id=f"{workflow['slug']}-{number}")
+
+
+@pytest.mark.parametrize("body", list(shipped()))
+def test_the_mails_that_people_begin_with_are_remembered(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [json.loads(path.read_text()) for path in sorted(goldens.EXAMPLES.glob("*.json"))]
+    variables = ChainMap(goldens.VARIABLES, *samples)
+    template = MailTemplate(to=("a@example.org",), subject="Hello", body=body)
+    first = render(template, variables, now=goldens.NOW, site_url=goldens.SITE)
+    monkeypatch.delattr(markdown, "render")  # the plain way
+    assert render(template, variables, now=goldens.NOW, site_url=goldens.SITE) == first
 
 
 def test_every_letter_that_is_written_from_right_to_left_is_known_as_one() -> None:

@@ -18,13 +18,14 @@ from .structure import STAND_IN
 
 LONGEST_SHAPE, LONGEST_HTML, SHAPES = 2000, 32_000, 256  # what is remembered: 30 MB at the most
 # Where any of these stands, drawing may depend on a word: tags, entities, escapes, bare links, definitions of links.
-TELLING = re.compile(r"[<&\\]|://|\]:")
+# An escaped stroke does not: as such it stands in a cell, where an event's value had one.
+TELLING = re.compile(r"[<&]|\\(?!\|)|://|\]:")
 LINK = re.compile(rf"(?<=\]\(){STAND_IN.pattern}")
 # An address that nothing changes or refuses on its way, whatever it is; an empty label or punycode could be refused.
 SOUND_ADDRESS = re.compile(r"https?://(?:(?!xn--)[a-z0-9-]+\.)+[a-z]{2,}(?:/[A-Za-z0-9/._-]*)?")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
 WHOLE = re.compile(f"{PLACE}[0-9]+/")
-LONG_WORD = re.compile(r"[^\s|]{25}")  # in a cell it is broken
+LONG_WORD = re.compile(r"(?:\\\||[^\s|]){25}")  # in a cell it is broken
 TARGET = re.compile(r"\]\(https?://[^()\s|]*(?=[)\s])")
 
 

@@ -25,7 +25,7 @@ BETWEEN = r"(?:[,.;:%?] ?|[-/@=+–— ]| [-–—/=+%] )"
 # Left alone: tags, entities, the number of a list item, and the title of a button. In a link no blank belongs to a run.
 RUN = re.compile(
     rf"<[^<>]*>?"
-    rf"|\"{BUTTON_TITLE}\""
+    rf"|\"{BUTTON_TITLE}\"|'{BUTTON_TITLE}'"
     rf"|(?<=\]\(){LETTER}(?:[-:/.?=%#+,;@$\U000f0026]*{LETTER})*/?"
     rf"|(?<!{LETTER})(?<!&)(?<!&#)(?:(?<=[^\s>])|(?!\d{{1,9}}[.)](?:\s|\Z))){LETTER}+(?:{BETWEEN}{LETTER}+)*"
 )
@@ -64,7 +64,7 @@ def shape_of(source: str) -> tuple[str, list[str]]:
 
     def stand_in(match: re.Match[str]) -> str:
         run = match.group()
-        if run[0] in '<"':
+        if run[0] in "<\"'":
             return run
         runs.append(run)
         return chr(BASE - 1 + len(runs))
