@@ -6,6 +6,7 @@ import hashlib
 from functools import lru_cache
 from typing import Any
 
+from celery import current_app
 from celery.worker.control import inspect_command
 from django.conf import settings
 from django.utils.crypto import salted_hmac
@@ -31,6 +32,12 @@ def keys() -> str:
 def at_start() -> dict[str, str]:
     """Return what this process was started on; called once at the start, since the disk may change under it."""
     return {"code": code(), "keys": keys()}
+
+
+def of_workers(*, within: float) -> dict[str, dict[str, str]]:
+    """Return what each worker that answers within so many seconds was started on, by its name."""
+    answers = current_app.control.broadcast("rootmail_about", reply=True, timeout=within)
+    return {name: answer for one in answers or [] for name, answer in one.items()}
 
 
 @inspect_command(name="rootmail_about")  # type: ignore[untyped-decorator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -11,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MIGRATE = "The database has no tables yet, or old ones: run 'manage.py migrate' first ('up' does it by itself)."
+DAMAGED = "The SQLite database is damaged ({}). Stop everything, and restore the last backup: docs/backup.md."
+FOLDER = "ROOTMAIL_VAR must name a folder that this account may write to."
 SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and maybe the value."
+# A database or a role that does not exist is another matter.
+_LACKS_TABLE = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
+_IS_DAMAGED = re.compile("malformed|not a database")
+_OF_THE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EROFS)
 _READS = re.compile(r"""\benv\.\w+\("([A-Z_]+)\"""")
 
 
@@ -32,16 +39,33 @@ def for_people() -> Iterator[None]:
 def explain(error: Exception) -> str:
     """Return what went wrong in a line that quotes no setting's value, or '' where the set-up is not at fault."""
     from django.core.exceptions import ImproperlyConfigured
-    from django.db import OperationalError, ProgrammingError
+    from django.db import DatabaseError
 
-    if isinstance(error, OperationalError | ProgrammingError):
-        missing = any(words in str(error) for words in ("no such table", "no such column", "does not exist"))
-        return MIGRATE if missing else f"The database does not answer: {str(error).splitlines()[0]}"
-    if isinstance(error, PermissionError | FileNotFoundError) and error.filename:
-        return f"{error.filename}: {error.strerror}. ROOTMAIL_VAR must name a folder that this account may write to."
+    from .environment import UnreadableFile
+
+    if isinstance(error, DatabaseError):
+        said = str(error).splitlines()[0]
+        if _IS_DAMAGED.search(said):
+            return DAMAGED.format(said)
+        return MIGRATE if _LACKS_TABLE.search(said) else f"The database does not answer: {said}"
+    if isinstance(error, UnreadableFile):
+        return str(error)
+    if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_FOLDER:
+        return f"{error.filename}: {error.strerror}. {FOLDER}{_owner(error)}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full: no space is left where ROOTMAIL_VAR lies."
     if isinstance(error, ImproperlyConfigured) or "rootmail.settings" in _modules(error):
         return SETTING.format(_setting(error) or "A setting")
     return ""
+
+
+def _owner(error: OSError) -> str:
+    """Say so where the file is there, and another account has made it: by a command that was run as root, mostly."""
+    try:
+        owner = Path(str(error.filename)).stat().st_uid
+    except OSError:
+        return ""
+    return f" This belongs to user {owner}: give it to this account (chown)." if owner != os.geteuid() else ""
 
 
 def _setting(error: Exception) -> str:

@@ -42,6 +42,7 @@ def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
 
     def decorate(view: View[Rest]) -> View[Rest]:
         def proved(request: HttpRequest, /, *args: Rest.args, **kwargs: Rest.kwargs) -> HttpResponse:
+            demand_https(request)
             _demand_token(request, scope)
             return view(request, *args, **kwargs)
 
@@ -72,6 +73,14 @@ def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
         return csrf_exempt(guarded)
 
     return decorate
+
+
+def demand_https(request: HttpRequest) -> None:
+    """Refuse plain HTTP where the site has HTTPS: a redirect would lose what was posted, and look like a success."""
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        raise Problem(
+            403, "Forbidden", "Use the address that begins with https. Whoever listened has read this request."
+        )
 
 
 def _demand_method(request: HttpRequest, methods: Sequence[str]) -> None:

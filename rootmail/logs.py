@@ -11,6 +11,9 @@ from pythonjsonlogger.json import JsonFormatter
 from workflows import log_fields
 
 LINE, JSON = "line", "json"
+LEVELS = frozenset(form for level in logging.getLevelNamesMapping() for form in (level, level.lower()))
+# They tell of every ring and sweep, which says nothing of any mail: tens of thousands of lines a day at rest.
+TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 OF_EVERY_LINE = ("time", "level", "logger", "message", "exception")
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked for every few seconds
 # The address of a webhook is its secret: whoever knows it may post. So is a link to set a password.
@@ -48,6 +51,7 @@ def configuration(*, form: str, level: str) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},  # at INFO it writes a line for every request
             "axes": {"level": "ERROR"},  # the audit log has it
             "rootmail.up": {"level": "INFO"},  # it answers whoever has started it
+            **{name: {"level": "WARNING"} for name in TALKATIVE if level == "INFO"},
             **(gunicorn if form == JSON else {}),
         },
     }

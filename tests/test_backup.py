@@ -22,10 +22,10 @@ from integrations.models import AuditEvent
 from tests.fake_relay import FakeRelay
 from tests.installation import EXAMPLES, LONG, ROOT, fresh_postgres
 from tests.test_search import made
-from workflows import documents, interventions, restored, runs, services
+from workflows import documents, heartbeat, interventions, restored, runs, services
 from workflows.events import Incoming
 from workflows.ids import new_id
-from workflows.models import Delivery, Run, Workflow
+from workflows.models import Delivery, Heartbeat, Run, Workflow
 from workflows.search import DeliveryFilter
 
 PAGE = (ROOT / "docs" / "backup.md").read_text()
@@ -180,3 +180,19 @@ def test_nothing_is_held_while_a_worker_runs(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(CommandError, match="up1@here runs: stop the workers first"):
         call_command("after_restore", "--yes")
     assert Delivery.objects.get().state == "queued"
+
+
+@pytest.mark.django_db
+def test_nothing_is_held_while_a_worker_writes_whatever_broker_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(**_: Any) -> None:
+        raise OSError("connection refused")
+
+    made("queued", state="queued")
+    monkeypatch.setattr(current_app.control, "ping", away)
+    heartbeat.beat()
+    with pytest.raises(CommandError, match="wrote to this database 0 seconds ago"):
+        call_command("after_restore", "--yes")
+    assert Delivery.objects.get().state == "queued"
+    Heartbeat.objects.update(at=timezone.now() - timedelta(minutes=1))
+    call_command("after_restore", "--yes")
+    assert Delivery.objects.get().state == "held"

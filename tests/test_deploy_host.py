@@ -209,6 +209,12 @@ def test_nginx_keeps_the_addresses_of_webhooks_out_of_its_logs(nginx: Nginx) -> 
     assert "secret-address" not in logs
 
 
+def test_nginx_lets_rootmail_refuse_an_event_over_http(nginx: Nginx) -> None:
+    answer = nginx.ask("POST", "/v1/events", port=nginx.http, content=b"{}")
+    assert answer.status_code == 200
+    assert "'X-Forwarded-Proto': 'http'" in answer.text
+
+
 def test_nginx_sends_people_to_https_and_compresses_pages(nginx: Nginx) -> None:
     answer = nginx.ask("GET", "/deliveries/?q=1", port=nginx.http)
     assert (answer.status_code, answer.headers["Location"]) == (301, "https://rootmail.example.org/deliveries/?q=1")

@@ -317,7 +317,8 @@ def test_workers_with_other_code_or_keys_are_named(monkeypatch: pytest.MonkeyPat
     same = {"code": workers.about.code(), "keys": workers.about.keys()}
     answers = [{"a@x": same}, {"b@x": same | {"code": "old"}}, {"c@x": same | {"keys": "other"}}]
     control = SimpleNamespace(broadcast=lambda *_, **__: answers, ping=lambda **_: [])
-    monkeypatch.setattr(workers, "current_app", SimpleNamespace(control=control))
+    for module in (workers, workers.about):
+        monkeypatch.setattr(module, "current_app", SimpleNamespace(control=control))
     assert [
         (level, said.partition(" run")[0].partition(" are not")[0]) for level, said in found(workers.look_at_versions)
     ] == [

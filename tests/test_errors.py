@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError
 
+from rootmail import errors
 from tests.installation import ROOT
 
 
@@ -34,6 +37,16 @@ def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
             "DATABASE_URL in the environment has a wrong value",
         ),
         (["check"], {"SWEEP_SECONDS": "often"}, "SWEEP_SECONDS in the environment"),
+        (["check"], {"SWEEP_SECONDS": "0"}, "SWEEP_SECONDS in the environment"),
+        (["check"], {"TIME_ZONE": "Europe/Berlni"}, "TIME_ZONE in the environment"),
+        (["check"], {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment"),
+        (["check"], {"LOG_FORMAT": "xml"}, "LOG_FORMAT in the environment"),
+        (["check"], {"DATABASE_URL": "mysql://u:secret@h/x"}, "DATABASE_URL in the environment"),
+        (
+            ["check"],
+            {"FERNET_KEYS_FILE": "/no/such"},
+            "FERNET_KEYS_FILE names a file that cannot be read: No such file",
+        ),
         (["check"], {"ROOTMAIL_VAR": "/proc/no-such-folder"}, "ROOTMAIL_VAR must name a folder"),
     ],
 )
@@ -45,6 +58,43 @@ def test_a_wrong_set_up_gets_one_line(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (
+            'connection failed: FATAL:  database "nosuch" does not exist',
+            "The database does not answer: connection failed",
+        ),
+        ('connection failed: FATAL:  role "who" does not exist', "The database does not answer: connection failed"),
+        ('relation "workflows_run" does not exist\nLINE 1: SELECT', "run 'manage.py migrate' first"),
+        ("column workflows_run.new does not exist", "run 'manage.py migrate' first"),
+        ("no such table: workflows_run", "run 'manage.py migrate' first"),
+        ("database disk image is malformed", "restore the last backup"),
+    ],
+)
+def test_what_the_database_says_is_told_apart(said: str, meant: str) -> None:
+    assert meant in errors.explain(OperationalError(said))
+
+
+def test_a_damaged_database_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "rootmail.sqlite3").write_bytes(b"no database" * 1000)
+    done = manage(tmp_path, "deliveries")
+    assert (done.returncode, "is damaged" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+def test_a_file_of_another_account_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "fernet_key").touch()
+    error = PermissionError(errno.EACCES, "Permission denied", str(file))
+    assert "chown" not in errors.explain(error)
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+    assert f"belongs to user {file.stat().st_uid}: give it to this account (chown)" in errors.explain(error)
+
+
+def test_a_disk_that_is_full_or_read_only_is_told_in_a_line() -> None:
+    assert "The disk is full" in errors.explain(OSError(errno.ENOSPC, "No space left on device"))
+    assert "this account may write to" in errors.explain(OSError(errno.EROFS, "Read-only file system", "/x/up.lock"))
 
 
 def test_the_state_folder_may_have_any_name(tmp_path: Path) -> None:

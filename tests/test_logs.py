@@ -241,7 +241,9 @@ def test_a_whole_installation_writes_json(running: Installation) -> None:
     assert {line["delivery"] for line in lines if line.get("run") == run} == {mail["id"] for mail in mails}
     mine = [(line["logger"], line.get("status")) for line in lines if line.get("request") == "from-the-test"]
     assert sorted(mine, key=str) == [("gunicorn.access", 202), ("workflows.api", None)]
-    assert {"celery.beat", "celery.worker.strategy", "rootmail.up"} <= {line["logger"] for line in lines}
+    told = {line["logger"] for line in lines}
+    assert {"celery.apps.worker", "rootmail.up"} <= told
+    assert not told & {*logs.TALKATIVE}
     assert [line for line in lines if line.get("path") in logs.QUIET] == []
     for word in ("@example", "hunter2", "127.0.0.1 -", *(mail["subject"] for mail in mails)):
         assert word not in output

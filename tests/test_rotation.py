@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
 
+from integrations import rotation
+from rootmail import about
 from tests.fake_relay import FakeRelay
 from tests.installation import EXAMPLES, ROOT, Installation, fresh_postgres, wait_until
 
@@ -118,6 +121,16 @@ def test_three_starts_old_key_then_both_with_a_rotation_then_the_new_key_alone(w
         keys(whole, NEW)
         assert look(whole, and_then=SEND)[1:] == (0, 0), "every row reads with the new key alone"
         assert len(relay.ledger) == 2 + 2 * len(events), "each mail left once"
+
+
+@pytest.mark.django_db
+def test_nothing_is_rotated_before_the_workers_know_the_new_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"code": "x", "keys": about.keys()}
+    answers = {"a@x": known, "b@x": known | {"keys": "other"}}
+    monkeypatch.setattr(about, "of_workers", lambda *, within: answers)
+    monkeypatch.setattr(rotation, "rotate", lambda **_: pytest.fail("it was rotated"))
+    with pytest.raises(CommandError, match=r"^b@x runs with other keys.* Restart web and workers"):
+        call_command("rotate_encryption_keys")
 
 
 def look(installation: Installation, *, and_then: str = "") -> tuple[int, int, int]:

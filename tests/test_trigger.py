@@ -315,6 +315,14 @@ class TestHttp:
         assert answer.status_code == 403
         assert not Event.objects.exists()
 
+    def test_plain_http_is_refused_where_the_site_has_https_and_never_redirected(
+        self, client: Client, headers: dict[str, str], settings: Any
+    ) -> None:
+        settings.SECURE_SSL_REDIRECT = True
+        answer = post(client, {"event": "pulse_created"}, headers)
+        assert (answer.status_code, b"begins with https" in answer.content) == (403, True)
+        assert not Event.objects.exists()
+
     def test_a_get_is_405(self, client: Client, headers: dict[str, str]) -> None:
         assert client.get("/v1/events", headers=headers).status_code == 405
 

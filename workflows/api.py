@@ -6,12 +6,11 @@ import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from integrations import feedback
 from integrations.fields import Undecryptable
-from rootmail.http import Problem, answering, api, bounded_body
+from rootmail.http import Problem, answering, api, bounded_body, demand_https
 
 from . import events, intake, log_fields, services, told
 
@@ -36,8 +35,7 @@ def trigger(request: HttpRequest) -> HttpResponse:
 @answering("POST", "PUT")
 def receive(request: HttpRequest, address: str) -> HttpResponse:
     """Take what another system posts; its address, and where it has one its signature, prove that it may."""
-    if settings.SECURE_SSL_REDIRECT and not request.is_secure():  # a redirect would lose the body
-        raise Problem(403, "Forbidden", "Post to the address that begins with https.")
+    demand_https(request)
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         answer = intake.receive(address, intake.Posted(headers, bounded_body(request)))

@@ -42,10 +42,7 @@ def look_at_database() -> Iterator[Finding]:
     try:
         [(version,)] = rows_of("SELECT sqlite_version()" if connection.vendor == "sqlite" else "SELECT version()")
     except DatabaseTrouble as error:
-        yield problem(
-            f"{_place()} does not answer: {str(error).splitlines()[0]}",
-            "Start it, or set DATABASE_URL right. No mail leaves meanwhile, and none is lost.",
-        )
+        yield problem(f"{_place()} does not answer: {str(error).splitlines()[0]}", _how_to_mend())
         return
     if connection.vendor == "sqlite":
         yield ok(f"SQLite {version}, {settings.DATABASES['default']['NAME']}")
@@ -54,6 +51,15 @@ def look_at_database() -> Iterator[Finding]:
         yield ok(f"{' '.join(str(version).split()[:2])}, {_place()}{way}")
     else:
         yield problem(f"{connection.vendor} is not supported", "Use PostgreSQL, or take DATABASE_URL out for SQLite.")
+
+
+def _how_to_mend() -> str:
+    if connection.vendor == "sqlite":
+        return (
+            "May this account write to the file and its folder, and is there space? If it is damaged, stop everything "
+            "and restore the last backup into an empty folder: docs/backup.md."
+        )
+    return "Start it, or set DATABASE_URL right. No mail leaves meanwhile, and none is lost."
 
 
 def _place() -> str:
@@ -98,7 +104,7 @@ def look_at_migrations() -> Iterator[Finding]:
     elif newer:
         yield warning(
             f"the database is newer than this code: {', '.join(newer[:3])}",
-            "Install the newer release here as well, or restore the backup from before it: docs/upgrading.md.",
+            "Install the newer release here as well. To stay with this one is possible for a while: docs/upgrading.md.",
         )
     else:
         yield ok("all carried out")

@@ -64,7 +64,9 @@ def look_at_integrations() -> Iterator[Finding]:
     paused = pauses.paused(first.name)
     if paused:
         yield problem(
-            f"mail waits: {pauses.in_words(paused, at_most=300)}", LOOK_AT.format(label=first.label, kind=first.name)
+            f"mail waits: {pauses.in_words(paused, at_most=300)}",
+            f"{LOOK_AT.format(label=first.label, kind=first.name)} Is it mended, let the next mail try: "
+            f"manage.py integration try {first.name}.",
         )
     else:
         yield ok(f"mail leaves through {first.label}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from celery import current_app
@@ -121,8 +120,7 @@ def look_at_a_task() -> Iterator[Finding]:
 
 def look_at_versions() -> Iterator[Finding]:
     """Compare what the workers were started on with what lies here."""
-    answers: list[dict[str, Any]] = current_app.control.broadcast("rootmail_about", reply=True, timeout=ANSWERS_WITHIN)
-    running = {name: answer for one in answers or [] for name, answer in one.items()}
+    running = about.of_workers(within=ANSWERS_WITHIN)
     other_code = sorted(name for name, answer in running.items() if answer.get("code") != about.code())
     other_keys = sorted(name for name, answer in running.items() if answer.get("keys", about.keys()) != about.keys())
     if other_keys:

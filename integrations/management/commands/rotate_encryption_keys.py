@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from integrations import audit, rotation
+from rootmail import about
 from rootmail.output import Progress
 
 
@@ -19,6 +20,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _demand_that_workers_know_the_keys()
         done = rotation.rotate(watch=Progress(self.stdout))
         audit.record(
             "encryption keys rotated", actor=audit.COMMAND_LINE, renewed=done.renewed, unreadable=len(done.unreadable)
@@ -37,6 +39,20 @@ class Command(BaseCommand):
                 f"{done.left} rows were written under an older key meanwhile: something still runs with the settings "
                 "of before. Restart web and workers, then run this again. Leave the old key where it is."
             )
+
+
+def _demand_that_workers_know_the_keys() -> None:
+    """What is encrypted with a key that a worker was not started with, it could not read: its mails would wait."""
+    try:
+        running = about.of_workers(within=1.0)
+    except Exception:  # the broker is away, and each has errors of its own: then workers do nothing either
+        return
+    others = sorted(name for name, answer in running.items() if answer.get("keys", about.keys()) != about.keys())
+    if others:
+        raise CommandError(
+            f"{', '.join(others)} runs with other keys, or in another order. Restart web and workers with the new key "
+            "first, then run this again. Nothing was changed."
+        )
 
 
 def _of_the_others() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from celery import current_app
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from integrations import audit
-from workflows import restored
+from workflows import heartbeat, restored
+
+NO_LONGER_ALIVE = timedelta(seconds=30)  # several sweeps
 
 
 class Command(BaseCommand):
@@ -36,7 +39,13 @@ class Command(BaseCommand):
 def _demand_that_no_worker_runs() -> None:
     try:
         names = [name for answer in current_app.control.ping(timeout=1.0) for name in answer]
-    except Exception:  # the broker is away: then workers do nothing either, and each broker has errors of its own
+    except Exception:  # the broker is away, or is another one than the workers'; each has errors of its own
         names = []
     if names:
         raise CommandError(f"{', '.join(names)} runs: stop the workers first, or they send what is to be held.")
+    heard_of = heartbeat.age()
+    if heard_of < NO_LONGER_ALIVE:
+        raise CommandError(
+            f"A worker wrote to this database {heard_of.seconds} seconds ago. Stop the workers first, or they send "
+            f"what is to be held. If they are stopped, try again in {NO_LONGER_ALIVE.seconds} seconds."
+        )
