@@ -20,9 +20,16 @@ def form_page(request: HttpRequest, kind: str, form: IntegrationForm, **more: An
     """Show the whole form, with what was found."""
     context = {"form": form, "kind": kind, "label": label_of(kind), "connected": services.is_connected(kind)}
     context |= (
-        {"problem": services.problem(kind), "site_url": settings.SITE_URL} | _suggestion(form, more.get("found")) | more
+        {"problem": services.problem(kind), "site_url": settings.SITE_URL, "seen": _seen(request, kind)}
+        | _suggestion(form, more.get("found"))
+        | more
     )
     return render(request, "integrations/setup.html", context, status=422 if form.errors else 200)
+
+
+def _seen(request: HttpRequest, kind: str) -> str:
+    """Return over which stored settings the form was filled in."""
+    return request.POST.get("seen", services.version(kind))
 
 
 def form_parts(

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from . import audit, clock, errands, pauses, providers, rechecks
 from .diagnosis import Diagnosis, Step
@@ -38,6 +39,10 @@ BOUND_TO_SECRET = {
 
 
 _MEANWHILE = "Somebody else connected or disconnected it meanwhile, and nothing was saved. Look at it again."
+_CHANGED = (
+    "Other settings were saved since you opened this form, by somebody else or in another tab, and nothing was saved "
+    "now. Reload it, and change it again."
+)
 
 
 class CheckFailed(Exception):
@@ -105,15 +110,31 @@ def is_connected(kind: str) -> bool:
     return KINDS[kind]._default_manager.filter(connected=True).exists()
 
 
+def version(kind: str) -> str:
+    """Return what is the same as long as the stored settings are, and tells none of them; '' where there are none."""
+    row = stored(kind)
+    values = repr(sorted(_values_of(kind, row).items())) if row else ""
+    return salted_hmac("rootmail.integration", values, algorithm="sha256").hexdigest()[:16] if row else ""
+
+
 def connect(
-    kind: str, values: Mapping[str, Any], *, actor: str, check: bool = True, proof: uuid.UUID | None = None
+    kind: str,
+    values: Mapping[str, Any],
+    *,
+    actor: str,
+    check: bool = True,
+    proof: uuid.UUID | None = None,
+    seen: str | None = None,
 ) -> Diagnosis | None:
     """Put an integration in force for the next mail.
 
     `values` are model fields; a blank or missing secret keeps the stored one. `proof` is the number of a check of just
-    these values by `begin_check`: what it found counts, nothing is checked again. Raises ValidationError with one
-    message per field, or CheckFailed; nothing is saved then. Returns what the check found.
+    these values by `begin_check`: what it found counts, nothing is checked again. `seen` is the `version` that the
+    values were filled in over, where that was before. Raises ValidationError with one message per field, or
+    CheckFailed; nothing is saved then. Returns what the check found.
     """
+    seen = version(kind) if seen is None else seen
+    _demand_unchanged(kind, seen)
     row, changed, found_at = _valid_row(kind, values, actor=actor)
     found = _check(kind, _values_of(kind, row), actor=actor, proof=proof) if check else None
     if found and not found.ok:
@@ -122,7 +143,7 @@ def connect(
         row.certificate_until = found.certificate_until
     row.check_failed_at, row.check_problem, row.next_check_at = None, "", clock.now() + rechecks.next_day()
     with transaction.atomic():
-        _save(row, found_at=found_at)
+        _save(kind, row, found_at=found_at, seen=seen)
         pauses.forget(kind, proven=check)
         audit.record(f"{kind} connected", actor=actor, changed=changed, checked=check)
     return found
@@ -216,13 +237,20 @@ def _demand_secret_again(kind: str, row: Any, values: Mapping[str, Any], before:
         )
 
 
-def _save(row: Any, *, found_at: datetime | None) -> None:
-    """Save, unless somebody connected or disconnected it while we checked: erased credentials stay erased."""
+def _demand_unchanged(kind: str, seen: str) -> None:
+    if version(kind) != seen:
+        raise ValidationError(_CHANGED)
+
+
+def _save(kind: str, row: Any, *, found_at: datetime | None, seen: str) -> None:
+    """Save, unless somebody connected, changed or disconnected it while we checked: erased credentials stay erased."""
     unmoved = type(row)._default_manager.filter(pk=row.pk, connected_at=found_at)
     try:
         with transaction.atomic():
-            if row.pk and not unmoved.update(connected_at=row.connected_at):
-                raise ValidationError(_MEANWHILE)
+            if row.pk:
+                if not unmoved.update(connected_at=row.connected_at):
+                    raise ValidationError(_MEANWHILE)
+                _demand_unchanged(kind, seen)
             row.save()
     except IntegrityError as error:
         raise ValidationError(_MEANWHILE) from error

@@ -64,7 +64,14 @@ def _connect(request: HttpRequest, kind: str, form: IntegrationForm) -> Diagnosi
     """Call the service; its objections end up beside the fields. Returns what the check found."""
     check = not form.cleaned_data["skip_check"]
     try:
-        return services.connect(kind, form.values, actor=actor_of(request), check=check, proof=_proof(request))
+        return services.connect(
+            kind,
+            form.values,
+            actor=actor_of(request),
+            check=check,
+            proof=_proof(request),
+            seen=request.POST.get("seen"),
+        )
     except ValidationError as error:
         form.add_error(None, error)
     except services.CheckFailed as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ValidationError
 from django.test import Client
 
 from integrations import services
@@ -65,6 +66,40 @@ def error_beside(answer: Any, name: str) -> str:
 
 
 # The way through
+
+
+def test_what_another_tab_has_saved_is_not_undone(as_admin: Client, relay: FakeRelay, entered: dict[str, str]) -> None:
+    as_admin.post(SMTP, entered)
+    tabs = [entered | {"password": "", "seen": seen_of(as_admin.get(SMTP))} for _ in range(2)]
+    assert as_admin.post(SMTP, tabs[0] | {"default_from": "new@example.com"}).status_code == 302
+    answer = as_admin.post(SMTP, tabs[1] | {"session_limit": "3"})
+    assert (answer.status_code, "were saved since you opened this form" in text_of(answer)) == (422, True)
+    row = SmtpIntegration.objects.get()
+    assert (row.default_from, row.session_limit) == ("new@example.com", None)
+    assert seen_of(answer) == tabs[1]["seen"], "to save it once more does not help"
+    fresh = tabs[1] | {"session_limit": "3", "default_from": "new@example.com", "seen": seen_of(as_admin.get(SMTP))}
+    assert as_admin.post(SMTP, fresh).status_code == 302
+
+
+def test_what_is_saved_while_the_check_runs_is_not_undone(
+    relay: FakeRelay, entered: dict[str, str], monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    values = {"address": "127.0.0.1", "port": relay.port, "default_from": "desk@example.com"}
+    services.connect("smtp", values, actor="ada", check=False)
+
+    def somebody_saves(*_: Any, **__: Any) -> None:
+        SmtpIntegration.objects.update(domain="here.example")
+
+    monkeypatch.setattr(services, "_check", somebody_saves)
+    with pytest.raises(ValidationError, match="were saved since"):
+        services.connect("smtp", values | {"session_limit": 3}, actor="ada")
+    assert SmtpIntegration.objects.get().session_limit is None
+
+
+def seen_of(answer: Any) -> str:
+    found = re.search(r'name="seen" value="([^"]*)"', answer.content.decode())
+    assert found
+    return found[1]
 
 
 def test_setup_connect_connected_disconnect(as_admin: Client, relay: FakeRelay, entered: dict[str, str]) -> None:

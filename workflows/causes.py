@@ -102,7 +102,12 @@ CAUSES = (
     Cause(
         "The recipient's mailbox is full.", "The recipient has to make room.", codes=("552", "452"), stages=("rcpt",)
     ),
-    Cause("The recipient's mailbox is switched off.", _LIST, codes=("5.2.1", "4.2.1")),
+    Cause("The recipient's mailbox is switched off.", _LIST, codes=("5.2.1",)),
+    Cause(
+        "The recipient's mailbox takes no mail at the moment.",
+        "It usually does later; reach them in another way meanwhile.",
+        codes=("4.2.1",),
+    ),
     Cause("The relay does not know this user.", _LIST, codes=("5.1.1", "5.1.10", "5.1.6", "5.5.0")),
     Cause("The recipient's domain does not exist or takes no mail.", _LIST, codes=("5.1.2", "5.1.10", "5.4.4", "556")),
     Cause("This is no address that the relay can use.", _LIST, codes=("5.1.3", "501", "553"), stages=("rcpt",)),

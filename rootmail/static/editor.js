@@ -18,15 +18,31 @@
   });
 
   form.addEventListener("input", () => { typed = true; });
-  form.addEventListener("submit", () => { typed = false; });
+  // Somebody who was logged out meanwhile, or logged in again in another tab, loses nothing: it is sent when it can be saved.
+  let ready = false;
+  form.addEventListener("submit", async (event) => {
+    if (ready) { typed = ready = false; return; }
+    event.preventDefault();
+    ready = await isLoggedIn().catch(() => false);
+    if (ready) form.requestSubmit(event.submitter);
+    else isOld("Nothing was saved: you are not logged in any more, or rootmail does not answer. Log in in another tab, then save here.");
+  });
+  const isLoggedIn = async () => {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const token = page.querySelector("#editor [name=csrfmiddlewaretoken]");
+    if (token) form.elements.csrfmiddlewaretoken.value = token.value;
+    return Boolean(token);
+  };
   addEventListener("beforeunload", (event) => { if (typed) event.preventDefault(); });
 
-  const isOld = () => {
-    document.getElementById("problems").textContent =
-      "The preview is not up to date. Reload it by typing on; if that does not help, log in again in another tab.";
-  };
-  document.addEventListener("htmx:responseError", isOld);
-  document.addEventListener("htmx:sendError", isOld);
+  const AGED = "The preview is not up to date. Reload it by typing on; if that does not help, log in again in another tab.";
+  const isOld = (text = AGED) => { document.getElementById("problems").textContent = text; };
+  document.addEventListener("htmx:responseError", () => {
+    isOld();
+    isLoggedIn().catch(() => {}); // again, maybe: then typing on is enough
+  });
+  document.addEventListener("htmx:sendError", () => isOld());
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful && !event.detail.xhr.responseText.includes('id="problems"')) isOld();
   });
