@@ -217,6 +217,12 @@ class TestByHand:
         assert answer.status_code == 422
         assert "It is switched off: switch it on first." in answer.content.decode()
 
+    def test_that_it_is_switched_off_is_said_before_anything_is_filled_in(self, editor: Client) -> None:
+        page = f"/workflows/{Workflow.objects.get().slug}/run/"
+        assert "does not run before it is switched on" not in editor.get(page).content.decode()
+        Workflow.objects.update(enabled=False)
+        assert "does not run before it is switched on" in editor.get(page).content.decode()
+
     def test_it_is_on_record(self, editor: Client) -> None:
         self.start(editor, sample="incident_created", payload="")
         last = AuditEvent.objects.latest("pk")
