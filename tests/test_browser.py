@@ -185,8 +185,13 @@ def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
     expect(page.locator("#note-body")).to_have_text("Line 3: endif is missing")
     expect(page.locator("#problems")).to_contain_text("There is no mail yet.")
 
+    if scripts:
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#id_body_error")).to_be_visible()
+        expect(page.locator("#field-body .error")).to_have_count(1)
     page.get_by_label("Body").fill("Look: ")
     if scripts:
+        expect(page.locator("#field-body .error")).to_have_count(0)
         page.get_by_text("Variables and filters").click()
         page.get_by_text("Variables of this event").click()
         page.get_by_label("Body").press("End")

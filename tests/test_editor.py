@@ -265,6 +265,12 @@ def test_a_wrong_action_is_not_saved_and_nothing_typed_is_lost(
     assert Action.objects.get().preheader == ""
 
 
+def test_what_save_finds_wrong_stands_once_below_its_field(editor: Client, action: Action) -> None:
+    page = editor.post(page_of(action), MAIL | {"body": "one\n{% if x %}\ntwo"}).content.decode()
+    below = page.partition('id="field-body"')[2].partition('id="field-')[0]
+    assert below.count("endif is missing") == 1
+
+
 def test_a_filter_that_is_unknown_is_told_in_the_preview_before_it_fails_a_run(editor: Client, action: Action) -> None:
     answer = editor.post(PREVIEW, MAIL | {"body": "a\nb {{ incident.title | nonsense }}"})
     assert "Line 2: " in note(answer, "body")

@@ -123,6 +123,8 @@ def _edit_action(request: HttpRequest, row: Action) -> HttpResponse:
 
 def _page(request: HttpRequest, form: ActionForm, sample: Sample, **page: Any) -> HttpResponse:
     context = _shown(request, form, sample) | page
+    for field, note in context["notes"] if page.get("wrong") else ():
+        note["problems"] = [text for text in note["problems"] if text not in field.errors]  # which stand there already
     context |= {"variables": variables.of(sample.data), "examples": filter_sheet.groups()}
     context["samples"] = samples.of(form.instance.workflow)
     return render(request, "workflows/action.html", context, status=422 if page.get("wrong") else 200)

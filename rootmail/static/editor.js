@@ -17,7 +17,12 @@
     last.dispatchEvent(new Event("input", { bubbles: true }));
   });
 
-  form.addEventListener("input", () => { typed = true; });
+  form.addEventListener("input", (event) => {
+    typed = true;
+    // What Save has found wrong is told by the preview from here on, for as long as it is so.
+    for (const old of event.target.closest(".field")?.querySelectorAll(".error") ?? []) old.remove();
+    event.target.removeAttribute("aria-invalid");
+  });
   // Somebody who was logged out meanwhile, or logged in again in another tab, loses nothing: it is sent when it can be saved.
   let ready = false;
   form.addEventListener("submit", async (event) => {
