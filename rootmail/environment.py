@@ -9,11 +9,12 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
+BROKERS = ("redis", "rediss", "amqp", "amqps", "pyamqp", "sentinel", "redis+socket", "memory")
 DATABASES = ("django.db.backends.sqlite3", "django.db.backends.postgresql")
 
 
-class UnreadableFile(ImproperlyConfigured):
-    """What NAME_FILE names cannot be read; the text holds no value."""
+class UnfitSetting(ImproperlyConfigured):
+    """A setting cannot be what it is; the text says why, and holds no value."""
 
 
 class _Files(FileAwareMapping):  # type: ignore[misc]
@@ -23,7 +24,7 @@ class _Files(FileAwareMapping):  # type: ignore[misc]
         try:
             value: str = super().__getitem__(key)
         except OSError as error:
-            raise UnreadableFile(f"{key}_FILE names a file that cannot be read: {error.strerror}.") from error
+            raise UnfitSetting(f"{key}_FILE names a file that cannot be read: {error.strerror}.") from error
         return value.rstrip("\r\n")  # an editor ends a file with one, and it would become a part of the last key
 
 
@@ -34,18 +35,26 @@ class Env(environ.Env):  # type: ignore[misc]
         """Return a time that is longer than none."""
         value: float = self.float(name, default=default)
         if not 0 < value < float("inf"):
-            raise ImproperlyConfigured(f"{name} has to be more than 0")
+            raise UnfitSetting(f"{name} in the environment has to be more than 0.")
         return value
 
     def one_of(self, name: str, known: Collection[str], *, default: str) -> str:
         value: str = self.str(name, default=default)
         if value not in known:
-            raise ImproperlyConfigured(f"{name} has to be one of {', '.join(sorted(known))}")
+            listed = ", ".join(sorted(known)) if len(known) < 20 else "those that docs/settings.md names"
+            raise UnfitSetting(f"{name} in the environment has to be one of {listed}.")
         return value
 
     def database(self, name: str) -> dict[str, Any]:
         """Return the database that a URL names, of a kind that we know."""
         found: dict[str, Any] = self.db_url(name)
         if found.get("ENGINE") not in DATABASES:
-            raise ImproperlyConfigured(f"{name} has to begin with postgres:// or sqlite:///")
+            raise UnfitSetting(f"{name} in the environment has to begin with postgres:// or sqlite:///.")
         return found
+
+    def broker(self, name: str) -> str:
+        """Return the URL of a broker that Celery knows, '' where none is named."""
+        value: str = self.str(name, default="")
+        if value and value.partition("://")[0] not in BROKERS:
+            raise UnfitSetting(f"{name} in the environment has to begin with redis://, rediss://, amqp:// or amqps://.")
+        return value

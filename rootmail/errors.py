@@ -41,14 +41,14 @@ def explain(error: Exception) -> str:
     from django.core.exceptions import ImproperlyConfigured
     from django.db import DatabaseError
 
-    from .environment import UnreadableFile
+    from .environment import UnfitSetting
 
     if isinstance(error, DatabaseError):
         said = str(error).splitlines()[0]
         if _IS_DAMAGED.search(said):
             return DAMAGED.format(said)
         return MIGRATE if _LACKS_TABLE.search(said) else f"The database does not answer: {said}"
-    if isinstance(error, UnreadableFile):
+    if isinstance(error, UnfitSetting):
         return str(error)
     if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_FOLDER:
         return f"{error.filename}: {error.strerror}. {FOLDER}{_owner(error)}"

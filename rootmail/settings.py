@@ -183,8 +183,8 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
 
 # --- broker: only the doorbell, the database is the queue ----------------------------------------
 EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"
-EMBEDDED_BROKER = not env.str("BROKER_URL", default="")
-CELERY_BROKER_URL = env.str("BROKER_URL", default="") or state.stored(EMBEDDED_BROKER_FILE, state.new_broker_url)
+EMBEDDED_BROKER = not env.broker("BROKER_URL")
+CELERY_BROKER_URL = env.broker("BROKER_URL") or state.stored(EMBEDDED_BROKER_FILE, state.new_broker_url)
 CELERY_TASK_DEFAULT_QUEUE = env.str("QUEUE", default="rootmail")
 CELERY_CONTROL_EXCHANGE = CELERY_TASK_DEFAULT_QUEUE  # or workers of another installation would answer our ping
 CELERY_TASK_IGNORE_RESULT = True
@@ -198,7 +198,7 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
 # Who rings does not wait for a broker that is down: one try, no pauses. Workers have their own patience.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
-if CELERY_BROKER_URL.startswith(("redis", "valkey")):
+if CELERY_BROKER_URL.startswith("redis"):
     CELERY_BROKER_TRANSPORT_OPTIONS |= {
         "visibility_timeout": 900,
         # Without these two, the task of a dead worker comes back only after minutes.

@@ -40,6 +40,8 @@ def manage(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
         (["check"], {"SWEEP_SECONDS": "0"}, "SWEEP_SECONDS in the environment"),
         (["check"], {"TIME_ZONE": "Europe/Berlni"}, "TIME_ZONE in the environment"),
         (["check"], {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment"),
+        (["check"], {"BROKER_URL": "localhost:6379"}, "BROKER_URL in the environment has to begin with redis://"),
+        (["check"], {"BROKER_URL": "foo://secret@h"}, "BROKER_URL in the environment has to begin with redis://"),
         (["check"], {"LOG_FORMAT": "xml"}, "LOG_FORMAT in the environment"),
         (["check"], {"DATABASE_URL": "mysql://u:secret@h/x"}, "DATABASE_URL in the environment"),
         (

@@ -171,7 +171,7 @@ def test_the_form_has_every_documented_field_with_its_default(as_admin: Client) 
 def test_every_help_text_belongs_to_its_control(as_admin: Client) -> None:
     for page in (SMTP, SENDGRID):
         answer = as_admin.get(page)
-        helps = re.findall(r'<p class="help" id="(id_(\w+)_helptext)">', answer.content.decode())
+        helps = re.findall(r'<div class="help" id="(id_(\w+)_helptext)">', answer.content.decode())
         assert len(helps) >= 4
         for identifier, name in helps:
             assert f'aria-describedby="{identifier}"' in control(answer, name)
