@@ -305,7 +305,8 @@ def _write_a_wrong_action(page: Page) -> None:
     page.get_by_label("Subject").fill("{{ incident.titel }} " + "x" * 200)
     page.locator("#id_to").fill("nobody, " + LONG_HOST)
     page.get_by_label("Body").fill("Well\n\n{% if x %}" + LONG_HOST)
-    page.get_by_role("button", name="Save").click()
+    with page.expect_navigation():  # which a script lets begin when it knows that the answer can be saved
+        page.get_by_role("button", name="Save").click()
     page.wait_for_load_state()
 
 
