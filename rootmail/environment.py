@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -39,11 +40,19 @@ class Env(environ.Env):  # type: ignore[misc]
         return value
 
     def one_of(self, name: str, known: Collection[str], *, default: str) -> str:
+        """Return the one of these that is named, in small letters or capitals."""
         value: str = self.str(name, default=default)
-        if value not in known:
-            listed = ", ".join(sorted(known)) if len(known) < 20 else "those that docs/settings.md names"
-            raise UnfitSetting(f"{name} in the environment has to be one of {listed}.")
-        return value
+        for one in known:
+            if one.casefold() == value.casefold():
+                return one
+        raise UnfitSetting(f"{name} in the environment has to be one of {', '.join(known)}.")
+
+    def time_zone(self, name: str, *, default: str) -> str:
+        value: str = self.str(name, default=default)
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise UnfitSetting(f"{name} in the environment is no time zone's name, such as Europe/Berlin.") from error
 
     def database(self, name: str) -> dict[str, Any]:
         """Return the database that a URL names, of a kind that we know."""

@@ -39,14 +39,14 @@ def for_people() -> Iterator[None]:
 def explain(error: Exception) -> str:
     """Return what went wrong in a line that quotes no setting's value, or '' where the set-up is not at fault."""
     from django.core.exceptions import ImproperlyConfigured
-    from django.db import DatabaseError
+    from django.db import DatabaseError, OperationalError, ProgrammingError
 
     from .environment import UnfitSetting
 
-    if isinstance(error, DatabaseError):
-        said = str(error).splitlines()[0]
-        if _IS_DAMAGED.search(said):
-            return DAMAGED.format(said)
+    said = str(error).partition("\n")[0]
+    if isinstance(error, DatabaseError) and _IS_DAMAGED.search(said):
+        return DAMAGED.format(said)
+    if isinstance(error, OperationalError | ProgrammingError):
         return MIGRATE if _LACKS_TABLE.search(said) else f"The database does not answer: {said}"
     if isinstance(error, UnfitSetting):
         return str(error)

@@ -11,7 +11,7 @@ from pythonjsonlogger.json import JsonFormatter
 from workflows import log_fields
 
 LINE, JSON = "line", "json"
-LEVELS = frozenset(form for level in logging.getLevelNamesMapping() for form in (level, level.lower()))
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # They tell of every ring and sweep, which says nothing of any mail: tens of thousands of lines a day at rest.
 TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 OF_EVERY_LINE = ("time", "level", "logger", "message", "exception")

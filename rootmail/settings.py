@@ -12,7 +12,6 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
 import django
 from csp.constants import NONE, SELF
@@ -85,7 +84,7 @@ TEMPLATES = [
 ]
 MESSAGE_TAGS = {message_levels.ERROR: "danger"}  # as the stylesheet calls it
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.one_of("TIME_ZONE", available_timezones(), default="UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", default="UTC")
 USE_TZ = True
 STATIC_URL = "static/"
 # Where `collectstatic` puts what browsers fetch: a container may have it in its image.
@@ -254,7 +253,7 @@ METRICS_NETWORKS = [
 ]
 
 # --- logs: ids and outcomes, no addresses, no content --------------------------------------------
-LOG_LEVEL = env.one_of("LOG_LEVEL", logs.LEVELS, default="INFO").upper()
+LOG_LEVEL = env.one_of("LOG_LEVEL", logs.LEVELS, default="INFO")
 LOG_FORMAT = env.one_of("LOG_FORMAT", (logs.LINE, logs.JSON), default=logs.LINE)
 LOGGING = logs.configuration(form=LOG_FORMAT, level=LOG_LEVEL)
 logging.captureWarnings(LOG_FORMAT == logs.JSON)  # as lines like the others

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 
 from rootmail import errors
 from tests.installation import ROOT
@@ -78,6 +78,14 @@ def test_a_wrong_set_up_gets_one_line(
 )
 def test_what_the_database_says_is_told_apart(said: str, meant: str) -> None:
     assert meant in errors.explain(OperationalError(said))
+
+
+def test_a_defect_of_ours_is_no_fault_of_the_database() -> None:
+    assert errors.explain(IntegrityError("UNIQUE constraint failed: workflows_run.id")) == ""
+
+
+def test_names_may_be_in_small_letters_or_capitals(tmp_path: Path) -> None:
+    assert manage(tmp_path, "check", LOG_LEVEL="info", LOG_FORMAT="JSON", TIME_ZONE="Europe/Berlin").returncode == 0
 
 
 def test_a_damaged_database_is_told_as_one(tmp_path: Path) -> None:
