@@ -243,7 +243,10 @@ def test_a_second_click_does_nothing_twice(page: Page, installation: Installatio
     page.goto("/configuration/tokens/")
     page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
     page.get_by_label("Name").fill("clicked twice")
-    page.get_by_role("button", name="Make the token").dblclick()
+    slow = {"offline": False, "latency": 500, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    button = page.get_by_role("button", name="Make the token")
+    button.evaluate("button => { button.click(); setTimeout(() => button.click(), 120); }")
     expect(page.get_by_role("status").first).to_contain_text("clicked twice")
     assert len(posted) == 1
 

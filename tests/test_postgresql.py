@@ -117,8 +117,8 @@ def test_what_was_prepared_before_a_column_was_changed_is_prepared_anew(direct: 
     with direct.cursor() as cursor:
         cursor.execute("CREATE TABLE t (name varchar(5)); INSERT INTO t VALUES ('a')")
     assert direct.ask("SELECT name FROM t") == [("a",)]
-    with direct.cursor() as cursor:
-        cursor.execute("ALTER TABLE t ALTER name TYPE varchar(50)")
+    with psycopg.connect(**direct.get_connection_params()) as other:
+        other.execute("ALTER TABLE t ALTER name TYPE varchar(50)")
     assert direct.ask("SELECT name FROM t") == [("a",)]
     assert prepared(direct) == ["SELECT name FROM t"]
 
