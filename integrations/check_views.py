@@ -17,12 +17,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from . import errands, services, trials
 from .diagnosis import Diagnosis, Step
-from .entrance import actor_of, for_admins, is_htmx, known, label_of
+from .entrance import actor_of, for_admins, is_htmx, known
 from .errands import NoAnswer
 from .fields import Undecryptable
 from .form_answers import all_but_secret, form_page, form_parts
 from .forms import FORMS, IntegrationForm, SmtpForm
 from .models import Errand
+from .providers import label_of
 
 
 @require_POST

@@ -16,7 +16,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from .forms import FORMS
-from .providers import PROVIDERS
 
 MANAGE = "integrations.manage_integrations"
 View = Callable[..., HttpResponseBase]
@@ -50,10 +49,6 @@ def _to_login(request: HttpRequest, kind: str | None) -> HttpResponseBase:
 
 def actor_of(request: HttpRequest) -> str:
     return request.user.get_username()
-
-
-def label_of(kind: str) -> str:
-    return next(provider.label for provider in PROVIDERS if provider.name == kind)
 
 
 def known(kind: str) -> str:

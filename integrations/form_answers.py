@@ -12,8 +12,8 @@ from django.shortcuts import render
 
 from . import services
 from .diagnosis import Diagnosis
-from .entrance import label_of
 from .forms import IntegrationForm
+from .providers import label_of
 
 
 def form_page(request: HttpRequest, kind: str, form: IntegrationForm, **more: Any) -> HttpResponse:

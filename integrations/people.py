@@ -78,7 +78,8 @@ def invite(name: str, *, address: str, role: Role, actor: str) -> User:
     person.set_unusable_password()
     with transaction.atomic():
         _one_at_a_time()
-        _demand_new(person)
+        _demand_address(person.email)
+        demand_unlike_others(person)
         person.full_clean(exclude=["password"])
         person.save()
         _give(person, role)
@@ -86,15 +87,19 @@ def invite(name: str, *, address: str, role: Role, actor: str) -> User:
     return person
 
 
-def _demand_new(person: User) -> None:
-    """Two accounts of one spelling, or of one address, would be taken for each other."""
+def demand_unlike_others(person: User) -> None:
+    """Raise ValidationError where two accounts would be taken for each other: one spelling, or one address."""
     if User.objects.filter(username__iexact=person.username).exists():
         raise ValidationError({"username": f"There is an account named '{person.username}'. Take another name."})
-    _demand_address(person.email, nobody_in=User.objects.all())
+    _demand_nobodys(person.email, among=User.objects.exclude(email=""))
 
 
-def _demand_address(address: str, *, nobody_in: QuerySet[User]) -> None:
-    """Raise ValidationError unless it is one address, and nobody's among these people."""
+def _demand_nobodys(address: str, *, among: QuerySet[User]) -> None:
+    if among.filter(email__iexact=address).exists():
+        raise ValidationError({"email": "Another account has this address."})
+
+
+def _demand_address(address: str) -> None:
     if not address:
         raise ValidationError({"email": "Enter an address: the link to set a password goes there."})
     try:
@@ -102,8 +107,6 @@ def _demand_address(address: str, *, nobody_in: QuerySet[User]) -> None:
         User._meta.get_field("email").clean(address, None)
     except ValidationError as error:
         raise ValidationError({"email": error.messages}) from error
-    if nobody_in.filter(email__iexact=address).exists():
-        raise ValidationError({"email": "Another account has this address."})
 
 
 def change_address(person: User, address: str, *, actor: str) -> bool:
@@ -114,7 +117,8 @@ def change_address(person: User, address: str, *, actor: str) -> bool:
     address = User.objects.normalize_email(address)
     with transaction.atomic():
         _one_at_a_time()
-        _demand_address(address, nobody_in=User.objects.filter(is_active=True).exclude(pk=person.pk))
+        _demand_address(address)
+        _demand_nobodys(address, among=User.objects.filter(is_active=True).exclude(pk=person.pk))
         done = User.objects.filter(pk=person.pk).exclude(email=address).update(email=address)
         if done:
             person.email = address

@@ -108,6 +108,11 @@ PROVIDERS = (
 )
 
 
+def label_of(kind: str) -> str:
+    """Return how people call a provider."""
+    return next(provider.label for provider in PROVIDERS if provider.name == kind)
+
+
 def active_route() -> Route:
     """Return the way out that is in force now.
 

@@ -68,7 +68,7 @@ def demand_connected(kind: str) -> SmtpIntegration | SendGridIntegration:
     """Return the connected row; raises NotConnected, or Undecryptable."""
     row = KINDS[kind]._default_manager.filter(connected=True).first()
     if row is None:
-        raise NotConnected(f"{kind} is not connected.")
+        raise NotConnected(f"{providers.label_of(kind)} is not connected.")
     return row
 
 

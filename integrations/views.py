@@ -16,12 +16,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from . import pauses, services, trials
 from .catalogue import cards
 from .diagnosis import Diagnosis
-from .entrance import actor_of, for_admins, is_htmx, known, label_of
+from .entrance import actor_of, for_admins, is_htmx, known
 from .errands import NoAnswer
 from .fields import Undecryptable
 from .form_answers import all_but_secret, form_page, form_parts
 from .forms import FORMS, IntegrationForm, TestMailForm
-from .providers import PROVIDERS
+from .providers import PROVIDERS, label_of
 
 
 @require_safe

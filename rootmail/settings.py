@@ -98,8 +98,8 @@ WHITENOISE_MAX_AGE = 3600
 # --- security --------------------------------------------------------------------------------
 HTTPS = SITE_URL.startswith("https://")
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
-# A redirect loses what is posted to the API or a hook: they answer 403 there. Who scrapes the metrics is close by.
-SECURE_REDIRECT_EXEMPT = [r"^v1/", r"^hooks/", r"^metrics$"]
+# A redirect loses what services post: they are answered 403 there. Who scrapes the metrics is close by.
+SECURE_REDIRECT_EXEMPT = [r"^v1/", r"^hooks/", r"^events/", r"^metrics$"]
 BEHIND_PROXY = env.bool("BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)

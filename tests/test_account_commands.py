@@ -86,3 +86,21 @@ def test_nobody_who_was_not_made_is_recorded(options: dict[str, str], monkeypatc
     with pytest.raises(CommandError):
         run("createsuperuser", interactive=False, **options)
     assert (User.objects.count(), recorded()) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("password", "email", "said"),
+    [
+        ("", "grace@example.com", "Set DJANGO_SUPERUSER_PASSWORD"),
+        ("short", "grace@example.com", "DJANGO_SUPERUSER_PASSWORD: This password is too short"),
+        (PASSWORD, "MAX@example.com", "Another account has this address"),
+    ],
+)
+def test_no_superuser_is_made_whom_nobody_could_be_or_tell_apart(
+    password: str, email: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    User.objects.create_user("max", "max@example.com")
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+    with pytest.raises(CommandError, match=said):
+        run("createsuperuser", username="grace", email=email, interactive=False)
+    assert (User.objects.count(), recorded()) == (1, [])

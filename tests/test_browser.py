@@ -251,6 +251,16 @@ def test_a_second_click_does_nothing_twice(page: Page, installation: Installatio
     assert len(posted) == 1
 
 
+@pytest.mark.parametrize("page", ["with JavaScript"], indirect=True)
+def test_a_time_that_is_half_typed_is_not_left_out_in_silence(page: Page, installation: Installation) -> None:
+    page.goto("/?search=nothing")
+    page.get_by_label("Since").focus()
+    page.keyboard.type("1124")
+    page.get_by_role("button", name="Show").click()
+    expect(page).to_have_url(re.compile(r"/\?search=nothing$"))
+    assert page.get_by_label("Since").evaluate("field => field.validity.badInput")
+
+
 def test_an_editor_adds_conditions_tries_them_and_saves_them(page: Page, request: Any) -> None:
     name = "Conditions with" if "with JavaScript" in request.node.name else "Conditions without"
     page.goto("/workflows/_new/")

@@ -308,7 +308,7 @@ def test_a_stored_integration_is_checked_on_a_page_of_its_own(
 
 
 def test_what_is_not_connected_is_not_checked(as_admin: Client) -> None:
-    assert "smtp is not connected" in text_of(as_admin.post(f"{SMTP}check/", {"stored": "1"}))
+    assert "SMTP is not connected" in text_of(as_admin.post(f"{SMTP}check/", {"stored": "1"}))
 
 
 def test_a_test_mail_from_the_page(as_admin: Client, admin: User, smtp: SmtpIntegration, relay: FakeRelay) -> None:

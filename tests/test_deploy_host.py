@@ -209,8 +209,9 @@ def test_nginx_keeps_the_addresses_of_webhooks_out_of_its_logs(nginx: Nginx) -> 
     assert "secret-address" not in logs
 
 
-def test_nginx_lets_rootmail_refuse_an_event_over_http(nginx: Nginx) -> None:
-    answer = nginx.ask("POST", "/v1/events", port=nginx.http, content=b"{}")
+@pytest.mark.parametrize("path", ["/v1/events", "/events/sendgrid"])
+def test_nginx_lets_rootmail_refuse_an_event_over_http(nginx: Nginx, path: str) -> None:
+    answer = nginx.ask("POST", path, port=nginx.http, content=b"{}")
     assert answer.status_code == 200
     assert "'X-Forwarded-Proto': 'http'" in answer.text
 

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,6 +21,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
+from kombu import Connection
 
 from integrations import pauses
 from integrations.models import ProviderState, SendGridIntegration, SmtpIntegration
@@ -28,7 +30,7 @@ from rootmail.doctor import database, machine, mail, masking, people, report, si
 from rootmail.doctor import running as carrying_out
 from rootmail.doctor.areas import AREAS
 from rootmail.doctor.findings import Area, Check, Finding, Level, ok, problem, warning
-from tests.installation import LOOKS_ON, ROOT, Installation
+from tests.installation import LOOKS_ON, ROOT, Installation, from_environment
 from tests.test_search import made
 from workflows.models import Delivery, Heartbeat, Run
 from workflows.webhook_models import WebhookEndpoint
@@ -453,6 +455,19 @@ def test_a_running_installation_has_no_problem_and_its_workers_tell_what_they_ru
     assert area == [(name, "ok") for name in ("broker", "queue", "beat", "workers", "a task", "versions")]
 
 
+@pytest.mark.parametrize("name", ["TEST_RABBITMQ_URL", "TEST_REDIS_URL"])
+def test_a_broker_that_refuses_the_password_is_not_called_away(
+    name: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = urlsplit(from_environment(name))
+    url = there._replace(netloc=f"nobody:top-secret@{there.hostname}:{there.port}").geturl()
+    settings.EMBEDDED_BROKER, settings.CELERY_BROKER_URL = False, url
+    monkeypatch.setattr(workers, "current_app", SimpleNamespace(connection_for_write=lambda: Connection(url)))
+    [(level, said)] = found(workers.look_at_broker)
+    assert (level, f"{there.hostname}:{there.port} refuses us (A" in said) == (PROBLEM, True)
+    assert "top-secret" not in said
+
+
 @pytest.mark.processes
 def test_with_database_and_broker_away_all_the_rest_is_looked_at(tmp_path: Path) -> None:
     code, document = doctor(
@@ -465,7 +480,7 @@ def test_with_database_and_broker_away_all_the_rest_is_looked_at(tmp_path: Path)
     assert code == 1
     assert document["problems"] == ["debug", "database", "broker"]
     assert said_of(document, "database")[1].startswith("127.0.0.1:1/rootmail does not answer: connection")
-    assert said_of(document, "broker")[1] == "Redis at 127.0.0.1:1 does not answer (OperationalError)"
+    assert said_of(document, "broker")[1] == "Redis at 127.0.0.1:1 does not answer (ConnectionError)"
     assert said_of(document, "deliveries") == ("skipped", "not looked at: first mend 'database'")
     assert said_of(document, "disk")[0] == "ok"
 

@@ -20,6 +20,7 @@ from django.core.management.base import CommandError
 
 from integrations import detection, errands, tokens
 from integrations.models import ApiToken, SendGridIntegration, SmtpIntegration
+from integrations.providers import label_of
 
 from .damage import lose_key_of
 from .fake_relay import FakeRelay, authority_pem
@@ -88,7 +89,7 @@ def test_a_whole_life_in_real_processes(tmp_path: Path, relay: FakeRelay) -> Non
         relay.password = "changed"
         assert not json.loads(here.manage("integration", "check", "smtp", "--json", ok=False))["ok"]
         gone = here.manage("integration", "disconnect", "smtp")
-        assert gone == "smtp is disconnected. Mail leaves through Default sender.\n"
+        assert gone == "SMTP is disconnected. Mail leaves through Default sender.\n"
         assert not json.loads(here.manage("integration", "detect", "smtp", "--address", "no.test", "--json", ok=False))[
             "ok"
         ]
@@ -323,7 +324,7 @@ def test_a_test_mail_that_is_not_accepted_ends_with_1(smtp: SmtpIntegration, rel
         said("integration", "test", "smtp", "--to", "eve@x.test")
     with pytest.raises(CommandError, match="to: Enter one e-mail address"):
         said("integration", "test", "smtp", "--to", "eve")
-    with pytest.raises(CommandError, match="sendgrid is not connected"):
+    with pytest.raises(CommandError, match="SendGrid is not connected"):
         said("integration", "test", "sendgrid", "--to", "eve@x.test")
 
 
@@ -364,7 +365,7 @@ def checked(relay: dict[str, Any], **values: Any) -> list[str]:
 @pytest.mark.parametrize("verb", ["check", "disconnect"])
 @pytest.mark.parametrize("kind", ["smtp", "sendgrid"])
 def test_what_is_not_connected_is_an_error(verb: str, kind: str) -> None:
-    with pytest.raises(CommandError, match=f"{kind} is not connected"):
+    with pytest.raises(CommandError, match=f"{label_of(kind)} is not connected"):
         said("integration", verb, kind)
 
 
@@ -403,7 +404,7 @@ def test_show_shows_no_secret(smtp: SmtpIntegration, sendgrid: SendGridIntegrati
 def test_disconnect_says_where_mail_leaves_from_now_on(smtp: SmtpIntegration, sendgrid: SendGridIntegration) -> None:
     assert document("integration", "disconnect", "smtp") == {"disconnected": "smtp", "in_force": "sendgrid"}
     assert said("integration", "disconnect", "sendgrid") == (
-        "sendgrid is disconnected. Mail leaves through Default sender.\n"
+        "SendGrid is disconnected. Mail leaves through Default sender.\n"
     )
 
 

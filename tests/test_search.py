@@ -153,6 +153,10 @@ NO_CODE = "--code: Enter a reply code such as 535, or an enhanced status code su
         ("since=yesterday", "--since: Enter a valid date/time."),
         ("until=0001-01-01", "--until: Enter a time between 1970 and 2999."),
         ("since=9999-12-31T23:59:59", "--since: Enter a time between 1970 and 2999."),
+        (
+            "since=2026-11-24&until=2026-11-24",
+            "--until: Enter a time later than the one in Since: nothing lies between them.",
+        ),
         ("code=99", "--code: Enter a reply code such as 535, or an enhanced status code such as 5.7.1."),
         (
             "code=%D9%A3%D9%A3%D9%A3",

@@ -468,5 +468,5 @@ def test_after_connect_it_warns_where_a_blank_from_would_fail() -> None:
 
 
 def test_what_is_not_connected_cannot_be_checked() -> None:
-    with pytest.raises(services.NotConnected, match="smtp is not connected"):
+    with pytest.raises(services.NotConnected, match="SMTP is not connected"):
         services.demand_connected("smtp")

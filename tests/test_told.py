@@ -217,6 +217,14 @@ def test_what_is_too_large_or_no_post_is_refused(client: Client, webhook: SendGr
     assert client.get("/events/sendgrid").status_code == 405
 
 
+def test_plain_http_is_refused_where_the_site_has_https_and_never_redirected(
+    client: Client, webhook: SendGridIntegration, settings: Any
+) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    answer = post(client, event("delivered"))
+    assert (answer.status_code, "begins with https" in answer.json()["errors"][0]["detail"]) == (403, True)
+
+
 def test_what_is_signed_and_no_array_is_refused(client: Client, webhook: SendGridIntegration) -> None:
     signed = {SIGNATURE: SIGNER.sign(b"{}"), TIMESTAMP: "1764000000"}
     answer = client.post("/events/sendgrid", b"{}", content_type="application/json", headers=signed)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from tests.fake_relay import FakeRelay, authority_pem
 from tests.fake_sendgrid import FakeSendGrid, authority_file
@@ -212,6 +213,11 @@ def test_a_second_installation_on_the_same_folder_is_refused(embedded: Installat
     )  # fmt: skip
     assert done.returncode == 1
     assert "rootmail runs already with the state in" in done.stderr
+
+
+def test_up_demands_a_worker() -> None:
+    with pytest.raises(CommandError, match="--workers: without a worker no mail leaves"):
+        call_command("up", "--workers", "0")
 
 
 @pytest.mark.parametrize(

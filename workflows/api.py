@@ -52,6 +52,7 @@ def receive(request: HttpRequest, address: str) -> HttpResponse:
 @answering("POST")
 def sendgrid_events(request: HttpRequest) -> HttpResponse:
     """Take what SendGrid's Event Webhook tells; its signature proves who it is. Repeated events are harmless."""
+    demand_https(request)
     signature = request.headers.get("X-Twilio-Email-Event-Webhook-Signature", "")
     timestamp = request.headers.get("X-Twilio-Email-Event-Webhook-Timestamp", "")
     try:

@@ -80,6 +80,11 @@ class FilterForm(forms.Form):
             raise ValidationError("Enter a reply code such as 535, or an enhanced status code such as 5.7.1.")
         return code
 
+    def clean(self) -> None:
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and until <= since:
+            self.add_error("until", "Enter a time later than the one in Since: nothing lies between them.")
+
     @property
     def wanted(self) -> DeliveryFilter:
         """The filter; nothing that could be taken for 'all' where a field was wrong."""

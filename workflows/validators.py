@@ -28,7 +28,7 @@ def validate_triggers(trigger_type: str, triggers: Any) -> None:
     if trigger_type not in events.TRIGGERS:
         raise ValidationError({"trigger_type": f"Choose one of {', '.join(events.TRIGGERS)}."})
     if not isinstance(triggers, list) or not triggers or not all(isinstance(name, str) for name in triggers):
-        raise ValidationError({"triggers": 'Name at least one event, for example ["incident_created"].'})
+        raise ValidationError({"triggers": "Name at least one event, for example incident_created."})
     for name in triggers:
         if not events.is_trigger(name, trigger_type=trigger_type):
             raise ValidationError({"triggers": f"'{name}' is not an event of type {trigger_type}."})

@@ -18,6 +18,13 @@ from workflows.models import Heartbeat
 from .findings import Area, Check, Finding, ok, problem, warning
 
 NAMES = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", "rediss": "Redis"}
+# RabbitMQ's for the account and the virtual host, then Redis's for the account and the number of the database.
+REFUSALS = ("AccessRefused", "NotAllowed", "AuthenticationError", "ResponseError")
+RIGHTS = (
+    "Check what BROKER_URL says of username, password and the part behind the last stroke; what is special "
+    "in a password has to be percent-encoded."
+)
+NOTHING_LOST = "No mail is lost: the database holds all of them."
 MANY_TASKS = 1000
 ANSWERS_WITHIN, TAKEN_WITHIN = 2.0, 10.0
 START_WORKERS = "Start them: manage.py up, or the service of the workers. Their log says why they ended."
@@ -25,15 +32,15 @@ START_WORKERS = "Start them: manage.py up, or the service of the workers. Their 
 
 def look_at_broker() -> Iterator[Finding]:
     kind = "the embedded Valkey" if settings.EMBEDDED_BROKER else _place()
-    if error := _broker_trouble():
-        todo = (
-            "It runs while manage.py up does: start that."
-            if settings.EMBEDDED_BROKER
-            else ("Start the broker, or set BROKER_URL right. No mail is lost: the database holds all of them.")
-        )
-        yield problem(f"{kind} does not answer ({error})", todo)
-    else:
+    error = _broker_trouble()
+    if not error:
         yield ok(f"{kind} answers")
+    elif error in REFUSALS:
+        yield problem(f"{kind} refuses us ({error})", f"{RIGHTS} {NOTHING_LOST}")
+    else:
+        start = "It runs while manage.py up does: start that."
+        todo = start if settings.EMBEDDED_BROKER else f"Start the broker, or set BROKER_URL right. {NOTHING_LOST}"
+        yield problem(f"{kind} does not answer ({error})", todo)
 
 
 def _place() -> str:
@@ -50,7 +57,7 @@ def _broker_trouble() -> str:
         try:
             connection.ensure_connection(max_retries=1, timeout=ANSWERS_WITHIN, interval_start=0)
         except Exception as error:  # Celery's, kombu's, redis's and amqp's have no common class
-            return type(error).__name__
+            return type(error.__cause__ or error).__name__  # kombu wraps most of them
     return ""
 
 

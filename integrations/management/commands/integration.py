@@ -100,15 +100,15 @@ class Command(BaseCommand):
 
     def try_now(self, kind: str, options: dict[str, Any]) -> None:
         if not pauses.try_now(kind, actor=audit.COMMAND_LINE):
-            raise CommandError(f"{kind} is not paused.")
-        self._say(f"The next mail tries {kind} again.", {"tried": kind}, options)
+            raise CommandError(f"{providers.label_of(kind)} is not paused.")
+        self._say(f"The next mail tries {providers.label_of(kind)} again.", {"tried": kind}, options)
 
     def disconnect(self, kind: str, options: dict[str, Any]) -> None:
         if not services.disconnect(kind, actor=audit.COMMAND_LINE):
-            raise CommandError(f"{kind} is not connected.")
+            raise CommandError(f"{providers.label_of(kind)} is not connected.")
         through = services.in_force()
         self._say(
-            f"{kind} is disconnected. Mail leaves through {through.label}.",
+            f"{providers.label_of(kind)} is disconnected. Mail leaves through {through.label}.",
             {"disconnected": kind, "in_force": through.name},
             options,
         )

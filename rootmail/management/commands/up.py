@@ -28,12 +28,14 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=2, help="worker processes that send mail (2)")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["workers"] < 1:
+            raise CommandError("--workers: without a worker no mail leaves. Name 1 or more.")
         with _only_one(), _listen(options["bind"]) as site:
             environment = _environment(f"http://{options['bind']}")
             supervisor = Supervisor(say=self._say, environment=environment, folder=settings.BASE_DIR)
             supervisor.listen_for_signals()
             try:
-                self._start(supervisor, site=site, workers=max(options["workers"], 1))
+                self._start(supervisor, site=site, workers=options["workers"])
                 if not supervisor.stopping:
                     self._tell_how_to_begin(supervisor.environment["SITE_URL"])
                     self._say(f"rootmail runs at {supervisor.environment['SITE_URL']} (Ctrl-C stops it)")
