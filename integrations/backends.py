@@ -174,5 +174,5 @@ def with_sender(content: bytes, sender: Sender) -> bytes:
     kept = _NAMES_A_SENDER.sub(b"", head + b"\r\n").removesuffix(b"\r\n")
     fields = [f"From: {sender.mailbox.header_value}\r\n"]
     if sender.reply_to and not _REPLY_TO.search(kept):
-        fields.append(f"Reply-To: {sender.reply_to.header_value}\r\n")
+        fields.append(f"Reply-To: {sender.reply_to.ascii_value}\r\n")
     return "".join(fields).encode() + kept + gap + body

@@ -51,6 +51,12 @@ class Mailbox:
             return address
         return f"{_quoted_name(self.name)} <{address}>"
 
+    @property
+    def ascii_value(self) -> str:
+        """The same for a relay without SMTPUTF8: a group without members shows the address (RFC 6857 section 3.1.8)."""
+        shown = self.header_value
+        return shown if shown.isascii() else f"{_quoted_name(str(self))} :;"
+
     def __str__(self) -> str:
         return f"{self.name} <{self.address}>" if self.name else self.address
 

@@ -87,6 +87,7 @@ class FakeRelay:
     drip: Collection[str] = ()
     slow: Mapping[str, float] = field(default_factory=dict)
     lies: bool = False
+    interrupts: str = ""  # said as soon as the content begins; then the relay hangs up without reading the rest
     after_starttls: bytes = b""  # sent in clear right behind the reply to STARTTLS
     host: str = "127.0.0.1"  # or "::1"
     transcript: list[str] = field(default_factory=list)
@@ -320,6 +321,10 @@ class Conversation:
 
     async def content(self) -> bytes:
         await self.fail_at("CONTENT")
+        if self.relay.interrupts:
+            await self.wire.line()
+            self.say(self.relay.interrupts)
+            raise Gone
         content = bytearray()
         while (line := await self.wire.line()) != b".":
             content += line.removeprefix(b".") + b"\r\n"

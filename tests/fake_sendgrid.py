@@ -89,6 +89,7 @@ class FakeSendGrid:
     `fault` strikes every time, each of `faults` once, in their order:
 
     hang, reset, error, truncate   the mail is taken; then no answer, a cut connection, a 503, half of an answer's body
+    drip                           the mail is taken; then a byte of an answer in each fifth of a second
     early, page, okay              nothing is taken: cut before the body was read, 502 with a page of HTML, 200
     """
 
@@ -256,6 +257,8 @@ class Handler(BaseHTTPRequestHandler):
         given = {name.title(): value for name, value in self.headers.items()}
         status, text, headers = self.fake.respond(method, self.path, headers=given, body=body, fault=fault)
         self.fake.stopped.wait(20 if fault == "hang" else self.fake.slow)
+        if fault == "drip":
+            return self.drip()
         if fault in ("hang", "reset"):
             return self.cut(reset=fault == "reset")
         self.answer(status, text.encode(), headers, truncated=fault == "truncate")
@@ -270,6 +273,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[: len(content) // 2 if truncated else None])
         if truncated:
             self.cut()
+
+    def drip(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            for letter in b"HTTP/1.1 202 Accepted\r\nX-Slow: " + b"x" * 20:
+                self.connection.sendall(bytes([letter]))
+                self.fake.stopped.wait(0.2)
 
     def cut(self, *, reset: bool = False) -> None:
         """Close; with `reset` by RST, as a crashed proxy does."""

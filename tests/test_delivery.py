@@ -175,6 +175,59 @@ def test_only_the_deferred_recipient_gets_the_next_attempt(smtp: SmtpIntegration
     assert (Delivery.objects.get().state, Run.objects.get().status) == ("accepted", "completed")
 
 
+@pytest.mark.parametrize("reply", ["452 4.5.3 too many recipients", "552 too many recipients", "550 5.5.3 enough"])
+def test_those_who_are_too_many_for_one_transaction_come_at_once(
+    smtp: SmtpIntegration, relay: FakeRelay, reply: str
+) -> None:
+    stored({"to": ["a@example.org", "b@example.org"]})
+    relay.replies = {"RCPT TO:<b@": [reply]}
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, row.tries) == ("deferred", 0)
+    assert row.next_attempt_at
+    assert row.next_attempt_at <= timezone.now()
+    delivery.send_due()
+    assert [mail.recipients for mail in relay.ledger] == [("a@example.org",), ("b@example.org",)]
+    assert Delivery.objects.get().state == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "reason"),
+    [
+        ("554 5.7.1 spam", "failed", "The relay answered 554 5.7.1 spam"),
+        ("221 2.0.0 bye", "unknown", "The relay answered the final dot with 221 2.0.0 bye. Whether it took"),
+    ],
+)
+def test_the_words_to_all_are_kept_beside_those_to_one(
+    smtp: SmtpIntegration, relay: FakeRelay, reply: str, state: str, reason: str
+) -> None:
+    stored({"to": ["a@example.org", "b@example.org"]})
+    relay.replies = {"RCPT TO:<a@": "550 5.1.1 no such user", ".": reply}
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, reason in row.reason) == (state, True)
+    assert Recipient.objects.get(address="a@example.org").said == "550 5.1.1 no such user"
+
+
+@pytest.mark.parametrize("reply", ["503 5.5.1 authenticate first", "500 what", "502 5.5.1 not here"])
+def test_an_answer_about_our_commands_ends_no_mail(smtp: SmtpIntegration, relay: FakeRelay, reply: str) -> None:
+    stored()
+    relay.replies = {"MAIL": reply}
+    delivery.send_due()
+    assert Delivery.objects.get().state == "deferred"
+    assert pauses.paused("smtp")
+
+
+def test_a_wait_beyond_the_deadline_leaves_one_last_chance(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored({"to": ["a@example.org"]})
+    relay.replies = {".": "451 4.3.0 try again in 24 hours"}
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert row.state == "deferred"
+    assert row.next_attempt_at
+    assert row.give_up_at - timedelta(seconds=90) < row.next_attempt_at < row.give_up_at
+
+
 def test_a_message_that_is_refused_for_good_fails(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     relay.replies = {"DATA": "554 5.7.1 looks like spam"}
     run = stored(TO, {"to": ["x@example.org"]})

@@ -175,6 +175,6 @@ def test_a_reply_without_end_is_cut(pair: Any) -> None:
     read_lines(64)
     with pytest.raises(ConnectionAbortedError):
         read_lines(1)
-    reader.forget_size()
+    reader.forget()
     reader.pending = b""
     read_lines(64)

@@ -242,6 +242,14 @@ def test_the_header_is_ascii(mailbox: Mailbox, value: str) -> None:
     assert mailbox.header_value == value
 
 
+def test_a_reply_address_that_needs_smtputf8_is_shown_without_it() -> None:
+    value = Mailbox("Jörg", "jörg@b.test").ascii_value
+    header: Any = policy.default.header_factory("Reply-To", value.replace("\r\n", ""))
+    assert (header.addresses, header.groups[0].display_name) == ((), "Jörg <jörg@b.test>")
+    assert value.isascii()
+    assert Mailbox("Jörg", "a@b.test").ascii_value == Mailbox("Jörg", "a@b.test").header_value
+
+
 def name_in(value: str) -> str:
     """Decode the name by RFC 2047; the newer parser of Python 3.11 leaves a blank between two encoded words."""
     quoted, _ = parseaddr(value.replace("\r\n", ""))

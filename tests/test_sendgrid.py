@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping
 from email.header import Header
 from email.message import EmailMessage
@@ -356,6 +357,26 @@ def test_of_a_long_answer_the_beginning_is_kept(field: str | None) -> None:
     with FakeSendGrid(answer=refuse(400, "x" * 60_000, field)) as fake:
         error = fail(fake)
     assert max(len(reply.text) for reply in (error.reply, *error.refused.values()) if reply) <= 1100
+
+
+def test_an_answer_that_comes_byte_by_byte_has_a_limit_too() -> None:
+    with FakeSendGrid(faults=["okay", "drip"]) as fake:
+        transport = transport_to(fake, total_seconds=1.0)
+        with pytest.raises(TransportError):
+            transport.send(mail())  # over a connection that was kept, too
+        began = time.monotonic()
+        with pytest.raises(TransportError) as caught:
+            transport.send(mail())
+        transport.close()
+    assert time.monotonic() - began < 3
+    assert caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("secret", ["SG.k\x01ey", "sg.KEY", "SG.k\u200bey"])
+def test_a_key_that_is_echoed_is_hidden_however_it_is_spelt(secret: str) -> None:
+    with FakeSendGrid(answer=refuse(403, f"bad key {secret}")) as fake:
+        error = fail(fake)
+    assert (error.reply and error.reply.text, "bad key ***" in error.text) == ("bad key ***", True)
 
 
 @pytest.mark.parametrize("fault", ["hang", "reset", "error"])

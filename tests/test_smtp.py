@@ -620,7 +620,7 @@ def test_a_drop_in_the_middle_of_the_content_is_certainly_not_accepted() -> None
 
 def test_one_deadline_holds_over_all_steps() -> None:
     recipients = [f"r{number}@x.test" for number in range(200)]
-    with FakeRelay(slow={"": 0.05}) as relay:
+    with FakeRelay(slow={"": 0.05}, replies={"RCPT": "450 busy"}) as relay:
         started = time.monotonic()
         error = fail(relay, mail(*recipients), total_seconds=0.6)
         assert time.monotonic() - started < 6, "all the replies together take 10 seconds"

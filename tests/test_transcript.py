@@ -314,6 +314,25 @@ def test_what_a_relay_echoes_is_hidden(echo: str, shown: str) -> None:
     assert not [piece for piece in (PASSWORD, base64_of(PASSWORD)[:9], PLAIN[:9], PLAIN[-9:]) if piece in error.text]
 
 
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "wrong: s3cret\x01-pa!ss",
+        "wrong: S3CRET-PA!SS",
+        "wrong: s3cret\u200b-pa!ss",
+        "wrong: s3cret-pa...",
+        "wrong:\n535 5.7.8 s3cret-\n535 5.7.8 pa!ss",
+    ],
+)
+def test_a_password_is_hidden_however_it_is_spelt_cut_or_broken(echo: str) -> None:
+    reply = f"535 5.7.8 {echo}" if "\n" not in echo else "535-5.7.8 " + echo.replace("\n535 5.7.8 s", "\n535-5.7.8 s")
+    with FakeRelay(user=USER, password="s3cret-pa!ss", replies={"AUTH": reply}) as relay:
+        error = fail(relay, **CREDENTIALS | {"password": "s3cret-pa!ss"})
+    told = f"{error.text} {error.reply} {error.transcript}".lower()
+    assert "wrong:" in told
+    assert not [piece for piece in ("s3cret", "pa!ss") if piece in told]
+
+
 def test_the_relays_own_name_is_hidden_in_greeting_and_ehlo() -> None:
     replies = {
         "CONNECT": "220 localhost ESMTP",

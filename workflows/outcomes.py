@@ -33,6 +33,7 @@ def record_receipt(delivery: Delivery, receipt: Receipt, *, addresses: Iterable[
         states={a: _refused(reply) if a in receipt.refused else Recipient.State.ACCEPTED for a, reply in said.items()},
         said=said,
         delay=_delay_of_deferred(delivery, receipt.refused),
+        spends_try=not _are_too_many(receipt.refused),
         sent_from=receipt.sender,
         provider_id=receipt.provider_id,
     )
@@ -40,10 +41,22 @@ def record_receipt(delivery: Delivery, receipt: Receipt, *, addresses: Iterable[
 
 
 def _delay_of_deferred(delivery: Delivery, refused: Mapping[str, Reply]) -> int | None:
-    deferred = [reply for reply in refused.values() if not reply.permanent]
+    deferred = _deferred(refused)
     if not deferred:
         return None
+    if _are_too_many(refused):
+        return 0
     return _delay(delivery, TransportError.from_reply(deferred[0], stage=Stage.RCPT))
+
+
+def _are_too_many(refused: Mapping[str, Reply]) -> bool:
+    """Say whether the others merely come next: each attempt reaches some of them, so that it ends."""
+    deferred = _deferred(refused)
+    return bool(deferred) and all(reply.is_about_number for reply in deferred)
+
+
+def _deferred(refused: Mapping[str, Reply]) -> list[Reply]:
+    return [reply for reply in refused.values() if not reply.permanent]
 
 
 def record_error(delivery: Delivery, error: TransportError) -> None:
@@ -55,9 +68,9 @@ def record_error(delivery: Delivery, error: TransportError) -> None:
         name,
         stage=error.stage,
         states={address: _refused(reply) for address, reply in error.refused.items()},
-        said=error.refused or _said_to_all(delivery, error),
+        said=_said_to_all(delivery, error) | error.refused,
         delay=_delay(delivery, error),
-        reason="" if error.refused else error.text,  # then each recipient says its own
+        reason="" if error.scope == Scope.RECIPIENT else error.text,  # then each recipient says its own
         spends_try=retry.spends_try(error),
     )
     reply = Reply(error.code, error.text, error.enhanced_code)
@@ -83,7 +96,8 @@ def _said_to_all(delivery: Delivery, error: TransportError) -> dict[str, Reply]:
 
 
 def _delay(delivery: Delivery, error: TransportError) -> int | None:
-    return retry.next_delay(error, attempt=delivery.tries + 1, scatter=secrets.randbelow(1000) / 1000)
+    scatter, left = secrets.randbelow(1000) / 1000, delivery.give_up_at - clock.now()
+    return retry.next_delay(error, attempt=delivery.tries + 1, scatter=scatter, left=left)
 
 
 def _refused(reply: Reply) -> str:

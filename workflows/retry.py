@@ -10,6 +10,7 @@ from . import schedule
 
 DELAYS = (30, 60, 120, 300, 600, 1200, 1800, 3600)
 GIVE_UP_AFTER = timedelta(hours=24)
+LAST_CHANCE = timedelta(minutes=1)
 SCATTER = 0.2
 
 
@@ -31,18 +32,22 @@ def spends_try(error: TransportError) -> bool:
     return error.scope != Scope.PROVIDER or error.outcome_unknown or not at_the_door
 
 
-def next_delay(error: TransportError, *, attempt: int, scatter: float = 0.0) -> int | None:
+def next_delay(
+    error: TransportError, *, attempt: int, scatter: float = 0.0, left: timedelta = GIVE_UP_AFTER
+) -> int | None:
     """Return seconds until the next attempt, or None to give up.
 
     `attempt` counts from 1; `scatter` from 0 to 1 lengthens the wait by up to a fifth, so that mails that
-    failed together do not come back together. A time that the server named is obeyed, with a day as ceiling. A mail
-    that waits for its provider has no delay of its own: it is the provider that is tried again.
+    failed together do not come back together. A time that the server named is obeyed, but for what goes beyond what
+    is `left` until the mail's deadline: a minute before that is the last chance. A mail that waits for its provider has
+    no delay of its own: it is the provider that is tried again.
     """
     if not spends_try(error):
         return 0
     if error.permanent and not error.outcome_unknown:
         return None
-    if error.retry_after is not None:
-        return min(max(error.retry_after, 1), int(GIVE_UP_AFTER.total_seconds()))
     base = DELAYS[min(attempt, len(DELAYS)) - 1]
-    return base + round(base * SCATTER * scatter)
+    usual = base + round(base * SCATTER * scatter)
+    if error.retry_after is None:
+        return usual
+    return min(max(error.retry_after, 1), max(int((left - LAST_CHANCE).total_seconds()), usual))

@@ -76,7 +76,16 @@ class Reply:
 
     @property
     def permanent(self) -> bool:
-        return (self.enhanced[:1] or str(self.code)[:1]) == "5"
+        """Of a recipient: whether another try cannot help."""
+        return (self.enhanced[:1] or str(self.code)[:1]) == "5" and not self.is_about_number
+
+    @property
+    def is_about_number(self) -> bool:
+        """Of a recipient: one too many for this transaction, and taken in the next (RFC 5321 section 4.5.3.1.10).
+
+        552 is to be taken for 452 there; X.5.3 says so in RFC 3463.
+        """
+        return self.enhanced[1:] == ".5.3" or (self.code in (452, 552) and not self.enhanced)
 
     @property
     def quote(self) -> str:
@@ -222,6 +231,9 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("", "421", _PROVIDER_WAITS),
     ("rcpt", "4.7.1", _RECIPIENT_WAITS),  # greylisting; also Postfix's 454 for one whom it does not relay to
     ("", "454", _PROVIDER_WAITS),
+    ("", "500", _PROVIDER_WAITS),  # about our commands and their order, not about the mail (section 4.2.2)
+    ("", "502", _PROVIDER_WAITS),
+    ("", "503", _PROVIDER_WAITS),
     ("", "530", _PROVIDER_WAITS),
     ("", "534", _PROVIDER_WAITS),
     ("", "535", _PROVIDER_WAITS),
@@ -236,7 +248,9 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("rcpt", "4.7.*", _PROVIDER_WAITS),  # the relay finds that we send too much
     ("rcpt", "4.*", _RECIPIENT_WAITS),
     ("rcpt", "4*", _RECIPIENT_WAITS),
+    ("rcpt", "5.5.3", _RECIPIENT_WAITS),  # too many recipients, as is 552 without an enhanced code
     ("rcpt", "5.*", _RECIPIENT_ENDS),
+    ("rcpt", "552", _RECIPIENT_WAITS),
     ("rcpt", "5*", _RECIPIENT_ENDS),
     ("", "4.7.*", _PROVIDER_WAITS),
     ("", "4.*", _MESSAGE_WAITS),

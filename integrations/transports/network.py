@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from time import monotonic
@@ -31,6 +33,7 @@ LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215: leads to addre
 IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 
 REPLY_LIMIT = 64 * 1024
+_CODE = re.compile(rb"\d{3}(?:[ -]|\r?$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Clock:
         """Begin the last step: it has its own time, whatever the others took."""
         self._step_end = self._end = monotonic() + seconds
 
+    def total_left(self) -> float:
+        """Return the seconds until everything has to be over, however long a step may take."""
+        return self._end - monotonic()
+
     def left(self) -> float:
         left = self._step_end - monotonic()
         if left <= 0:
@@ -74,7 +81,7 @@ class ReplyReader:
         self._note = note
         self._taken = 0
         self.pending = b""
-        self.last = b""  # the line just read
+        self.lines: list[bytes] = []  # of the present reply
 
     def readline(self, limit: int) -> bytes:
         """Return one whole line, or b'' at the end: half a line is no answer."""
@@ -84,9 +91,10 @@ class ReplyReader:
             if not chunk:
                 return b""
             self._take(chunk)
-        self.last, end, self.pending = self.pending.partition(b"\n")
-        self._note(self.last)
-        return self.last + end
+        line, end, self.pending = self.pending.partition(b"\n")
+        self.lines.append(line)
+        self._note(line)
+        return line + end
 
     def _take(self, chunk: bytes) -> None:
         self._taken += len(chunk)
@@ -94,8 +102,20 @@ class ReplyReader:
             raise ConnectionAbortedError("the reply does not end")
         self.pending += chunk
 
-    def forget_size(self) -> None:
-        self._taken = 0
+    @property
+    def is_one_reply(self) -> bool:
+        """Tell whether the lines belong together: each has a code, of one kind (RFC 5321 sections 4.2 and 4.2.1)."""
+        return all(_CODE.match(line) and line[:1] == self.lines[0][:1] for line in self.lines)
+
+    def take_what_is_there(self) -> None:
+        """Read without waiting."""
+        with suppress(OSError):
+            self._sock.settimeout(0)
+            self._take(self._sock.recv(8192))
+
+    def forget(self) -> None:
+        """Begin the next reply."""
+        self._taken, self.lines = 0, []
 
     def close(self) -> None:
         """Leave the socket to smtplib, which closes it next."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
@@ -16,12 +17,12 @@ from . import envelope
 from .base import Receipt, Reply, Scope, Stage, Submission, TransportError, storable
 from .sendgrid_answers import Answer, blamed, stated_seconds, verdict
 from .sendgrid_payload import as_json, payload, wire_form
+from .total_time import Line, TotalTime, Trace
 from .transcript import Transcript
 from .veil import Veil, visible
 
 BODY_LIMIT = 64 * 1024
 LONGEST_ID = 100  # theirs has 22 characters
-Trace = Callable[[str, Mapping[str, Any]], None]
 REQUEST_IDS = ("X-Message-Id", "X-Request-Id")  # by which SendGrid's support finds a request
 
 
@@ -35,6 +36,7 @@ class SendGridSettings:
     open_tracking: bool = False
     connect_seconds: float = 10
     reply_seconds: float = 30
+    total_seconds: float = 100
 
 
 class SendGridTransport:
@@ -47,6 +49,7 @@ class SendGridTransport:
             timeout=httpx.Timeout(seconds, connect=settings.connect_seconds),
             follow_redirects=False,  # a redirect would carry the key elsewhere
         )
+        self._line = Line()
         self._veil = Veil(settings.api_key.strip())
         self._transcript = Transcript(self._veil)
 
@@ -90,17 +93,20 @@ class SendGridTransport:
     def _request(self, method: str, path: str, *, content: bytes = b"", trace: Trace | None = None) -> Answer:
         url = checked_url(self.settings.base_url) + path
         said = f"{method} {path} [{len(content):,} octets]"
-        told: dict[str, Any] = {"extensions": {"trace": trace}} if trace else {}
         try:
-            with self._client.stream(method, url, content=content or None, headers=self._headers(), **told) as response:
+            request = self._client.build_request(method, url, content=content or None, headers=self._headers())
+        except httpx.InvalidURL as error:
+            raise _http_error("The API address cannot be read.") from error
+        limit = TotalTime(self.settings.total_seconds, line=self._line, trace=trace)
+        request.extensions["trace"] = limit.trace
+        try:
+            with limit, closing(self._client.send(request, stream=True)) as response:
                 answer = Answer(
                     response.status_code,
                     response.headers,
                     _body(response, seconds=self.settings.reply_seconds),
                     _tls(response),
                 )
-        except httpx.InvalidURL as error:
-            raise _http_error("The API address cannot be read.") from error
         except httpx.HTTPError as error:
             if not isinstance(error, BEFORE_THE_CONNECTION + BEFORE_THE_END_OF_THE_BODY):
                 self._transcript.sent(said)
@@ -171,8 +177,7 @@ class SendGridTransport:
         return error
 
     def _clean(self, text: str) -> str:
-        key = self.settings.api_key.strip()
-        return text.replace(key, "***") if key else text
+        return self._veil.without_secrets(storable(text))
 
 
 BEFORE_THE_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)

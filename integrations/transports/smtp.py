@@ -109,7 +109,7 @@ class SmtpTransport:
     def _recover(self) -> None:
         """Make the session fit for the next mail, or let it go."""
         session = self._session
-        if session is None or not session.alive:
+        if session is None or not session.alive or session.has_unheard:
             return self._drop()
         with suppress(TransportError):
             if session.ask("RSET", stage=Stage.MAIL).code == 250:

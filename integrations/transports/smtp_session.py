@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from . import network, smtp_auth, smtp_failures, tls
@@ -23,6 +24,7 @@ Step = tuple[str, Callable[[], str]]  # its name, and what to do; answers with t
 Watch = Callable[[str, Callable[[], str]], object]
 
 CHUNK = 64 * 1024
+LAST_WORDS_SECONDS = 2.0
 EHLO_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
@@ -228,13 +230,34 @@ class SmtpSession:
             self._smtp.send("".join(f"{command}\r\n" for command in commands).encode())
         self.transcript.sent(*commands)
 
-    def tell_content(self, content: bytes) -> None:
-        """Send the content with its final dot; only the time for the whole mail limits it."""
-        with Edge(self, Stage.DATA, to="the content"):
-            self.clock.allow(self.settings.total_seconds)
-            for start in range(0, len(content), CHUNK):
-                self._socket.settimeout(self.clock.left())
-                self._smtp.send(content[start : start + CHUNK])
+    def tell_content(self, content: bytes) -> Reply | None:
+        """Send the content with its final dot; only the time for the whole mail limits it.
+
+        Return what a relay said that did not wait for the dot, which has not left then. Not by smtplib, which
+        hangs up at a failure: what the relay said before lies there yet.
+        """
+        try:
+            with Edge(self, Stage.DATA, to="the content"):
+                self.clock.allow(self.settings.total_seconds)
+                for start in range(0, len(content), CHUNK):
+                    if start and self.has_unheard:
+                        return self.last_words() or Reply(None, "")
+                    self._socket.settimeout(self.clock.left())
+                    self._socket.sendall(content[start : start + CHUNK])
+        except TransportError:
+            if reply := self.last_words():
+                return reply
+            raise
+        return None
+
+    def last_words(self) -> Reply | None:
+        """Return what the relay said unasked, None where it only hung up; the session is over."""
+        reply = None
+        with suppress(TransportError):
+            self.clock.allow(LAST_WORDS_SECONDS)
+            reply = self.hear(Stage.DATA, to="the content")
+        self.alive = False
+        return reply
 
     def hear(self, stage: Stage, *, to: str) -> Reply:
         """Wait for one reply. After 421 and 221 the relay closes, so the session is over."""
@@ -253,18 +276,29 @@ class SmtpSession:
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
 
+    @property
+    def has_said_more(self) -> bool:
+        """Tell the one from the other: whether there are words that nobody has heard."""
+        if self.has_unheard and self._smtp.sock:
+            self._reader.take_what_is_there()
+            return bool(self._reader.pending)
+        return False
+
     def _begin_step(self) -> None:
         self.clock.allow(self.settings.reply_seconds)
         if self._smtp.sock:
             self._smtp.sock.settimeout(self.clock.left())
 
     def _parsed(self, code: int, text: bytes) -> Reply:
-        self._reader.forget_size()
-        if code == -1:  # no reply of SMTP: smtplib has cut off what should have been the code
-            text = self._reader.last
+        if code == -1 or not self._reader.is_one_reply:  # no reply of SMTP: smtplib has cut the codes off
+            code, text = -1, b"\n".join(self._reader.lines)
+        self._reader.forget()
+        reply = Reply.parse(code, text)
         if code == 334 and self._is_authenticating:
-            return Reply.parse(code, text)  # a challenge is data: not a letter of it may change
-        return Reply.parse(code, self.veil.without_secrets(text, closely=self._is_authenticating))
+            return reply  # a challenge is data: not a letter of it may change
+        hide = self.veil.closely_without_secrets if self._is_authenticating else self.veil.without_secrets
+        words = hide(reply.text)
+        return reply if words == reply.text else replace(reply, text=words)
 
     def _expect(self, reply: Reply, *, stage: Stage, code: int) -> str:
         if reply.code != code:

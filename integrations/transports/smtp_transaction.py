@@ -62,7 +62,8 @@ class Transaction:
         self.session = session
         self.mail = mail
         self.utf8 = mail.needs_utf8 and "smtputf8" in session.features
-        self.refused = dict(mail.refused) | self._beyond_ascii()
+        self.unfit = dict(mail.refused) | self._beyond_ascii()  # whom it cannot be sent to, whatever the relay says
+        self.refused = dict(self.unfit)
         self.named = [address for address in mail.recipients if address not in self.refused]
         self.reply = Reply(None, "")  # to MAIL FROM
         self._flights: deque[list[Command]] = deque()
@@ -87,10 +88,11 @@ class Transaction:
         self._name_recipients()
         reply = self._next_reply()
         if reply.code != 354:
+            self._demand_step(Stage.DATA)
             self._refuse(reply, stage=Stage.DATA)
-        self._demand_silence()
-        self.session.tell_content(envelope.dot_stuffed(self.mail.content))
-        self.session.transcript.sent(f"[{len(self.mail.content)} octets of message]", ".")
+        if self.session.has_unheard:  # it is no reply to the content, and must not be taken for its acceptance
+            raise self._out_of_step(self.session.last_words())
+        self._send_content()
         reply = self._hear_outcome()
         if not _positive(reply):
             self._refuse(reply, stage=Stage.DATA)
@@ -105,6 +107,8 @@ class Transaction:
     def _next_reply(self) -> Reply:
         """Return the reply to the next command, after its flight has left."""
         if not self._unanswered:
+            if self.reply.code:  # before the first flight, the transport has looked itself
+                self._demand_step(self._flights[0][0].stage)
             self._unanswered.extend(self._flights.popleft())
             lines = [command.line for command in self._unanswered]
             self.session.tell(*lines, stage=self._unanswered[0].stage, to=self._unanswered[0].verb)
@@ -119,12 +123,28 @@ class Transaction:
         reply = Reply(None, "The relay takes no addresses with letters beyond ASCII", "5.6.7")
         return {address: reply for address, wire in self.mail.recipients.items() if not wire.isascii()}
 
-    def _demand_silence(self) -> None:
-        """A reply that comes before the content is none to it, and must not be taken for its acceptance."""
-        if self.session.has_unheard:
-            self.session.drop()
-            text = "The relay said more than it was asked, or hung up, before it had the mail. It is out of step."
-            raise TransportError(text, stage=Stage.DATA, scope=Scope.PROVIDER, refused=self.refused)
+    def _send_content(self) -> None:
+        """A relay may refuse the mail before it has all of it, and hang up; then it gets no dot."""
+        early = self.session.tell_content(envelope.dot_stuffed(self.mail.content))
+        if early is None:
+            return self.session.transcript.sent(f"[{len(self.mail.content)} octets of message]", ".")
+        self.session.transcript.note("The message was broken off.")
+        if not _negative(early):
+            raise self._out_of_step(early)
+        self._refuse(early, stage=Stage.DATA)
+        return None
+
+    def _out_of_step(self, reply: Reply | None, *, stage: Stage = Stage.DATA) -> TransportError:
+        """There was a reply too many, nobody knows which: so none of a recipient's counts."""
+        self.session.drop()
+        said = f"said '{reply.quote}' without being asked" if reply and reply.text else "said too much, or hung up,"
+        text = f"The relay {said} before it had the mail. It is out of step."
+        return TransportError(text, stage=stage, scope=Scope.PROVIDER, refused=self.unfit)
+
+    def _demand_step(self, stage: Stage) -> None:
+        """Behind the last reply there must not be another one."""
+        if self.session.alive and self.session.has_said_more:
+            raise self._out_of_step(self.session.last_words(), stage=stage)
 
     def _check_sender(self) -> None:
         if not self.utf8 and not self.mail.sender.isascii():
@@ -148,9 +168,13 @@ class Transaction:
         return f"MAIL FROM:<{self.mail.sender}>" + "".join(parameters)
 
     def _name_recipients(self) -> None:
-        for address in self.named:
+        taken = False
+        for number, address in enumerate(self.named):
+            if taken and self._is_late:
+                return self._put_off(self.named[number:])
             reply = self._next_reply()
             if _positive(reply):
+                taken = True
                 continue
             if classify(reply, stage=Stage.RCPT).scope is Scope.PROVIDER:
                 self._leave()
@@ -158,7 +182,19 @@ class Transaction:
             self.refused[address] = reply
         if all(address in self.refused for address in self.mail.recipients):
             self._catch_up()
+            self._demand_step(Stage.RCPT)
             raise envelope.all_refused(self.refused)
+        return None
+
+    @property
+    def _is_late(self) -> bool:
+        """Between two flights: whether the rest of the time is needed for the content."""
+        return not self._unanswered and self.session.clock.total_left() < self.session.settings.total_seconds / 2
+
+    def _put_off(self, addresses: list[str]) -> None:
+        """Send to those who were taken; the relay is slow, and the others come next time."""
+        self.refused |= dict.fromkeys(addresses, Reply(None, "No time was left to name this one", "4.5.3"))
+        self._flights = deque([[Command("DATA", Stage.DATA)]])
 
     def _leave(self) -> None:
         """End a session that is no good for anybody. A DATA in flight gets no dot, so nothing is accepted."""
@@ -215,10 +251,10 @@ class Transaction:
 
     def _refuse(self, reply: Reply, *, stage: Stage) -> NoReturn:
         if not _negative(reply):
-            self.session.alive = False  # out of step: the next reply would belong to this command
+            self.session.alive = False  # the next reply would belong to this command
         self._catch_up()
         error = TransportError.from_reply(reply, stage=stage)
-        error.refused = dict(self.refused)
+        error.refused = dict(self.refused if _negative(reply) else self.unfit)
         raise error
 
 
@@ -236,7 +272,8 @@ def _flights(commands: list[Command], *, together: bool) -> Iterator[list[Comman
 
 
 def _positive(reply: Reply) -> bool:
-    return reply.code is not None and 200 <= reply.code < 300
+    """220 and 221 are about the channel, not about a mail (RFC 5321 section 4.2.3)."""
+    return reply.code is not None and 250 <= reply.code < 260
 
 
 def _negative(reply: Reply) -> bool:
