@@ -158,8 +158,9 @@ def test_grafana_tells_values_and_its_own_links() -> None:
         "external_id": "1e0d7c6b5a493827",
         "data": payload,
     }
-    key, subject = "1e0d7c6b5a493827-2026-03-02T08:00:00Z resolved", "1e0d7c6b5a493827-2026-03-02T08:00:00Z"
-    assert event == Foreign("alert_status_updated", key, {"alert": alert}, subject=subject, state="resolved")
+    subject = "1e0d7c6b5a493827-2026-03-02T08:00:00Z"
+    key = f"{subject} resolved 2026-03-02T08:25:00Z"
+    assert event == Foreign("alert_status_updated", key, {"alert": alert}, subject=subject, state="resolved", last=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -15,16 +15,19 @@ from integrations import audit, clock
 
 from . import endpoints, events, receipts, services
 from .events import Incoming
+from .ids import new_id
 from .models import Event
 from .services import Triggered
 from .webhook_models import WebhookEndpoint, WebhookKey, WebhookReceipt, WebhookSubject
 from .webhooks import SENDERS, Foreign, Reading, Unreadable
+from .webhooks.parts import instant
 from .webhooks.signatures import refusal
 
 Outcome = WebhookReceipt.Outcome
 MINUTE = 60
 LONGEST = 200  # characters of a key or a subject; a longer one is kept as its hash
 MOST_EVENTS = 1000  # new ones of one POST: one transaction stores them, for which the others wait
+LATE = timedelta(minutes=1)  # what was sent before an end, and held up, has come by then
 GROUP = "let the sender tell less at once, or choose one event for each group."
 TOLD_BEFORE = "All of it was told before."
 TRIED = "A test from this page: nothing was stored, nothing is sent."
@@ -201,7 +204,8 @@ class _Ledger:
         """Note what is told; return the event that it makes, or None where it is known. Raises EventError."""
         key, row = _short(told.key), self._subjects.get(_short(told.subject))
         is_new_key = key not in self._known
-        repeat = not is_new_key or bool(row and told.state and row.state == _short(told.state))
+        same_state = bool(row and told.state and row.state == _short(told.state))
+        repeat = same_state or not (is_new_key or (told.first and row and _is_over(row, now=now)))
         name = told.first if told.first and (row is None or row.ended) else told.name
         data = _laid_over(row.data, told.data) if row and told.thin else told.data
         if told.subject:
@@ -216,7 +220,7 @@ class _Ledger:
 
     def _free_key(self, told: Foreign) -> str:
         key = self._event_key(told)
-        return _short(f"{key}:{self._new_keys[-1].pk}") if key in self._used else key
+        return _short(f"{key}:{new_id()}") if key in self._used else key
 
     def _note(self, told: Foreign, *, now: datetime, changed: bool) -> None:
         subject = _short(told.subject)
@@ -236,6 +240,13 @@ class _Ledger:
             unique_fields=["endpoint", "subject"],
             update_fields=["state", "data", "ended", "seen_at"],
         )
+
+
+def _is_over(row: WebhookSubject, *, now: datetime) -> bool:
+    """Say whether a subject ended so long ago that what begins it, however like the first time, is no late repeat."""
+    alert = row.data.get("alert")
+    end = instant(alert.get("ended_at")) if isinstance(alert, dict) else None
+    return row.ended and end is not None and now - end > LATE
 
 
 def _laid_over(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Foreign:
     ("" where it is the same). `key` is equal over the sender's repeats. `subject` is what the event is about, "" where
     nothing is remembered; `state` its state now: an event whose subject already has it is a repeat, but "" never is.
     `thin` data holds only a part and is laid over the last full data of the subject. `last` ends the subject: seen
-    again, it counts as never seen.
+    again, it counts as never seen, with a key that is known, too, once a minute has passed since the end in its data.
     """
 
     name: str

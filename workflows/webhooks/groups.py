@@ -34,7 +34,8 @@ class Member:
 
     @property
     def key(self) -> str:
-        return f"{self.identity} {self.status}"
+        """Tell one end from another: what fires again may have the start of before."""
+        return " ".join(filter(None, (self.identity, self.status, _end(self))))
 
     @property
     def status(self) -> str:
@@ -115,14 +116,14 @@ def _group(members: list[Member], frame: dict[str, Any], *, dialect: Dialect, ra
     }
     key = digest(group, sorted(member.key for member in members), left_out)
     state = f"open {digest(sorted(member.identity for member in firing), left_out)}" if firing else "resolved"
-    return _foreign(alert, key=key, state=state, is_firing=bool(firing), last=not firing)
+    return _foreign(alert, key=key, state=state, is_firing=bool(firing))
 
 
-def _foreign(alert: dict[str, Any], *, key: str, state: str, is_firing: bool, last: bool = False) -> Foreign:
+def _foreign(alert: dict[str, Any], *, key: str, state: str, is_firing: bool) -> Foreign:
     """Return the event; what is heard of first when it is over was never created here."""
     first = "alert_created" if is_firing else ""
     data = {"alert": alert}
-    return Foreign("alert_status_updated", key, data, first=first, subject=alert["id"], state=state, last=last)
+    return Foreign("alert_status_updated", key, data, first=first, subject=alert["id"], state=state, last=not is_firing)
 
 
 def _told(annotations: dict[str, Any], *, source: str) -> dict[str, Any]:

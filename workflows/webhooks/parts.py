@@ -61,6 +61,15 @@ def moment(milliseconds: int | str) -> str | None:
         return None
 
 
+def instant(told: Any) -> datetime | None:
+    """Return the time that a text in ISO 8601 tells, in UTC where it names no zone; None where it tells none."""
+    try:
+        time = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def named(reference: dict[str, Any]) -> dict[str, Any]:
     """Return another system's reference {id, summary} as our objects are written."""
     return {"id": reference.get("id"), "name": text(reference, "summary")}

@@ -1,0 +1,77 @@
+"""Alerts that fire again or are told out of order: what their endpoint makes of one POST after another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from integrations import clock
+from workflows import endpoints, intake
+from workflows.models import Event
+from workflows.webhook_models import WebhookEndpoint
+
+from .foreign import EACH, a_group, an_alert
+
+pytestmark = pytest.mark.django_db
+
+FIRING, CREATED, UPDATED = "firing", "alert_created", "alert_status_updated"
+START, FIRST_END, SECOND_END = (f"2026-03-02T04:{minute}:00Z" for minute in ("00", "10", "50"))
+
+
+@pytest.fixture
+def endpoint(db: None) -> WebhookEndpoint:
+    row = WebhookEndpoint(name="a sender", kind="alertmanager", scheme="bearer", secret="theirs")
+    endpoints.create(row, actor="ada")
+    return row
+
+
+def become(endpoint: WebhookEndpoint, *payloads: Any) -> list[str]:
+    """Return the names of the events that these POSTs make, one after another; '' where one makes none."""
+    return [_becomes(endpoint, payload) for payload in payloads]
+
+
+def _becomes(endpoint: WebhookEndpoint, payload: Any) -> str:
+    endpoint.save()
+    posted = intake.Posted({"authorization": "Bearer theirs"}, json.dumps(payload).encode())
+    answer = intake.receive(str(endpoint.pk), posted)
+    return " ".join(one.name for one in answer.made if one.is_new)
+
+
+def told(*ends: str) -> Iterable[dict[str, Any]]:
+    """Yield what Alertmanager posts of one alert: it fires, or is over at a time; its start stays the same."""
+    for end in ends:
+        status, over = (FIRING, "0001-01-01T00:00:00Z") if end == FIRING else ("resolved", end)
+        yield a_group(an_alert(status, start=START) | {"endsAt": over})
+
+
+@pytest.mark.parametrize("options", [{}, EACH])
+class TestWhatFiresAgainWithTheStartOfBefore:
+    def test_is_created_again_and_ends_again(self, endpoint: WebhookEndpoint, options: dict[str, str]) -> None:
+        endpoint.options = options
+        posts = told(FIRING, FIRST_END, FIRING, SECOND_END, FIRING)
+        assert become(endpoint, *posts) == [CREATED, UPDATED, CREATED, UPDATED, CREATED]
+        assert len(set(Event.objects.values_list("key", flat=True))) == 5
+
+    def test_what_is_sent_once_more_makes_nothing(self, endpoint: WebhookEndpoint, options: dict[str, str]) -> None:
+        endpoint.options = options
+        posts = told(FIRING, FIRING, FIRST_END, FIRST_END, FIRING, FIRING, FIRST_END, SECOND_END, SECOND_END)
+        assert become(endpoint, *posts) == [CREATED, "", UPDATED, "", CREATED, "", "", UPDATED, ""]
+
+    @pytest.mark.parametrize(("now", "event"), [("04:10:59", ""), ("04:11:01", CREATED)])
+    def test_within_a_minute_of_its_end_it_is_a_late_repeat(
+        self, endpoint: WebhookEndpoint, options: dict[str, str], monkeypatch: Any, now: str, event: str
+    ) -> None:
+        endpoint.options = options
+        monkeypatch.setattr(clock, "now", lambda: datetime.fromisoformat(f"2026-03-02T{now}").replace(tzinfo=UTC))
+        assert become(endpoint, *told(FIRING, FIRST_END, FIRING)) == [CREATED, UPDATED, event]
+
+    @pytest.mark.parametrize("end", ["", "0001-01-01T00:00:00Z", "soon"])
+    def test_without_an_end_nobody_can_tell_and_it_is_a_repeat(
+        self, endpoint: WebhookEndpoint, options: dict[str, str], end: str
+    ) -> None:
+        endpoint.options = options
+        assert become(endpoint, *told(FIRING, end, FIRING)) == [CREATED, UPDATED, ""]
