@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from workflows import events
 from workflows.events import EventError, Incoming
+
+LONG = f"sha256:{sha256(b'incident:' + b'x' * 300).hexdigest()}"
 
 
 def read_event(body: bytes | str, *, key: str = "") -> Incoming:
@@ -103,13 +106,20 @@ def test_the_key_may_come_as_a_header() -> None:
         ("incident_created", {"incident": {"id": True}}, ""),
         ("incident_created", {"incident": {"id": [1]}}, ""),
         ("incident_created", {"incident": "7"}, ""),
-        ("incident_created", {"incident": {"id": "x" * 300}}, ("incident:" + "x" * 300)[:200]),
+        ("incident_created", {"incident": {"id": "x" * 191}}, "incident:" + "x" * 191),
+        ("incident_created", {"incident": {"id": "x" * 300}}, f"incident:{LONG}"),
         ("deploy.finished", {"id": "d-19"}, "custom:d-19"),
         ("deploy.finished", {"deploy": {"id": 1}}, ""),
     ],
 )
 def test_tells_what_an_event_is_about(name: str, data: dict[str, Any], resource: str) -> None:
     assert events.resource(Incoming(name, data)) == resource
+
+
+def test_long_ids_that_differ_at_their_end_alone_are_two_resources() -> None:
+    about = [Incoming("alert_created", {"alert": {"id": "ü" * 300 + end}}) for end in "abb"]
+    one, other, again = map(events.resource, about)
+    assert (one != other, other == again, len(one) <= 200) == (True, True, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -41,6 +42,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither 
 _INDENTED = json.JSONEncoder(indent=2, ensure_ascii=False)
 MAX_DEPTH = 50
 MOST_EVENTS = 100
+LONGEST = 200  # characters of a resource: its column holds no more
 
 
 class EventError(ValueError):
@@ -92,7 +94,10 @@ def resource(incoming: Incoming) -> str:
     identity = about.get("id") if isinstance(about, dict) else None
     if isinstance(identity, bool) or not isinstance(identity, str | int) or not identity:
         return ""
-    return f"{kind}:{identity}"[:200]
+    told = f"{kind}:{identity}"
+    if len(told) <= LONGEST:
+        return told
+    return f"{kind}:sha256:{hashlib.sha256(told.encode()).hexdigest()}"  # cut, two of them might be one
 
 
 def read_events(body: bytes | str, *, key: str = "") -> tuple[list[Incoming], bool]:
