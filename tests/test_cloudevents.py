@@ -7,7 +7,10 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from django.test import Client
 
+from workflows import endpoints
+from workflows.webhook_models import WebhookEndpoint
 from workflows.webhooks import Foreign, Reading, Unreadable
 
 from .foreign import BINARY, STRUCTURED, a_payload, read, the_event
@@ -71,6 +74,33 @@ def test_any_other_type_goes_through_the_mapping() -> None:
 def test_u_0000_in_a_header_is_dropped() -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/x%00y", "ce-type": "a%00b"}
     assert read("cloudevents", {}, headers=headers).ignored.startswith("'ab' is none of our events")
+
+
+def in_base64(data: str) -> dict[str, Any]:
+    return a_cloudevent(type="Deploy", data=None, data_base64=b64encode(data.encode()).decode())
+
+
+def test_data_in_base64_loses_what_a_database_cannot_keep() -> None:
+    told = in_base64('{"deploy": {"id": "\\ud800a\\u0000b"}}')
+    options = {"mapping": "event = deploy.finished\nwhat = $.data.deploy.id"}
+    event = the_event("cloudevents", told, headers=STRUCTURED, options=options)
+    assert (event.data["what"], event.data["data"]) == ("ab", {"deploy": {"id": "ab"}})
+
+
+def test_data_in_base64_may_not_be_nested_deeper_than_other_data() -> None:
+    with pytest.raises(Unreadable, match="nested deeper than 50 levels"):
+        read("cloudevents", in_base64('{"x": ' + "[" * 60 + "]" * 60 + "}"), headers=STRUCTURED)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("unstorable", ["\\ud800", "\\u0000"])
+def test_half_a_pair_in_base64_is_no_error_of_ours(client: Client, as_admin: Client, unstorable: str) -> None:
+    row = WebhookEndpoint(name="ce", kind="cloudevents", scheme="bearer", options={"mapping": "event = $.data.kind"})
+    told = json.dumps(in_base64(f'{{"kind": "lunch{unstorable}"}}'))
+    headers = {"Authorization": f"Bearer {endpoints.create(row, actor='ada').secret}"}
+    answer = client.post(f"/hooks/{row.pk}/", told, STRUCTURED["content-type"], headers=headers)
+    assert (answer.status_code, answer.json()["reason"].startswith("'lunch' is none of our events")) == (200, True)
+    assert as_admin.post(f"/configuration/webhooks/{row.pk}/test/", {"body": told}).status_code == 200
 
 
 def test_a_type_that_nobody_knows_is_no_error() -> None:

@@ -152,8 +152,8 @@ def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:
 
 
 def read_data(body: bytes | str) -> dict[str, Any]:
-    """Return the data of an event from JSON; raises EventError."""
-    data = _parse(body)
+    """Return the data of an event from JSON, without what a database cannot keep; raises EventError."""
+    data = read_json(body)
     if not isinstance(data, dict):
         raise EventError('The data must be a JSON object such as {"incident": {…}}.')
     return data
