@@ -224,7 +224,7 @@ def test_the_keys_of_the_api_have_their_headings(client: Client) -> None:
     assert {"event", "data", "id", "events"} <= keys
     for body in ({"event": "incident_created"}, {}):
         keys |= client.post("/v1/events", body, content_type="application/json", headers=bearer).json().keys()
-    assert {"event_id", "runs", "skipped", "errors"} <= keys
+    assert {"event_id", "runs", "skipped", "repeat", "errors"} <= keys
     for key in keys:
         explained(key, document="api.md")
 

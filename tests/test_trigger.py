@@ -67,6 +67,7 @@ class TestInProcess:
             "event_id": str(Event.objects.get().pk),
             "runs": [{"id": str(run.pk), "workflow": "tell", "status": "queued"}],
             "skipped": [],
+            "repeat": False,
         }
         assert (run.event.data, run.triggered_by) == (SEV1, "system")
 
@@ -124,7 +125,7 @@ class TestInProcess:
         first = services.trigger(Incoming("incident_created", SEV1, key="k"))
         again = services.trigger(Incoming("incident_created", {"incident": {"severity": "sev0"}}, key="k"))
         assert (first.repeated, again.repeated) == (False, True)
-        assert first.as_dict() == again.as_dict()
+        assert first.as_dict() | {"repeat": True} == again.as_dict()
         assert Run.objects.count() == 1
 
     def test_a_known_key_is_answered_with_the_runs_of_the_first_time_alone(self, workflow: Workflow) -> None:
@@ -225,6 +226,7 @@ class TestInProcess:
         for thread in threads:
             thread.join()
         assert len(answers) == 4
+        assert sorted(answer.pop("repeat") for answer in answers) == [False, True, True, True]
         assert all(answer == answers[0] for answer in answers)
         assert (Event.objects.count(), Run.objects.count()) == (1, 1)
 
@@ -241,6 +243,7 @@ class TestHttp:
                 "event_id": str(run.event_id),
                 "runs": [{"id": str(run.pk), "workflow": "tell", "status": "queued"}],
                 "skipped": [],
+                "repeat": False,
             },
         )
 
@@ -248,7 +251,46 @@ class TestHttp:
         event = {"event": "incident_created", "id": "k-1", "data": SEV1}
         first, again = post(client, event, headers), post(client, event, headers)
         assert (first.status_code, again.status_code) == (202, 200)
-        assert first.json() == again.json()
+        assert first.json() | {"repeat": True} == again.json()
+
+    def test_a_repeat_names_no_workflow_that_was_skipped(
+        self, client: Client, workflow: Workflow, headers: dict[str, str]
+    ) -> None:
+        event = {"event": "incident_created", "id": "k-1", "data": {"incident": {"severity": "sev3"}}}
+        first, again = post(client, {"events": [event, event]}, headers).json()["events"]
+        assert ([one["workflow"] for one in first["skipped"]], again["skipped"]) == (["tell"], [])
+        assert post(client, event, headers).json() == again
+
+    @pytest.mark.parametrize(
+        ("name", "data", "other"),
+        [
+            ("incident_updated", {"incident": {"id": 7}}, "incident_created"),
+            ("incident_created", {"incident": {"id": 8}}, "incident_created about something else"),
+            ("incident_created", {}, "incident_created about something else"),
+        ],
+    )
+    def test_an_id_that_another_event_had_is_409_and_nothing_stored(
+        self, client: Client, workflow: Workflow, headers: dict[str, str], name: str, data: Any, other: str
+    ) -> None:
+        first = {"event": "incident_created", "id": "k-1", "data": {"incident": {"id": 7}}}
+        assert post(client, first, headers).status_code == 202
+        told = {"event": name, "id": "k-1", "data": data}
+        answer, several = post(client, told, headers), post(client, {"events": [first | {"id": "k-2"}, told]}, headers)
+        at = f"{Event.objects.get().received_at:%Y-%m-%d at %H:%M:%S} UTC"
+        detail = (
+            f"The id 'k-1' was used before, on {at}, for another event: {other}. Nothing is stored: send this one with "
+            "an id of its own."
+        )
+        assert [answer.status_code, several.status_code] == [409, 409]
+        assert answer.json()["errors"] == [{"title": "Conflict", "status": "409", "detail": detail}]
+        assert several.json()["errors"][0]["detail"] == f"Event 2: {detail}"
+
+    def test_one_id_for_two_events_of_a_batch_is_409(
+        self, client: Client, workflow: Workflow, headers: dict[str, str]
+    ) -> None:
+        two = [{"event": name, "id": "k-1"} for name in ("pulse_created", "alert_created")]
+        assert post(client, {"events": two}, headers).status_code == 409
+        assert not Event.objects.exists()
 
     def test_several_events_are_answered_one_by_one(
         self, client: Client, workflow: Workflow, headers: dict[str, str]
@@ -258,7 +300,7 @@ class TestHttp:
         answer = post(client, {"events": [event, own, event]}, headers)
         first, second, third = answer.json()["events"]
         assert answer.status_code == 202
-        assert first == third
+        assert first | {"repeat": True} == third
         assert ([run["workflow"] for run in first["runs"]], second["runs"], second["skipped"]) == (["tell"], [], [])
         assert post(client, {"events": [event]}, headers).status_code == 200
         assert (Event.objects.count(), Run.objects.count()) == (2, 1)

@@ -26,7 +26,11 @@ def trigger(request: HttpRequest) -> HttpResponse:
         )
     except events.EventError as error:
         raise Problem(400, "Bad request", str(error)) from error
-    done = services.trigger_all(batch)
+    try:
+        done = services.trigger_all(batch)
+    except services.UsedBefore as error:
+        place = f"Event {error.number}: " if several else ""
+        raise Problem(409, "Conflict", f"{place}{error}") from error
     _log_runs(done)
     document = {"events": [one.as_dict() for one in done]} if several else done[0].as_dict()
     return JsonResponse(document, status=200 if all(one.repeated for one in done) else 202)

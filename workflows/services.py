@@ -40,7 +40,20 @@ class Triggered:
             "event_id": str(self.event.pk),
             "runs": [{"id": str(run.pk), "workflow": run.workflow.slug, "status": run.status} for run in self.runs],
             "skipped": [{"workflow": workflow.slug, "reason": reason} for workflow, reason in self.skipped],
+            "repeat": self.repeated,
         }
+
+
+class UsedBefore(events.EventError):
+    """The idempotency key of one event of a batch belongs to another event; `number` counts from 1."""
+
+    def __init__(self, incoming: Incoming, event: Event, *, number: int) -> None:
+        other = event.name if event.name != incoming.name else f"{event.name} about something else"
+        super().__init__(
+            f"The id '{incoming.key}' was used before, on {event.received_at:%Y-%m-%d at %H:%M:%S} UTC, for another "
+            f"event: {other}. Nothing is stored: send this one with an id of its own."
+        )
+        self.number = number
 
 
 def trigger(incoming: Incoming, *, triggered_by: str = "system") -> Triggered:
@@ -52,7 +65,10 @@ def trigger(incoming: Incoming, *, triggered_by: str = "system") -> Triggered:
 
 
 def trigger_all(batch: Sequence[Incoming], *, triggered_by: str = "system") -> list[Triggered]:
-    """Do so for several events in one transaction, all of them or none: one answer each, in their order."""
+    """Do so for several events in one transaction, all of them or none: one answer each, in their order.
+
+    Raises UsedBefore.
+    """
     for _ in range(RACES):
         done = _made_of_all(batch, triggered_by=triggered_by)
         try:
@@ -88,15 +104,21 @@ def _made_of_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Trigge
     told = _known([incoming.key for incoming in batch if incoming.key])
     workflows = known.workflows()
     done, once = [], set[tuple[int, str]]()
-    for incoming in batch:
+    for number, incoming in enumerate(batch, start=1):
         if incoming.key and incoming.key in told:
             done.append(told[incoming.key])
+            _demand_same(incoming, done[-1].event, number=number)
             continue
         made = _made(incoming, workflows, triggered_by=triggered_by, once=once)
         done.append(made)
         if incoming.key:
-            told[incoming.key] = replace(made, repeated=True)
+            told[incoming.key] = replace(made, skipped=[], repeated=True)
     return done
+
+
+def _demand_same(incoming: Incoming, event: Event, *, number: int) -> None:
+    if (incoming.name, events.resource(incoming)) != (event.name, event.resource):
+        raise UsedBefore(incoming, event, number=number)
 
 
 def _known(keys: Sequence[str]) -> dict[str, Triggered]:
