@@ -65,6 +65,27 @@ def test_refuses_what_is_no_event(body: bytes, complaint: str) -> None:
         read_event(body)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("incident.created", "incident_created"),
+        ("status_page.timeline.updated", "status_page_timeline_updated"),
+        ("action-item.created", "action_item_created"),
+        ("custom_fields.region.update", "custom_fields.region.updated"),
+    ],
+)
+def test_a_name_of_the_catalogue_with_other_dots_is_a_slip(name: str, meant: str) -> None:
+    with pytest.raises(EventError, match=f"^Unknown event '{name}': did you mean {meant}[?]$"):
+        read_event(f'{{"event": "{name}"}}')
+
+
+@pytest.mark.parametrize(
+    "name", ["deploy.finished", "incident.closed", "custom_fields.region.updated", "title_updated"]
+)
+def test_a_name_of_ones_own_is_no_slip(name: str) -> None:
+    assert read_event(f'{{"event": "{name}"}}').name == name
+
+
 def test_reads_several_events() -> None:
     body = '{"events": [{"event": "pulse_created", "id": "a"}, {"event": "deploy.finished", "data": {"id": 3}}]}'
     several = [Incoming("pulse_created", {}, key="a"), Incoming("deploy.finished", {"id": 3})]

@@ -319,6 +319,14 @@ class TestHttp:
         assert answer.json()["errors"][0]["detail"].startswith("Event 2: Unknown event 'lunch'")
         assert not Event.objects.exists()
 
+    def test_the_log_names_an_event_that_nobody_heard(
+        self, client: Client, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", logger="workflows.api")
+        post(client, {"event": "deploy.finished", "data": {"secret": "hunter2"}}, headers)
+        [line] = [record.getMessage() for record in caplog.records if record.name == "workflows.api"]
+        assert line == f"event {Event.objects.get().pk}: no run of deploy.finished"
+
     def test_the_slash_at_the_end_may_be_there(self, client: Client, headers: dict[str, str]) -> None:
         answer = client.post("/v1/events/", b'{"event": "pulse_created"}', content_type="text/plain", headers=headers)
         assert answer.status_code == 202

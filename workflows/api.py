@@ -71,6 +71,6 @@ def sendgrid_events(request: HttpRequest) -> HttpResponse:
 def _log_runs(done: Iterable[services.Triggered]) -> None:
     """Name the runs of each event, so that lines of the web lead to those of the workers."""
     for one in done:
-        made = "repeated" if one.repeated else ", ".join(f"run {run.pk}" for run in one.runs) or "no run"
+        runs = ", ".join(f"run {run.pk}" for run in one.runs) or f"no run of {one.event.name}"
         with log_fields.about(event=one.event.pk):
-            logger.info("event %s: %s", one.event.pk, made)
+            logger.info("event %s: %s", one.event.pk, "repeated" if one.repeated else runs)

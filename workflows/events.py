@@ -38,6 +38,7 @@ WITH_CUSTOM_FIELDS = ("incident", "post_mortem", "action_item")
 _CUSTOM_FIELD = re.compile(r"^custom_fields\.[a-z0-9_-]{1,60}\.updated\Z")
 _OWN_NAME = re.compile(r"(?=.{3,100}\Z)[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+\Z")
 _ALL = frozenset().union(*TRIGGERS.values())
+_FLAT = {name.replace("_", ""): name for name in sorted(_ALL)}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
 _INDENTED = json.JSONEncoder(indent=2, ensure_ascii=False)
 MAX_DEPTH = 50
@@ -132,7 +133,16 @@ def _read_event(document: Any, *, key: str = "") -> Incoming:
         raise EventError(f"Unknown key '{unknown[0]}'. An event has 'event', 'data' and, if you like, 'id'.")
     if key and document.get("id") not in (None, key):
         raise EventError("The Idempotency-Key header and 'id' differ: send one of them.")
-    return make_event(document.get("event"), document.get("data", {}), key=key or document.get("id"))
+    told = make_event(document.get("event"), document.get("data", {}), key=key or document.get("id"))
+    _refuse_slip(told.name)
+    return told
+
+
+def _refuse_slip(name: str) -> None:
+    """Refuse a name of one's own that is one of the catalogue but for its dots: nobody would hear it."""
+    meant = f"{name}d" if _CUSTOM_FIELD.match(f"{name}d") else _FLAT.get(re.sub("[._-]", "", name))
+    if meant and meant != name:
+        raise EventError(f"Unknown event {_shown(name)}: did you mean {meant}?")
 
 
 def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:
