@@ -222,6 +222,34 @@ class TestProof:
         [receipt] = WebhookReceipt.objects.all()
         assert (receipt.outcome, receipt.times, receipt.body) == ("refused", 3, "")
 
+    def test_what_is_too_large_or_compressed_is_listed_without_its_body(self, client: Client) -> None:
+        row, path = made(scheme="pagerduty", secret=SECRET)
+        for _ in range(2):
+            post(client, path, raw=b" " * 1_048_577)
+            post(client, path, raw=b"x", **{"Content-Encoding": "gzip"})
+            post(client, f"/hooks/{row.pk}/", raw=b"x", **{"Content-Length": ""})
+        assert list(WebhookReceipt.objects.order_by("pk").values_list("outcome", "status", "times", "body")) == [
+            ("refused", status, 2, "") for status in (413, 415, 411)
+        ]
+        assert seen()[0][2] == "At most 1048576 bytes are taken."
+
+    def test_refusals_by_turns_do_not_fill_the_list(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        _, path = made(scheme="pagerduty", secret=SECRET)
+        for minutes in (0, 4, 8, 14):
+            monkeypatch.setattr(clock, "now", lambda after=minutes: NOON + timedelta(minutes=after))
+            post(client, path, raw=b"{}")
+            post(client, path, raw=b" " * 1_048_577)
+        assert [(row.status, row.times) for row in WebhookReceipt.objects.order_by("pk")] == [
+            (401, 3), (413, 3), (401, 1), (413, 1),
+        ]  # fmt: skip
+
+    def test_nothing_is_noted_of_an_address_that_is_unknown_or_retired(self, client: Client) -> None:
+        row, path = made()
+        endpoints.set_retired(row, True, actor="ada")
+        answers = [post(client, one, raw=b" " * 1_048_577) for one in (path, "/hooks/x/")]
+        assert [answer.status_code for answer in answers] == [413, 413]
+        assert not WebhookReceipt.objects.exists()
+
     def test_a_genuine_one_is_taken_at_the_address_and_at_the_id(self, client: Client) -> None:
         row, path = made(scheme="pagerduty", secret=SECRET)
         body = json.dumps({"events": [event()]}).encode()

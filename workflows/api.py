@@ -42,7 +42,7 @@ def receive(request: HttpRequest, address: str) -> HttpResponse:
     demand_https(request)
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
-        answer = intake.receive(address, intake.Posted(headers, bounded_body(request)))
+        answer = intake.receive(address, intake.Posted(headers, _noted_body(request, address)))
         _log_runs(one.triggered for one in answer.made if one.triggered)
     except intake.Refused as error:
         title = HTTPStatus(error.status).phrase.capitalize()
@@ -51,6 +51,15 @@ def receive(request: HttpRequest, address: str) -> HttpResponse:
         logger.exception("the secret of a webhook cannot be decrypted")
         raise Problem(503, "Service unavailable", "The stored secret cannot be read. Ask an Admin.") from error
     return JsonResponse(answer.as_dict(), status=answer.status)
+
+
+def _noted_body(request: HttpRequest, address: str) -> bytes:
+    """Return the body; where it is not taken, whoever looks after the endpoint reads of it there."""
+    try:
+        return bounded_body(request)
+    except Problem as problem:
+        intake.note_unread(address, intake.Refused(problem.status, problem.detail))
+        raise
 
 
 @answering("POST")

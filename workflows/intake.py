@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,12 @@ def receive(address: str, posted: Posted) -> Answer:
             receipts.record_refusal(endpoint, error, body=b"" if error.status == 401 else posted.body)
         raise
     return answer
+
+
+def note_unread(address: str, refused: Refused) -> None:
+    """Note a POST that is refused before its body is read, thus without proof, where its address is in service."""
+    with contextlib.suppress(Refused):
+        receipts.record_refusal(_in_service(address), refused, body=b"")
 
 
 def rehearse(endpoint: WebhookEndpoint, posted: Posted, *, actor: str) -> Answer:

@@ -47,12 +47,15 @@ def record(endpoint: WebhookEndpoint, answer: Answer, *, body: bytes) -> None:
 
 
 def record_refusal(endpoint: WebhookEndpoint, error: Refused, *, body: bytes) -> None:
-    """Note a POST that was refused; the same refusal again within minutes is counted, not listed."""
+    """Note a POST that was refused; the same refusal again within minutes is counted, not listed.
+
+    It is so whatever came in between: strangers who are refused for several reasons by turns cannot fill the list.
+    """
     now = clock.now()
-    last = endpoint.receipts.order_by("-pk").first()
     told = {"outcome": WebhookReceipt.Outcome.REFUSED, "status": error.status, "reason": error.text}
-    if last and now - last.at < _AT_ONCE and all(getattr(last, name) == value for name, value in told.items()):
-        WebhookReceipt.objects.filter(pk=last.pk).update(times=F("times") + 1, at=now)
+    same = endpoint.receipts.filter(**told, at__gt=now - _AT_ONCE).order_by("-pk").first()
+    if same:
+        WebhookReceipt.objects.filter(pk=same.pk).update(times=F("times") + 1, at=now)
         return
     text = readable(body, secrets=endpoint.secrets)
     _save(endpoint, WebhookReceipt(endpoint=endpoint, at=now, body=text, **told))
