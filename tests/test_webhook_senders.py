@@ -24,6 +24,7 @@ OPSGENIE = {
     "labels": ["db"],
     "external_id": "db-2/disk",
     "started_at": "2026-03-02T09:00:00.123000+00:00",
+    "updated_at": "2026-03-02T09:00:00.456000+00:00",
 }
 
 
@@ -39,8 +40,8 @@ OPSGENIE = {
 def test_opsgenies_alert_is_an_event(action: str, status: str, key: str, first: str) -> None:
     payload = a_payload("opsgenie") | {"action": action}
     data = {"alert": OPSGENIE | {"status": status, "data": payload}}
-    event = Foreign("alert_status_updated", key, data, first=first, subject="a-77", state=status)
-    assert the_event("opsgenie", payload) == event
+    told = {"first": first, "subject": "a-77", "state": status, "last": action == "Close", "ordered": True}
+    assert the_event("opsgenie", payload) == Foreign("alert_status_updated", key, data, **told)
 
 
 @pytest.mark.parametrize("action", ["AddNote", "AssignOwnership", "Add Team", "Delete", "Restart the pump"])

@@ -14,7 +14,7 @@ from workflows import endpoints, intake
 from workflows.models import Event
 from workflows.webhook_models import WebhookEndpoint
 
-from .foreign import EACH, a_group, an_alert
+from .foreign import EACH, a_group, a_payload, an_alert
 
 pytestmark = pytest.mark.django_db
 
@@ -75,3 +75,39 @@ class TestWhatFiresAgainWithTheStartOfBefore:
     ) -> None:
         endpoint.options = options
         assert become(endpoint, *told(FIRING, end, FIRING)) == [CREATED, UPDATED, ""]
+
+
+def acted(*actions: str) -> Iterable[dict[str, Any]]:
+    """Yield what Opsgenie posts: an action, and the second at which the alert was updated, `Close 5`."""
+    payload = a_payload("opsgenie")
+    for action, _, second in (one.partition(" ") for one in actions):
+        updated = payload["alert"]["updatedAt"] + int(second) * 1_000_000_000
+        yield payload | {"action": action, "alert": payload["alert"] | {"updatedAt": updated}}
+
+
+class TestWhatComesInAnotherOrderThanItHappened:
+    @pytest.fixture
+    def endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+        endpoint.kind = "opsgenie"
+        return endpoint
+
+    @pytest.mark.parametrize(
+        ("actions", "made"),
+        [
+            (["Create 0", "Acknowledge 1", "Close 2"], [CREATED, UPDATED, UPDATED]),
+            (["Close 2", "Create 0", "Acknowledge 1"], [UPDATED, "", ""]),
+            (["Create 0", "Close 2", "Acknowledge 1"], [CREATED, UPDATED, ""]),
+            (["Acknowledge 1", "Create 0", "Create 0", "Close 2"], [UPDATED, CREATED, "", UPDATED]),
+            (["UnAcknowledge 2", "Create 0"], [UPDATED, CREATED]),
+            (["Create 0", "UnAcknowledge 2", "Acknowledge 1"], [CREATED, "", ""]),
+            (["Create 0", "Acknowledge 1", "Create 2", "Acknowledge 3"], [CREATED, UPDATED, "", ""]),
+        ],
+    )
+    def test_older_news_overrides_nothing(self, endpoint: WebhookEndpoint, actions: list[str], made: list[str]) -> None:
+        assert become(endpoint, *acted(*actions)) == made
+
+    def test_a_late_creation_leaves_the_newer_state(self, endpoint: WebhookEndpoint) -> None:
+        become(endpoint, *acted("Acknowledge 1", "Create 0"))
+        row = endpoint.subjects.get()
+        assert (row.state, row.data["alert"]["status"]) == ("acknowledged", "acknowledged")
+        assert become(endpoint, *acted("Acknowledge 2", "UnAcknowledge 3")) == ["", UPDATED]

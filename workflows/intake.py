@@ -211,16 +211,26 @@ class _Ledger:
         """Note what is told; return the event that it makes, or None where it is known. Raises EventError."""
         key, row = _short(told.key), self._subjects.get(_short(told.subject))
         is_new_key = key not in self._known
-        same_state = bool(row and told.state and row.state == _short(told.state))
-        repeat = same_state or not (is_new_key or (told.first and row and _is_over(row, now=now)))
-        name = told.first if told.first and (row is None or row.ended) else told.name
+        overtaken = row is not None and told.ordered and _is_older(told.data, than=row.data)
+        repeat = self._is_repeat(told, row, overtaken=overtaken, now=now)
+        name = told.first if told.first and (row is None or row.ended or overtaken) else told.name
         data = _laid_over(row.data, told.data) if row and told.thin else told.data
         if told.subject:
-            self._note(told, now=now, changed=not repeat)
+            confirmed = told.ordered and row is not None and row.state == _short(told.state)
+            self._note(told, now=now, changed=not overtaken and (confirmed or not repeat))
         if is_new_key:
             self._known.add(key)
             self._new_keys.append(WebhookKey(endpoint=self._endpoint, key=key))
         return None if repeat else events.make_event(name, data, key=self._free_key(told))
+
+    def _is_repeat(self, told: Foreign, row: WebhookSubject | None, *, overtaken: bool, now: datetime) -> bool:
+        is_known = _short(told.key) in self._known
+        if row is None:
+            return is_known
+        if overtaken:  # by later news: of what is over, and of a state of before, nobody needs to hear
+            return is_known or row.ended or not told.first
+        same_state = bool(told.state and row.state == _short(told.state))
+        return same_state or (is_known and not (told.first and _is_over(row, now=now)))
 
     def _event_key(self, told: Foreign) -> str:
         return _short(f"webhook:{self._endpoint.pk}:{told.key}")
@@ -251,9 +261,18 @@ class _Ledger:
 
 def _is_over(row: WebhookSubject, *, now: datetime) -> bool:
     """Say whether a subject ended so long ago that what begins it, however like the first time, is no late repeat."""
-    alert = row.data.get("alert")
-    end = instant(alert.get("ended_at")) if isinstance(alert, dict) else None
+    end = _time_in(row.data, "ended_at")
     return row.ended and end is not None and now - end > LATE
+
+
+def _is_older(data: Mapping[str, Any], *, than: Mapping[str, Any]) -> bool:
+    told, known = _time_in(data, "updated_at"), _time_in(than, "updated_at")
+    return told is not None and known is not None and told < known
+
+
+def _time_in(data: Mapping[str, Any], name: str) -> datetime | None:
+    alert = data.get("alert")
+    return instant(alert.get(name)) if isinstance(alert, dict) else None
 
 
 def _laid_over(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:

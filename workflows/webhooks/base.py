@@ -16,6 +16,8 @@ class Foreign:
     nothing is remembered; `state` its state now: an event whose subject already has it is a repeat, but "" never is.
     `thin` data holds only a part and is laid over the last full data of the subject. `last` ends the subject: seen
     again, it counts as never seen, with a key that is known, too, once a minute has passed since the end in its data.
+    `ordered`: `updated_at` in the alert's data tells which news is older. What newer news has overtaken makes nothing,
+    unless it is the first of what has not ended.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Foreign:
     state: str = ""
     thin: bool = False
     last: bool = False
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,16 @@ def read(headers: Mapping[str, str], body: Any, options: Mapping[str, Any]) -> R
     key = f"{subject} Create" if is_new else f"{subject} {action} {number(alert, 'updatedAt')}"
     data = {"alert": _alert(alert, payload, status=STATES[action])}
     first = "alert_created" if is_new else ""
-    event = Foreign("alert_status_updated", fitting(key), data, first=first, subject=subject, state=STATES[action])
+    event = Foreign(
+        "alert_status_updated",
+        fitting(key),
+        data,
+        first=first,
+        subject=subject,
+        state=STATES[action],
+        last=action == "Close",
+        ordered=True,
+    )
     return Reading((event,))
 
 
@@ -38,5 +47,11 @@ def _alert(alert: dict[str, Any], payload: dict[str, Any], *, status: str) -> di
         "labels": alert.get("tags") or [],
         "external_id": text(alert, "alias"),
         "started_at": moment(number(alert, "createdAt")),
+        "updated_at": moment(_milliseconds(number(alert, "updatedAt"))),
         "data": payload,
     }
+
+
+def _milliseconds(told: int) -> int:
+    """Return Unix milliseconds: `updatedAt` comes in nanoseconds, in old examples in milliseconds."""
+    return told // 1_000_000 if told > 10**15 else told
