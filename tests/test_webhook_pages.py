@@ -114,6 +114,7 @@ class TestMaking:
             ("json", {"mapping": MAPPING, "scheme": "pagerduty"}, "Select a valid choice."),
             ("json", {"mapping": MAPPING, "signature_header": "X: y"}, "letters, digits and hyphens only"),
             ("json", {"mapping": MAPPING, "scheme": "basic", "secret": "x"}, "write it as user:password"),
+            ("json", {"mapping": MAPPING, "scheme": "standard", "secret": "whsec_no*64"}, "whsec_ stands base64"),
             ("json", {"mapping": MAPPING, "posts_per_minute": "0"}, "greater than or equal to 1"),
             ("alertmanager", {"name": "taken", "grouping": "group"}, "There is a webhook with this name"),
             ("alertmanager", {"name": "x" * 101, "grouping": "group"}, "at most 100 characters"),
@@ -266,6 +267,23 @@ class TestChanging:
         assert endpoints.find(token) == row
         assert token not in as_admin.get(page_of(row)).content.decode()
         assert "It was shown once, when it was made." in text_of(as_admin.get(page_of(row)))
+
+    @pytest.mark.parametrize(
+        ("scheme", "secret", "said"),
+        [
+            ("standard", "whsec_not*base64", "Behind whsec_ stands base64"),
+            ("standard", "whsec_", "Behind whsec_ stands base64"),
+            ("basic", "password", "write it as user:password"),
+        ],
+    )
+    def test_a_secret_that_proves_nothing_is_refused_beside_its_field(
+        self, as_admin: Client, scheme: str, secret: str, said: str
+    ) -> None:
+        row = made(scheme=scheme)
+        before = row.secret
+        answer = as_admin.post(page_of(row, "webhook-secret"), {"secret": secret})
+        assert (answer.status_code, said in text_of(answer)) == (422, True)
+        assert WebhookEndpoint.objects.get().secret == before
 
     def test_there_is_no_secret_to_exchange_where_nothing_is_proved(self, as_admin: Client) -> None:
         answer = as_admin.post(page_of(made(scheme="none"), "webhook-secret"), {"secret": "x"}, follow=True)

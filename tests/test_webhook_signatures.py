@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.webhooks.signatures import REFUSED, SCHEMES, refusal
+from workflows.webhooks.signatures import REFUSED, SCHEMES, refusal, unusable
 
 SECRET = "rootmail-test-secret-32-bytes-ab"
 WHSEC = "whsec_cm9vdG1haWwtdGVzdC1zZWNyZXQtMzItYnl0ZXMtYWI="
@@ -153,3 +153,20 @@ VALUES = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_s
 )
 def test_what_strangers_invent_is_refused_and_breaks_nothing(scheme: str, headers: dict[str, str], secret: str) -> None:
     assert a_refusal(scheme, headers, secrets=(secret,), options=AT, body=b"never signed") == REFUSED
+
+
+@pytest.mark.parametrize(
+    ("scheme", "secret", "is_usable"),
+    [
+        ("standard", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", True),
+        ("standard", "a plain text", True),
+        ("standard", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw*", False),
+        ("standard", "whsec_", False),
+        ("standard", "whsec_a", False),
+        ("bearer", "whsec_not*base64", True),
+        ("basic", "user:password", True),
+        ("basic", "password", False),
+    ],
+)
+def test_tells_which_secret_could_prove_nothing(scheme: str, secret: str, is_usable: bool) -> None:
+    assert (unusable(scheme, secret) == "") is is_usable

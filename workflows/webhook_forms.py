@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from .endpoints import GIVEN
 from .webhook_models import WebhookEndpoint
 from .webhooks import SENDERS, parse_mapping, parse_severities
-from .webhooks.signatures import SCHEMES
+from .webhooks.signatures import SCHEMES, unusable
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}\Z")
 _HEADERS = ("bearer", "basic", "header", "none")  # what nearly every sender can be told to do
@@ -138,8 +138,9 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in HEADER_OPTIONS:
             if cleaned.get(name) and not _HEADER.match(cleaned[name]):
                 self.add_error(name, "A header's name has letters, digits and hyphens only.")
-        if cleaned.get("scheme") == "basic" and cleaned.get("secret") and ":" not in cleaned["secret"]:
-            self.add_error("secret", "For Basic authentication write it as user:password.")
+        scheme, secret = cleaned.get("scheme"), cleaned.get("secret")
+        if scheme and secret and (reason := unusable(scheme, secret)):
+            self.add_error("secret", reason)
         return cleaned
 
     def entered(self) -> WebhookEndpoint:
@@ -175,8 +176,8 @@ class SecretForm(forms.Form):
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
-        if secret and self._scheme == "basic" and ":" not in secret:
-            raise ValidationError("For Basic authentication write it as user:password.")
+        if secret and (reason := unusable(self._scheme, secret)):
+            raise ValidationError(reason)
         return secret
 
 

@@ -142,6 +142,17 @@ def _keys(secret: str) -> list[bytes]:
         return [secret.encode()]
 
 
+def unusable(scheme: str, secret: str) -> str:
+    """Return why no request could ever be proved with this secret, for whoever enters it, or ""."""
+    if scheme == "basic" and ":" not in secret:
+        return "For Basic authentication write it as user:password."
+    try:
+        usable = scheme != "standard" or all(_keys(secret))
+    except ValueError:
+        usable = False
+    return "" if usable else "Behind whsec_ stands base64: copy the whole secret from the sender once more."
+
+
 def _bearer(request: Request, secret: str) -> bool:
     return hmac.compare_digest(_credentials(request, scheme="bearer"), secret.encode())
 
