@@ -13,7 +13,7 @@ from workflows.events import EventError, Incoming
 LONG = f"sha256:{sha256(b'incident:' + b'x' * 300).hexdigest()}"
 
 
-def read_event(body: bytes | str, *, key: str = "") -> Incoming:
+def read_event(body: bytes | str, *, key: str | None = None) -> Incoming:
     """Return the one event of a body."""
     [event], several = events.read_events(body, key=key)
     assert not several
@@ -95,18 +95,20 @@ def test_reads_several_events() -> None:
 @pytest.mark.parametrize(
     ("body", "key", "complaint"),
     [
-        ('{"events": []}', "", "'events' must be a list of 1 to 100 events."),
-        ('{"events": {}}', "", "'events' must be a list of 1 to 100 events."),
-        ('{"events": [' + ",".join(['{"event": "pulse_created"}'] * 101) + "]}", "", "1 to 100"),
-        ('{"events": [{"event": "pulse_created"}, {"event": "lunch"}]}', "", "^Event 2: Unknown event 'lunch'"),
-        ('{"events": [{"event": "pulse_created"}, 7]}', "", "^Event 2: The body must be a JSON object."),
-        ('{"events": [{"event": "pulse_created"}], "id": "x"}', "", "Unknown key 'events'"),
+        ('{"events": []}', None, "'events' must be a list of 1 to 100 events."),
+        ('{"events": {}}', None, "'events' must be a list of 1 to 100 events."),
+        ('{"events": [' + ",".join(['{"event": "pulse_created"}'] * 101) + "]}", None, "1 to 100"),
+        ('{"events": [{"event": "pulse_created"}, {"event": "lunch"}]}', None, "^Event 2: Unknown event 'lunch'"),
+        ('{"events": [{"event": "pulse_created"}, 7]}', None, "^Event 2: The body must be a JSON object."),
+        ('{"events": [{"event": "pulse_created"}], "id": "x"}', None, "Unknown key 'events'"),
         ('{"events": [{"event": "pulse_created"}]}', "k", "give each event of 'events' its own 'id'"),
         ('{"event": "pulse_created", "id": "a"}', "b", "The Idempotency-Key header and 'id' differ"),
-        ('{"event": "pulse_created"}', "x" * 201, "'id' must be a text of 1 to 200"),
+        ('{"event": "pulse_created"}', "x" * 201, "^The header Idempotency-Key must be a text of 1 to 200"),
+        ('{"event": "pulse_created"}', "", "^The header Idempotency-Key must be a text of 1 to 200"),
+        ('{"event": "pulse_created", "id": "x"}', "", "^The header Idempotency-Key must be a text of 1 to 200"),
     ],
 )
-def test_refuses_several_events_for_one_that_is_wrong(body: str, key: str, complaint: str) -> None:
+def test_refuses_several_events_for_one_that_is_wrong(body: str, key: str | None, complaint: str) -> None:
     with pytest.raises(EventError, match=complaint):
         events.read_events(body, key=key)
 

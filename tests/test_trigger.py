@@ -311,6 +311,24 @@ class TestHttp:
         assert (first.status_code, again.status_code) == (202, 200)
         assert Event.objects.get().key == "k-1"
 
+    def test_a_key_in_the_header_is_the_same_as_in_the_body(
+        self, client: Client, workflow: Workflow, headers: dict[str, str]
+    ) -> None:
+        event = {"event": "incident_created", "data": SEV1}
+        first = post(client, event | {"id": "für"}, headers)
+        sent = "für".encode().decode("latin-1")  # as WSGI hands it over
+        assert post(client, event, {**headers, "Idempotency-Key": sent}).json()["event_id"] == first.json()["event_id"]
+
+    @pytest.mark.parametrize(
+        ("key", "said"), [("", "must be a text of 1 to 200"), ('""', "must be a text"), ("f\xfcr", "is not UTF-8.")]
+    )
+    def test_a_header_that_holds_no_key_is_400(
+        self, client: Client, headers: dict[str, str], key: str, said: str
+    ) -> None:
+        answer = post(client, {"event": "pulse_created"}, {**headers, "Idempotency-Key": key})
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["detail"].startswith(f"The header Idempotency-Key {said}")
+
     def test_one_wrong_event_of_several_stores_none(
         self, client: Client, workflow: Workflow, headers: dict[str, str]
     ) -> None:

@@ -21,9 +21,7 @@ logger = logging.getLogger(__name__)
 def trigger(request: HttpRequest) -> HttpResponse:
     """Take one event, or several at once, and answer with the runs they made; they are committed by then."""
     try:
-        batch, several = events.read_events(
-            bounded_body(request), key=request.headers.get("Idempotency-Key", "").strip().strip('"')
-        )
+        batch, several = events.read_events(bounded_body(request), key=_key(request))
     except events.EventError as error:
         raise Problem(400, "Bad request", str(error)) from error
     try:
@@ -34,6 +32,15 @@ def trigger(request: HttpRequest) -> HttpResponse:
     _log_runs(done)
     document = {"events": [one.as_dict() for one in done]} if several else done[0].as_dict()
     return JsonResponse(document, status=200 if all(one.repeated for one in done) else 202)
+
+
+def _key(request: HttpRequest) -> str | None:
+    """Return the idempotency key of the header, which WSGI hands over as Latin-1, as the body would tell it."""
+    told = request.headers.get("Idempotency-Key")
+    try:
+        return None if told is None else told.encode("latin-1").decode().strip().strip('"')
+    except UnicodeDecodeError as error:
+        raise events.EventError("The header Idempotency-Key is not UTF-8.") from error
 
 
 @answering("POST", "PUT")

@@ -101,7 +101,7 @@ def resource(incoming: Incoming) -> str:
     return f"{kind}:sha256:{hashlib.sha256(told.encode()).hexdigest()}"  # cut, two of them might be one
 
 
-def read_events(body: bytes | str, *, key: str = "") -> tuple[list[Incoming], bool]:
+def read_events(body: bytes | str, *, key: str | None = None) -> tuple[list[Incoming], bool]:
     """Return the events of {"event", "data", "id"?} or of {"events": [...]}, and whether it was the latter.
 
     `key` is the idempotency key of the Idempotency-Key header (IETF draft-ietf-httpapi-idempotency-key-header), for one
@@ -113,7 +113,7 @@ def read_events(body: bytes | str, *, key: str = "") -> tuple[list[Incoming], bo
     several = document["events"]
     if not isinstance(several, list) or not 0 < len(several) <= MOST_EVENTS:
         raise EventError(f"'events' must be a list of 1 to {MOST_EVENTS} events.")
-    if key:
+    if key is not None:
         raise EventError("An Idempotency-Key is for one event: give each event of 'events' its own 'id'.")
     return [_numbered(number, one) for number, one in enumerate(several, start=1)], True
 
@@ -125,15 +125,17 @@ def _numbered(number: int, document: Any) -> Incoming:
         raise EventError(f"Event {number}: {error}") from error
 
 
-def _read_event(document: Any, *, key: str = "") -> Incoming:
+def _read_event(document: Any, *, key: str | None = None) -> Incoming:
     if not isinstance(document, dict):
         raise EventError("The body must be a JSON object.")
     unknown = sorted(set(document) - {"event", "data", "id"})
     if unknown:
         raise EventError(f"Unknown key '{unknown[0]}'. An event has 'event', 'data' and, if you like, 'id'.")
-    if key and document.get("id") not in (None, key):
-        raise EventError("The Idempotency-Key header and 'id' differ: send one of them.")
-    told = make_event(document.get("event"), document.get("data", {}), key=key or document.get("id"))
+    if key is not None:
+        _demand_key(key, name="The header Idempotency-Key")
+        if document.get("id") not in (None, key):
+            raise EventError("The Idempotency-Key header and 'id' differ: send one of them.")
+    told = make_event(document.get("event"), document.get("data", {}), key=document.get("id") if key is None else key)
     _refuse_slip(told.name)
     return told
 
@@ -154,11 +156,16 @@ def make_event(name: Any, data: Any, *, key: Any = None) -> Incoming:
         )
     if not isinstance(data, dict):
         raise EventError("'data' must be an object such as {\"incident\": {…}}.")
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):
-        raise EventError("'id' must be a text of 1 to 200 characters.")
-    if key and _UNSTORABLE.search(key):
-        raise EventError("'id' must not hold U+0000 or half a surrogate pair.")
+    if key is not None:
+        _demand_key(key, name="'id'")
     return Incoming(name=name, data=storable(data), key=key)
+
+
+def _demand_key(key: Any, *, name: str) -> None:
+    if not (isinstance(key, str) and 0 < len(key) <= 200):
+        raise EventError(f"{name} must be a text of 1 to 200 characters.")
+    if _UNSTORABLE.search(key):
+        raise EventError(f"{name} must not hold U+0000 or half a surrogate pair.")
 
 
 def read_data(body: bytes | str) -> dict[str, Any]:
