@@ -79,6 +79,7 @@ class Rows:
         self.all = [_row(text, known, number=number, checked=checked) for number, text in enumerate(typed, start=1)]
         if self.added:
             self.all[-1].form.fields["path"].widget.attrs["autofocus"] = True
+        self.differ = self.conditions != list(stored)
         self.verdict: conditions.Verdict | None = None
         self.samples: list[Sample] = []
         self.sample: Sample | None = None

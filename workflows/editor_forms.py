@@ -90,6 +90,12 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]
     def stored(self) -> list[str]:
         return list(self.fields)
 
+    @property
+    def differs(self) -> bool:
+        """Whether what was typed is something else than what is stored; browsers end lines in a way of their own."""
+        pairs = [(self[name].initial, self[name].value()) for name in self.changed_data]
+        return self.is_bound and any(_with_plain_lines(stored) != _with_plain_lines(typed) for stored, typed in pairs)
+
     def unchecked(self) -> Action:
         """Return the action as it was typed, for a preview, which finds out by itself what is wrong."""
         if self.fields["body"].disabled:
@@ -126,6 +132,10 @@ class ActionForm(forms.ModelForm):  # type: ignore[type-arg]
         """Whether what lies under 'More' was filled in or is wrong: then it must be seen."""
         texts = [name for name in self.MORE if not name.startswith("include_")]
         return any(self[name].value() or self[name].errors for name in texts)
+
+
+def _with_plain_lines(value: Any) -> str:
+    return str(value).replace("\r\n", "\n").strip()
 
 
 def _place(kind: str, trigger: str) -> tuple[bool, str]:
@@ -189,6 +199,11 @@ class WorkflowForm(ConditionsForm, TimingForm):
     @property
     def stored(self) -> list[str]:
         return [*self._meta.fields, "triggers", "conditions"]  # type: ignore[misc]
+
+    @property
+    def differs(self) -> bool:
+        """Whether what was typed is something else than what is stored."""
+        return self.is_bound and (self.has_changed() or self.rows.differ)
 
     def clean_slug(self) -> str:
         made = re.sub(r"[-_]+", "-", slugify(self.cleaned_data.get("name", "")))[:100].strip("-")
