@@ -42,6 +42,10 @@ _FLAT = {name.replace("_", ""): name for name in sorted(_ALL)}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither U+0000 nor lone surrogates
 _INDENTED = json.JSONEncoder(indent=2, ensure_ascii=False)
 MAX_DEPTH = 50
+TOO_DEEP = f"The data is nested deeper than {MAX_DEPTH} levels."
+NOT_JSON = "The body is not JSON that can be read:"
+_IS_FORM = re.compile(r"\s*[\w.-]+=")  # GitHub's default: payload=%7B...
+_FORM = "it is a form. Choose application/json as the content type at the sender."
 MOST_EVENTS = 100
 LONGEST = 200  # characters of a resource: its column holds no more
 
@@ -108,8 +112,11 @@ def read_events(body: bytes | str, *, key: str | None = None) -> tuple[list[Inco
     event. Raises EventError, for all events or none.
     """
     document = _parse(body)
-    if not isinstance(document, dict) or set(document) != {"events"}:
+    if not isinstance(document, dict) or "events" not in document:
         return [_read_event(document, key=key)], False
+    unknown = sorted(set(document) - {"events"})
+    if unknown:
+        raise EventError(f"Unknown key '{unknown[0]}' beside 'events': each of the events has its own.")
     several = document["events"]
     if not isinstance(several, list) or not 0 < len(several) <= MOST_EVENTS:
         raise EventError(f"'events' must be a list of 1 to {MOST_EVENTS} events.")
@@ -202,22 +209,28 @@ def _shown(name: Any) -> str:
 
 def _parse(body: bytes | str) -> Any:
     try:
-        text = body.decode("utf-8") if isinstance(body, bytes) else body
+        text = (body.decode("utf-8") if isinstance(body, bytes) else body).removeprefix("\ufeff")
         return json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise EventError("The body is not UTF-8.") from error
-    except (ValueError, RecursionError) as error:
-        raise EventError(f"The body is not JSON that can be read: {error}") from error
+    except json.JSONDecodeError as error:
+        raise EventError(f"{NOT_JSON} {_FORM if _IS_FORM.match(text) else error}") from error
+    except RecursionError as error:
+        raise EventError(TOO_DEEP) from error
+    except EventError:
+        raise
+    except ValueError as error:  # Python reads no longer ones
+        raise EventError("A number in the data has thousands of digits: send it as a text.") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise EventError(f"{NOT_JSON} {name} is not JSON")
 
 
 def storable(value: Any, *, depth: int = 0) -> Any:
     """Return the value without what a database cannot keep; raises EventError when nested too deep."""
     if depth > MAX_DEPTH:
-        raise EventError(f"The data is nested deeper than {MAX_DEPTH} levels.")
+        raise EventError(TOO_DEEP)
     if isinstance(value, str):
         return _UNSTORABLE.sub("", value)
     if isinstance(value, dict):
