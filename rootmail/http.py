@@ -21,17 +21,22 @@ View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
 
 
 class Problem(Exception):
-    """An answer other than success."""
+    """An answer other than success. `challenge`: how whoever has not proved it may prove who it is."""
 
-    def __init__(self, status: int, title: str, detail: str, *, retry_after: int = 10) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, *, retry_after: int = 10, challenge: str = "Bearer", allow: str = ""
+    ) -> None:
         super().__init__(detail)
-        self.status, self.title, self.detail, self.retry_after = status, title, detail, retry_after
+        self.status, self.title, self.detail = status, title, detail
+        self.retry_after, self.challenge, self.allow = retry_after, challenge, allow
 
     def response(self) -> JsonResponse:
         document = {"errors": [{"title": self.title, "status": str(self.status), "detail": self.detail}]}
         answer = JsonResponse(document, status=self.status)
         if self.status == 401:
-            answer["WWW-Authenticate"] = "Bearer"
+            answer["WWW-Authenticate"] = self.challenge
+        if self.status == 405:
+            answer["Allow"] = self.allow
         if self.status == 503:
             answer["Retry-After"] = str(self.retry_after)
         return answer
@@ -75,6 +80,12 @@ def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
     return decorate
 
 
+@csrf_exempt
+def unknown(request: HttpRequest) -> HttpResponse:
+    """Answer for what is no address of the API, in the API's own form."""
+    return Problem(404, "Not found", "There is no such address. Events go to /v1/events.").response()
+
+
 def demand_https(request: HttpRequest) -> None:
     """Refuse plain HTTP where the site has HTTPS: a redirect would lose what was posted, and look like a success."""
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
@@ -85,7 +96,7 @@ def demand_https(request: HttpRequest) -> None:
 
 def _demand_method(request: HttpRequest, methods: Sequence[str]) -> None:
     if request.method not in methods:
-        raise Problem(405, "Method not allowed", f"Use {' or '.join(methods)}.")
+        raise Problem(405, "Method not allowed", f"Use {' or '.join(methods)}.", allow=", ".join(methods))
 
 
 def _demand_token(request: HttpRequest, scope: str) -> None:

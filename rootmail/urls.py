@@ -1,8 +1,9 @@
 """Every address of the site."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from .frame import choose_theme
+from .http import unknown
 from .monitoring_views import metrics
 
 urlpatterns = [
@@ -12,4 +13,5 @@ urlpatterns = [
     path("configuration/integrations/", include("integrations.urls")),
     path("configuration/", include("integrations.people_urls")),
     path("", include("workflows.urls")),
+    re_path(r"^v1/", unknown, name="api-unknown"),  # below the addresses of the API, which go first
 ]

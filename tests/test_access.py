@@ -87,6 +87,7 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "webhook-act": (ENDPOINT | {"verb": "retire"}, NOBODY, ADMINS_302),
     "hook": ({"address": "x" * 43}, NOBODY, (404, 404, 404, 404)),
     "api-events": ({}, NOBODY, (401, 401, 401, 401)),
+    "api-unknown": ({}, (404, 404, 404, 404), (404, 404, 404, 404)),
     "sendgrid-events": ({}, NOBODY, (403, 403, 403, 403)),
     "suppressed": ({}, EDITORS, NOBODY),
     "suppressed-release": ({"number": 7}, NOBODY, ADMINS_302),
@@ -114,7 +115,7 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
 QUERY = {"deliveries-act": "?state=queued"}  # without a filter it asks for one
 FRAMED = {"delivery-mail"}  # within our own pages; its policy is its own
 WITH_A_MAIL = {"action", "action-new"}  # its frame's markup brings its styles
-WITHOUT_CSRF = {"api-events", "hook"}  # there, a token in a header or in the address proves who asks
+WITHOUT_CSRF = {"api-events", "api-unknown", "hook"}  # there, a token in a header or in the address proves who asks
 ROLES = ("anonymous", "Viewer", "Editor", "Admin")
 
 

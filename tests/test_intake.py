@@ -165,7 +165,8 @@ class TestAnswers:
 
     @pytest.mark.parametrize("method", ["get", "head", "delete", "options", "patch"])
     def test_other_methods_are_405(self, client: Client, path: str, method: str) -> None:
-        assert getattr(client, method)(path).status_code == 405
+        answer = getattr(client, method)(path)
+        assert (answer.status_code, answer["Allow"]) == (405, "POST, PUT")
 
     @pytest.mark.parametrize("address", ["x", "x" * 43, "0" * 36, "01890000-0000-7000-8000-000000000000", "x" * 100])
     def test_an_unknown_address_is_404_in_json(self, client: Client, path: str, address: str) -> None:
@@ -227,6 +228,15 @@ class TestProof:
         assert len({answer.content for answer in answers}) == 1, "one text for all of them"
         [receipt] = WebhookReceipt.objects.all()
         assert (receipt.outcome, receipt.times, receipt.body) == ("refused", 3, "")
+
+    @pytest.mark.parametrize(
+        ("scheme", "secret", "challenge"),
+        [("basic", "user:password", 'Basic realm="rootmail"'), ("bearer", SECRET, "Bearer")],
+    )
+    def test_401_says_which_proof_is_asked_for(self, client: Client, scheme: str, secret: str, challenge: str) -> None:
+        _, path = made(scheme=scheme, secret=secret)
+        answer = post(client, path)
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, challenge)
 
     def test_what_is_too_large_or_compressed_is_listed_without_its_body(self, client: Client) -> None:
         row, path = made(scheme="pagerduty", secret=SECRET)

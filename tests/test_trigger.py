@@ -392,7 +392,17 @@ class TestHttp:
         assert not Event.objects.exists()
 
     def test_a_get_is_405(self, client: Client, headers: dict[str, str]) -> None:
-        assert client.get("/v1/events", headers=headers).status_code == 405
+        answer = client.get("/v1/events", headers=headers)
+        assert (answer.status_code, answer["Allow"]) == (405, "POST")
+
+    @pytest.mark.parametrize("path", ["/v1/", "/v1/event", "/v1/events/7", "/v1/events//"])
+    def test_another_address_is_404_as_every_error_is_told(self, path: str) -> None:
+        answer = Client(enforce_csrf_checks=True).post(path, b"{}", content_type="application/json")
+        detail = "There is no such address. Events go to /v1/events."
+        assert (answer.status_code, answer.json()) == (
+            404,
+            {"errors": [{"title": "Not found", "status": "404", "detail": detail}]},
+        )
 
     def test_a_compressed_body_is_415(self, client: Client, headers: dict[str, str]) -> None:
         assert post(client, b"x", headers | {"Content-Encoding": "gzip"}).status_code == 415

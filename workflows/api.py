@@ -53,7 +53,9 @@ def receive(request: HttpRequest, address: str) -> HttpResponse:
         _log_runs(one.triggered for one in answer.made if one.triggered)
     except intake.Refused as error:
         title = HTTPStatus(error.status).phrase.capitalize()
-        raise Problem(error.status, title, error.text, retry_after=error.retry_after) from error
+        raise Problem(
+            error.status, title, error.text, retry_after=error.retry_after, challenge=error.challenge
+        ) from error
     except Undecryptable as error:
         logger.exception("the secret of a webhook cannot be decrypted")
         raise Problem(503, "Service unavailable", "The stored secret cannot be read. Ask an Admin.") from error

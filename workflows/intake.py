@@ -37,9 +37,9 @@ TRIED = "A test from this page: nothing was stored, nothing is sent."
 class Refused(Exception):
     """A POST of which nothing is stored; the text is for whoever looks after the sender."""
 
-    def __init__(self, status: int, text: str, *, retry_after: int = 10) -> None:
+    def __init__(self, status: int, text: str, *, retry_after: int = 10, challenge: str = "") -> None:
         super().__init__(text)
-        self.status, self.text, self.retry_after = status, text, retry_after
+        self.status, self.text, self.retry_after, self.challenge = status, text, retry_after, challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _demand_proof(endpoint: WebhookEndpoint, posted: Posted) -> None:
         now=clock.now().timestamp(),
     )
     if reason:
-        raise Refused(401, reason)
+        raise Refused(401, reason, challenge='Basic realm="rootmail"' if endpoint.scheme == "basic" else "Bearer")
 
 
 def _read(endpoint: WebhookEndpoint, posted: Posted) -> Reading:
