@@ -284,6 +284,7 @@ def test_an_editor_adds_conditions_tries_them_and_saves_them(page: Page, request
         expect(page.locator(".told")).to_contain_text("What you typed still stands here")
         page.unroute_all()
     page.get_by_label("1. Value of the event").press("Enter")  # it saves, and does not remove the first row
+    expect(page.get_by_text(f"'{name}' is saved.")).to_be_visible()
     page.goto("/workflows/")
     expect(page.locator(".card", has_text=name)).to_contain_text("if incident.severity is 'sev0' or 'sev1'")
 

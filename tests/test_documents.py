@@ -197,7 +197,10 @@ def test_one_that_is_added_never_changes_another() -> None:
 # Characters that a database can keep; a line must not begin Liquid by chance.
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00{}\n\r"), max_size=20)
 NAMES = TEXTS.filter(str.strip)
-LISTS = st.lists(TEXTS, max_size=3)
+RECIPIENTS = TEXTS.map("{{{{ x }}}}{}".format) | st.sampled_from(
+    ["a@example.org", "Ada <a@b.example>, c@d.example", ""]
+)
+LISTS = st.lists(RECIPIENTS, max_size=3)
 DURATIONS = st.sampled_from([None, "1 day", "2h 30min", "90 mins", "1 Week"])
 ENTRIES = st.fixed_dictionaries(
     {
@@ -212,7 +215,8 @@ ENTRIES = st.fixed_dictionaries(
 PARAMS = st.fixed_dictionaries(
     {
         "to": LISTS.filter(bool), "cc": LISTS, "bcc": LISTS, "subject": NAMES, "body": NAMES,
-        "preheader": st.none() | NAMES, "reply_to": st.none() | NAMES, "include_header": st.booleans(),
+        "preheader": st.none() | NAMES, "reply_to": st.none() | RECIPIENTS.filter(bool),
+        "include_header": st.booleans(),
     }
 )  # fmt: skip
 
@@ -317,6 +321,9 @@ def test_everything_but_the_essentials_may_be_left_out() -> None:
         (changed("tasks.0.task_params.body", "a\n{% if x %}\nb"), "body: "),
         (changed("tasks.0.task_params.to", ["{% nope %}"]), "to: Line 1: unknown tag"),
         (changed("tasks.0.task_params.from", "{{ x "), "from: "),
+        (changed("tasks.0.task_params.subject", "{{ x | uppcase }}"), 'subject: Line 1: unknown filter "uppcase"'),
+        (changed("tasks.0.task_params.to", ["a@example.org, nobody"]), 'to: "nobody" is not an e-mail address.'),
+        (changed("tasks.0.task_params.reply_to", "nobody"), 'reply_to: "nobody" is not an e-mail address.'),
         (changed("tasks.0.task_params.attachments", []), "unknown key 'attachments'"),
         (changed("tasks.0.task_params.from", "x@rootmail.example"), "belongs to this installation"),
         (changed("tasks.0.task_params.from", "Desk <x@sub.ROOTMAIL.example>"), "belongs to this installation"),

@@ -248,6 +248,11 @@ def test_a_new_action_comes_behind_the_others(editor: Client, action: Action) ->
         ({"body": "one\n{% if x %}\ntwo"}, "Line 2: endif is missing"),
         ({"subject": "{{ x | "}, "Subject : "),
         ({"to": "{% nonsense %}"}, "unknown tag"),
+        ({"subject": "{{ incident.title | uppcase }}"}, 'Line 1: unknown filter "uppcase"'),
+        ({"body": "a\n{% if x %}{{ y | upcase | uppcase }}{% endif %}"}, 'Line 2: unknown filter "uppcase"'),
+        ({"to": "a@example.org\nnot an address, second bad"}, '"not an address" is not an e-mail address.'),
+        ({"cc": "{{ incident.emails }}\nnobody"}, '"nobody" is not an e-mail address.'),
+        ({"reply_to": "nobody"}, '"nobody" is not an e-mail address.'),
         ({"sender": "a@rootmail.example"}, "'rootmail.example' belongs to this installation"),
         ({"custom_logo_url": "javascript:alert(1)"}, "valid URL"),
         ({"cc": "a\x00b"}, "null character"),
@@ -275,6 +280,13 @@ def test_a_filter_that_is_unknown_is_told_in_the_preview_before_it_fails_a_run(e
     answer = editor.post(PREVIEW, MAIL | {"body": "a\nb {{ incident.title | nonsense }}"})
     assert "Line 2: " in note(answer, "body")
     assert "nonsense" in note(answer, "body")
+
+
+def test_what_is_wrong_with_this_event_alone_is_saved_and_told(editor: Client, action: Action) -> None:
+    answer = editor.post(page_of(action), MAIL | {"save": "1", "to": "{{ incident.nobody }}"}, follow=True)
+    assert "'Mail' is saved. With the event that you looked at (Built-in: incident created), no mail" in text(answer)
+    assert "To: no address came out of '{{ incident.nobody }}'." in text(answer)
+    assert Action.objects.get().to == ["{{ incident.nobody }}"]
 
 
 def test_actions_change_places_and_go(editor: Client, workflow: Workflow) -> None:
@@ -505,10 +517,17 @@ def test_who_has_no_address_is_told_and_nothing_is_sent(editor: Client, team: di
 
 
 def test_what_cannot_be_made_is_not_sent(editor: Client, action: Action) -> None:
-    answer = editor.post(ADD, MAIL | {"send_to_me": "1", "body": "{{ 'a' | nonsense }}"})
+    answer = editor.post(ADD, MAIL | {"send_to_me": "1", "body": "{{ 1 | divided_by: 0 }}"})
     assert "Nothing was sent." in text(answer)
     assert not Delivery.objects.exists()
     assert not Event.objects.exists()
+
+
+def test_what_is_wrong_with_any_event_is_not_sent(editor: Client, action: Action) -> None:
+    answer = editor.post(ADD, MAIL | {"send_to_me": "1", "body": "{{ 'a' | nonsense }}"})
+    assert answer.status_code == 422
+    assert "Nothing was sent." in text(answer)
+    assert 'unknown filter "nonsense"' in text(answer)
 
 
 def test_an_address_is_no_template(action: Action) -> None:

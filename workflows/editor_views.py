@@ -26,6 +26,7 @@ CHANGED = (
     "Somebody else has changed it since you opened it. What you typed still stands here: look at the stored one in "
     "another tab, then save again to put yours in its place."
 )
+MOST_TOLD = 1000  # characters of a message
 PUBLIC = {"sender": "from"}  # form fields that the API calls otherwise
 
 
@@ -116,9 +117,19 @@ def _edit_action(request: HttpRequest, row: Action) -> HttpResponse:
         return _page(request, form, sample, **page, wrong=bool(form.errors))
     refuse_locked(request, row.workflow)
     if form.is_valid() and _saved(request, form):
-        messages.success(request, f"'{row.name}' is saved.")
+        _say_saved(request, row, sample)
         return redirect("workflow", row.workflow.slug)
     return _page(request, form, sample, **page, wrong=bool(form.errors))
+
+
+def _say_saved(request: HttpRequest, row: Action, sample: Sample) -> None:
+    """Say that it is saved, and what keeps a mail from being made with the event that its author was looking at."""
+    problems = drafts.of(row, sample).problems
+    if not problems:
+        return messages.success(request, f"'{row.name}' is saved.")
+    told = " ".join(f"{name.capitalize()}: {text}." for name, texts in problems.items() for text in texts)
+    text = f"'{row.name}' is saved. With the event that you looked at ({sample.label}), no mail could be sent: {told}"
+    return messages.warning(request, text[:MOST_TOLD])
 
 
 def _page(request: HttpRequest, form: ActionForm, sample: Sample, **page: Any) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, URLValidator
 from django.db import models
 from django.db.models import F, Q
@@ -12,6 +13,7 @@ from django.db.models.functions import Lower
 from . import counting_models, told_models, webhook_models  # noqa: F401 (Django looks for models here)
 from .ids import new_id
 from .validators import (
+    validate_addresses,
     validate_body,
     validate_conditions,
     validate_days,
@@ -107,6 +109,12 @@ class Action(models.Model):
 
     def __str__(self) -> str:
         return f"{self.workflow} · {self.name}"
+
+    def clean(self) -> None:
+        try:
+            validate_addresses(self.reply_to)
+        except ValidationError as error:
+            raise ValidationError({"reply_to": error.messages}) from error
 
 
 class Event(models.Model):

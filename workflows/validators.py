@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 
 from integrations import senders
 
-from . import conditions, events, liquid, schedule
+from . import conditions, events, liquid, recipients, schedule
 
 _SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z")
 SHORTEST_WAIT = timedelta(seconds=10)
@@ -107,7 +107,23 @@ def validate_templates(value: Any) -> None:
     above = 0
     for item in value:
         _validate_liquid(item, kind=liquid.Kind.LIST, above=above)
+        validate_addresses(item)
         above += item.count("\n") + 1
+
+
+def validate_addresses(value: str) -> None:
+    """Refuse what is no address where it can be seen without an event."""
+    if has_liquid(value):
+        return
+    for text in recipients.split(value):
+        try:
+            recipients.parse(text)
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from error
+
+
+def has_liquid(value: str) -> bool:
+    return "{{" in value or "{%" in value
 
 
 def validate_template(value: str) -> None:
@@ -119,9 +135,9 @@ def validate_body(value: str) -> None:
 
 
 def _validate_liquid(source: str, *, kind: liquid.Kind, above: int = 0) -> None:
-    """Refuse now what could not be filled in with any event; a filter is looked up when it is used."""
+    """Refuse now what could not be filled in with any event."""
     try:
-        liquid.compiled(source, kind)
+        liquid.check(source, kind)
     except liquid.TemplateError as error:
         place = f"Line {error.line + above}: " if error.line else ""
         raise ValidationError(f"{place}{error}") from error
@@ -129,7 +145,7 @@ def _validate_liquid(source: str, *, kind: liquid.Kind, above: int = 0) -> None:
 
 def validate_visible_sender(value: str) -> None:
     """Refuse a reserved From where it can be seen without an event; templates are checked when they render."""
-    if "{{" in value or "{%" in value:
+    if has_liquid(value):
         return _validate_liquid(value, kind=liquid.Kind.LIST)
     try:
         senders.refuse_reserved(value)

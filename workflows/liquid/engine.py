@@ -142,6 +142,20 @@ def compiled(source: str, kind: Kind) -> BoundTemplate:
     return template
 
 
+def check(source: str, kind: Kind) -> None:
+    """Raise TemplateError where it could not be filled in with any event: broken Liquid, a filter that nobody knows."""
+    compiled(source, kind)
+    with _errors_for_people():
+        template = SANDBOXES[kind].from_string(source)  # not the hardened one, whose parts tell less of themselves
+        used = template.analyze().filters
+    unknown = [
+        (place.index, name) for name, places in used.items() if name not in template.env.filters for place in places
+    ]
+    if unknown:
+        index, name = min(unknown)
+        raise TemplateError(f'unknown filter "{name}"', line=source.count("\n", 0, index) + 1)
+
+
 def new_buffer(environment: Environment, *, limit: int) -> Buffer:
     return Buffer(limit=limit, shielding=isinstance(environment, Sandbox) and environment.shielding)
 
