@@ -21,6 +21,7 @@ class Facts:
     without: int = 0  # recipients that have not been accepted
     recipients: int = 1
     suppressed: int = 0  # of those without it: an earlier mail told not to send there
+    reachable: bool = True  # somebody of those without it is not suppressed by now
     bounced: int = 0  # of those accepted: the provider told later that they have not got it
     waits: bool = False  # the next attempt lies ahead
     stage: str = ""
@@ -71,6 +72,7 @@ SUPPRESSED = Explanation(
     "Where an address works again, an Admin releases it under Suppressed addresses; then send it again.",
 )
 ERASED = "Its content has been erased, so it cannot be sent again; trigger the event anew where it is still wanted."
+BLOCKED = f"Nobody is left to send it to again: who has not got it is suppressed. {SUPPRESSED.advice}"
 NOT_YET = Explanation(
     "It waits for its provider: that failed with other mails, is paused or limited.",
     "Once the provider works, the mails leave by themselves. Its card in Integrations says how it is.",
@@ -81,7 +83,9 @@ def explain(facts: Facts) -> Explanation:
     """Return what became of a mail, and what to do."""
     found = _explain(facts)
     ended_without = facts.state in ("failed", "cancelled") or (facts.state == "accepted" and facts.without)
-    return Explanation(found.sentence, ERASED) if ended_without and not facts.kept else found
+    if ended_without and not facts.kept:
+        return Explanation(found.sentence, ERASED)
+    return Explanation(found.sentence, BLOCKED) if ended_without and not facts.reachable else found
 
 
 def _explain(facts: Facts) -> Explanation:

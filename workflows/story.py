@@ -11,9 +11,10 @@ from django.db.models.functions import Coalesce
 
 from integrations import audit, clock
 
-from . import explain, ids
+from . import explain, ids, suppression
 from .interventions import VERBS
 from .models import Attempt, Delivery, Recipient
+from .recipients import canonical
 from .told_models import Told
 
 RECIPIENTS = 200
@@ -53,7 +54,8 @@ def of(delivery: Any) -> Story:
     """Gather what is known of a delivery (see `with_counts`), by few queries, and not without bounds."""
     recipients = _recipients(delivery)
     attempts = list(delivery.attempts.order_by("-pk")[:ATTEMPTS])
-    facts = _facts(delivery, attempts, recipients)
+    blocked = _add_blocked(recipients)
+    facts = _facts(delivery, attempts, recipients, blocked=blocked)
     steps = [Step(attempt.at, attempt=attempt) for attempt in attempts] + _decisions(delivery)
     steps.sort(key=lambda step: step.at, reverse=True)
     return Story(explain.explain(facts), recipients, delivery.recipient_count, steps)
@@ -75,7 +77,16 @@ def _add_told(recipients: list[Any]) -> None:
         row.latest = sorted({one.kind: one for one in row.all_told}.values(), key=lambda one: (one.at, one.pk))
 
 
-def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) -> explain.Facts:
+def _add_blocked(recipients: list[Any]) -> int:
+    """Give those without the mail their suppression that is in force, and count them."""
+    without = [row for row in recipients if row.state in WITHOUT]
+    listed = suppression.of(row.address for row in without) if without else {}
+    for row in without:
+        row.blocked = listed.get(canonical(row.address))
+    return sum(row.blocked is not None for row in without)
+
+
+def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient], *, blocked: int) -> explain.Facts:
     last = attempts[0] if attempts else Attempt()
     # Of a mail that goes on, those who are waited for; of one that has ended, those who have not got it.
     states = Recipient.OPEN if delivery.state == Delivery.State.DEFERRED else WITHOUT
@@ -90,6 +101,7 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient]) 
         without=delivery.without_count,
         recipients=delivery.recipient_count,
         suppressed=_suppressed(delivery, recipients),
+        reachable=delivery.without_count > blocked or not delivery.without_count,
         bounced=_lost(delivery) if delivery.told_of else 0,
         waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
         stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
