@@ -46,7 +46,7 @@ def test_without_a_mail_it_says_how_to_trigger_one(as_member: Client) -> None:
 
 
 def test_shows_what_became_of_each_mail(as_member: Client) -> None:
-    queued(with_tasks({"to": ["a@example.org", "foo@@bar"]}, {"to": ["{{ incident.none }}"]}))
+    queued(with_tasks({"to": ["a@example.org", "{{ 'foo@@bar' }}"]}, {"to": ["{{ incident.none }}"]}))
     runs.execute_due()
     first, second = Delivery.objects.order_by("position")
     Delivery.objects.filter(pk=first.pk).update(
