@@ -12,9 +12,11 @@ from django.test import Client
 
 from integrations import clock
 from tests.test_delivery_pages import body
-from tests.test_told import accepted
+from tests.test_runs import with_tasks
+from tests.test_told import accepted, kinds
+from workflows import documents
 from workflows.models import Delivery, Recipient
-from workflows.told_models import Suppression
+from workflows.told_models import Suppression, Told
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +42,11 @@ def suppress(address: str, **values: Any) -> None:
     Suppression.objects.create(address=address, **own | values)
 
 
+def tell(row: Delivery, address: str, kind: str) -> None:
+    recipient = Recipient.objects.get(delivery=row, address=address)
+    Told.objects.create(recipient=recipient, kind=kind, at=clock.now(), event_id=f"{kind}-{address}")
+
+
 def test_who_is_suppressed_by_now_is_named_and_nothing_is_promised(as_editor: Client) -> None:
     row = accepted("a@example.org", "b@example.org", content=b"Subject: x\r\n\r\nx")
     refused(row, "b@example.org")
@@ -60,3 +67,37 @@ def test_a_report_of_spam_holds_until_somebody_releases_it(as_editor: Client) ->
     refused(row, "b@example.org")
     suppress("b@example.org", kind="complaint", expires_at=None)
     assert "Suppressed until an Admin releases it: nothing is sent there." in words(as_editor, row)
+
+
+def test_of_many_recipients_the_first_few_are_open_and_those_with_trouble_are_the_first(as_editor: Client) -> None:
+    row = accepted(*(f"r{n:03}@example.org" for n in range(200)))
+    tell(row, "r150@example.org", "spam_report")
+    tell(row, "r199@example.org", "bounce")
+    page = words(as_editor, row)
+    first, _, rest = page.partition("and 190 more")
+    assert "r150@example.org" in first
+    assert "r199@example.org" in first
+    assert "r008@example.org" not in first
+    assert "r008@example.org" in rest
+    assert "told later that it did not reach 1 of 200 recipients. 1 of 200 recipients reported it as spam." in page
+
+
+def test_a_report_of_spam_alone_is_told_in_the_summary(as_editor: Client) -> None:
+    row = accepted("a@example.org")
+    tell(row, "a@example.org", "spam_report")
+    assert kinds(row) == [("a@example.org", "spam_report")]
+    assert "The relay has taken it over for everybody. The recipient reported it as spam." in words(as_editor, row)
+
+
+def test_the_list_names_whom_a_mail_did_not_reach(as_editor: Client) -> None:
+    row = accepted(*(f"r{n}@example.org" for n in range(30)), bounced_at=clock.now())
+    for number in (25, 26, 27, 28):
+        tell(row, f"r{number}@example.org", "bounce")
+    page = " ".join(re.sub(r"<[^>]+>", "", body(as_editor.get("/"))).split())
+    assert "Did not reach r25@example.org, r26@example.org, r27@example.org and 1 more" in page
+
+
+def test_an_action_with_many_recipients_is_a_short_row(as_editor: Client) -> None:
+    documents.load(with_tasks({"to": [f"r{n}@example.org" for n in range(200)]}))
+    page = " ".join(re.sub(r"<[^>]+>", "", body(as_editor.get("/workflows/tell/"))).split())
+    assert "to r0@example.org, r1@example.org, r2@example.org and 197 more" in page

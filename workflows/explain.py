@@ -23,6 +23,7 @@ class Facts:
     suppressed: int = 0  # of those without it: an earlier mail told not to send there
     reachable: bool = True  # somebody of those without it is not suppressed by now
     bounced: int = 0  # of those accepted: the provider told later that they have not got it
+    spam: int = 0  # of those accepted: they reported it as spam
     waits: bool = False  # the next attempt lies ahead
     stage: str = ""
     outcome: str = ""
@@ -90,7 +91,7 @@ def explain(facts: Facts) -> Explanation:
 
 def _explain(facts: Facts) -> Explanation:
     if facts.state == "accepted":
-        return _bounced(facts) if facts.bounced else _accepted(facts)
+        return _with_spam(_bounced(facts) if facts.bounced else _accepted(facts), facts)
     if not facts.rendered:
         return NOT_RENDERED
     if facts.state == "queued" and facts.waits:
@@ -106,6 +107,13 @@ def _bounced(facts: Facts) -> Explanation:
         f"The provider has taken it over, and told later that it did not reach {whom}.",
         "What it told stands beside each recipient. Reach them in another way: it is not sent again.",
     )
+
+
+def _with_spam(found: Explanation, facts: Facts) -> Explanation:
+    if not facts.spam:
+        return found
+    whom = _some(facts, facts.spam)
+    return Explanation(f"{found.sentence} {whom[0].upper()}{whom[1:]} reported it as spam.", found.advice)
 
 
 def _some(facts: Facts, number: int) -> str:

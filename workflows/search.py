@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from . import ids
 from .models import Attempt, Delivery, Recipient, Workflow
+from .told_models import Told
 
 PAGE = 50
 RECIPIENTS_SHOWN = 20
@@ -178,6 +179,7 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
 
 def _page(rows: list[Delivery], *, newer: bool, older: bool) -> Page:
     _add_recipients(rows)
+    _add_lost(rows)
     if not rows:
         return Page([])
     return Page(rows, newer=rows[0].pk if newer else None, older=rows[-1].pk if older else None)
@@ -192,3 +194,14 @@ def _add_recipients(rows: list[Delivery]) -> None:
     numbers = dict(counted)
     for row in rows:
         row.recipient_count = numbers.get(row.pk, 0)  # type: ignore[attr-defined]
+
+
+def _add_lost(rows: list[Delivery]) -> None:
+    """Give each row that bounced the addresses that it did not reach, by one query where there is one."""
+    bounced = [row.pk for row in rows if row.bounced_at]
+    told = Told.objects.filter(recipient__delivery__in=bounced, kind__in=Told.LOST) if bounced else Told.objects.none()
+    lost: dict[uuid.UUID, dict[str, None]] = {}
+    for mail, address in told.order_by("recipient").values_list("recipient__delivery", "recipient__address"):
+        lost.setdefault(mail, {})[address] = None
+    for row in rows:
+        row.lost = list(lost.get(row.pk, ()))  # type: ignore[attr-defined]

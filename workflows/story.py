@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Story:
     explanation: explain.Explanation
-    recipients: list[Recipient]  # those without the mail first
+    recipients: list[Recipient]  # those with trouble first
     recipient_count: int
     steps: list[Step] = field(default_factory=list)  # the newest first
 
@@ -62,9 +63,9 @@ def of(delivery: Any) -> Story:
 
 
 def _recipients(delivery: Any) -> list[Recipient]:
-    """Return those without the mail first, each with the `latest` of each kind that was told of it."""
-    lost = Exists(Told.objects.filter(recipient=OuterRef("pk"), kind__in=Told.LOST))
-    rows = delivery.recipients.annotate(has_it=Q(state=Recipient.State.ACCEPTED) & ~lost).order_by("has_it", "pk")
+    """Return those with trouble first, each with the `latest` of each kind that was told of it."""
+    trouble = Exists(Told.objects.filter(recipient=OuterRef("pk"), kind__in=Told.TROUBLE))
+    rows = delivery.recipients.annotate(sound=Q(state=Recipient.State.ACCEPTED) & ~trouble).order_by("sound", "pk")
     recipients = list(rows[:RECIPIENTS])
     if delivery.told_of:
         _add_told(recipients)
@@ -102,7 +103,8 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient], 
         recipients=delivery.recipient_count,
         suppressed=_suppressed(delivery, recipients),
         reachable=delivery.without_count > blocked or not delivery.without_count,
-        bounced=_lost(delivery) if delivery.told_of else 0,
+        bounced=_count_told(delivery, Told.LOST) if delivery.told_of else 0,
+        spam=_count_told(delivery, [Told.Kind.SPAM_REPORT]) if delivery.told_of else 0,
         waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
         stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
         outcome=last.outcome,
@@ -119,9 +121,10 @@ def _suppressed(delivery: Delivery, recipients: list[Recipient]) -> int:
     return delivery.recipients.filter(state=Recipient.State.SUPPRESSED).count()
 
 
-def _lost(delivery: Delivery) -> int:
-    lost = Told.objects.filter(recipient__delivery=delivery, kind__in=Told.LOST)
-    return lost.order_by().values("recipient").distinct().count()
+def _count_told(delivery: Delivery, kinds: Iterable[str]) -> int:
+    """Count the recipients of whom one of these was told."""
+    told = Told.objects.filter(recipient__delivery=delivery, kind__in=kinds)
+    return told.order_by().values("recipient").distinct().count()
 
 
 def _decisions(delivery: Delivery) -> list[Step]:

@@ -22,6 +22,8 @@ class Told(models.Model):
 
     LOST = (Kind.DROPPED, Kind.BLOCKED, Kind.BOUNCE)  # the recipient has not got it after all
 
+    TROUBLE = (*LOST, Kind.SPAM_REPORT)
+
     recipient = models.ForeignKey("workflows.Recipient", on_delete=models.CASCADE, related_name="told")
     kind = models.CharField(max_length=11, choices=Kind.choices)
     at = models.DateTimeField()
@@ -37,6 +39,10 @@ class Told(models.Model):
     @property
     def lost(self) -> bool:
         return self.kind in self.LOST
+
+    @property
+    def is_trouble(self) -> bool:
+        return self.kind in self.TROUBLE
 
 
 class Suppression(models.Model):
