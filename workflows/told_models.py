@@ -40,10 +40,6 @@ class Told(models.Model):
     def lost(self) -> bool:
         return self.kind in self.LOST
 
-    @property
-    def is_trouble(self) -> bool:
-        return self.kind in self.TROUBLE
-
 
 class Suppression(models.Model):
     """An address that nothing is sent to: mail to it came back for good, or its owner complained.
