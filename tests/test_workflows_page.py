@@ -125,11 +125,11 @@ def test_the_last_run_is_found_by_its_index(as_member: Client) -> None:
 
 
 def test_nothing_that_came_from_outside_is_markup(as_member: Client) -> None:
-    documents.load(with_tasks({"to": [HOSTILE], "subject": HOSTILE}))
+    documents.load(with_tasks({"subject": HOSTILE}))
     Workflow.objects.update(
         name=HOSTILE, wait=HOSTILE, conditions=[{"path": HOSTILE, "operator": "IS", "values": [HOSTILE]}]
     )
-    Workflow.objects.get().actions.update(name=HOSTILE)
+    Workflow.objects.get().actions.update(name=HOSTILE, to=[HOSTILE])
     page = as_member.get(PAGE).content.decode()
     assert HOSTILE not in page
     assert page.count("&lt;script&gt;") == 8
