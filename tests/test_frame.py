@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.test import Client, RequestFactory
 from django.views.defaults import bad_request, server_error
@@ -115,3 +116,12 @@ def test_the_first_visit_is_light(as_admin: Client, collected: Path) -> None:
 def _served(path: Path) -> int:
     packed = path.with_name(f"{path.name}.gz")
     return (packed if packed.exists() else path).stat().st_size
+
+
+def test_no_comment_of_a_template_is_shown() -> None:
+    """Django's short comments end with their line: what goes on in the next one is text of the page."""
+    texts = {path: path.read_text() for path in (settings.BASE_DIR / "templates").rglob("*.html")}
+    open_ones = [
+        path.name for path, text in texts.items() for line in text.split("\n") if line.count("{#") != line.count("#}")
+    ]
+    assert open_ones == []
