@@ -266,7 +266,8 @@ def _make_token(page: Page) -> None:
 
 def _create_a_wrong_workflow(page: Page) -> None:
     page.get_by_label("Slug").fill("x" * 90 + " " + ARABIC)
-    page.get_by_role("button", name="Create").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Create").click()
     page.wait_for_load_state()
 
 
@@ -274,7 +275,8 @@ def _save_wrong_timing(page: Page) -> None:
     _open_all(page)
     page.get_by_label("Repeat every").fill("now and then")
     page.get_by_label("Time zone").fill("Middle Earth")
-    page.get_by_role("button", name="Save").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save").click()
     page.wait_for_load_state()
 
 
