@@ -22,8 +22,9 @@ class Line:
     def hang_up(self) -> None:
         """Whoever reads from it or writes to it, in another thread, finds that it has ended."""
         if self.stream is not None:
-            with suppress(OSError, AttributeError):
-                self.stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                # Below TLS: ssl's own would take the session away from under the thread that reads.
+                socket.socket.shutdown(self.stream.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 class TotalTime:
