@@ -192,21 +192,22 @@ def test_those_who_are_too_many_for_one_transaction_come_at_once(
 
 
 @pytest.mark.parametrize(
-    ("reply", "state", "reason"),
+    ("reply", "state", "said_of_b", "reason"),
     [
-        ("554 5.7.1 spam", "failed", "The relay answered 554 5.7.1 spam"),
-        ("221 2.0.0 bye", "unknown", "The relay answered the final dot with 221 2.0.0 bye. Whether it took"),
+        ("554 5.7.1 spam", "failed", "554 5.7.1 spam", "The relay answered 554 5.7.1 spam"),
+        ("221 2.0.0 bye", "unknown", "", "The relay answered the final dot with 221 2.0.0 bye. Whether it took"),
     ],
 )
 def test_the_words_to_all_are_kept_beside_those_to_one(
-    smtp: SmtpIntegration, relay: FakeRelay, reply: str, state: str, reason: str
+    smtp: SmtpIntegration, relay: FakeRelay, reply: str, state: str, said_of_b: str, reason: str
 ) -> None:
     stored({"to": ["a@example.org", "b@example.org"]})
     relay.replies = {"RCPT TO:<a@": "550 5.1.1 no such user", ".": reply}
     delivery.send_due()
     row = Delivery.objects.get()
     assert (row.state, reason in row.reason) == (state, True)
-    assert Recipient.objects.get(address="a@example.org").said == "550 5.1.1 no such user"
+    replies = [recipient.said for recipient in Recipient.objects.order_by("pk")]
+    assert replies == ["550 5.1.1 no such user", said_of_b]
 
 
 @pytest.mark.parametrize("reply", ["503 5.5.1 authenticate first", "500 what", "502 5.5.1 not here"])
@@ -388,6 +389,14 @@ def test_under_the_default_sender_another_from_becomes_reply_to(live_router: Any
     )
     head = next(live_router.glob("*.eml")).read_bytes().split(b"\r\n\r\n")[0]
     assert b"\r\nFrom: Anna <workflows@rootmail.example>\r\nReply-To: Anna <anna@example.com>\r\n" in head
+
+
+def test_a_reply_address_with_letters_beyond_ascii_leaves_the_headers_in_ascii(live_router: Any) -> None:
+    stored(TO | {"from": "Jörg <jörg@example.com>"})
+    delivery.send_due()
+    head = next(live_router.glob("*.eml")).read_bytes().split(b"\r\n\r\n")[0]
+    assert b"\r\nReply-To: =?utf-8?" in head
+    assert head.isascii()
 
 
 def test_a_defect_leaves_that_mail_unknown_and_sends_the_others(
