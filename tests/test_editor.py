@@ -270,10 +270,16 @@ def test_a_wrong_action_is_not_saved_and_nothing_typed_is_lost(
     assert Action.objects.get().preheader == ""
 
 
-def test_what_save_finds_wrong_stands_once_below_its_field(editor: Client, action: Action) -> None:
-    page = editor.post(page_of(action), MAIL | {"body": "one\n{% if x %}\ntwo"}).content.decode()
-    below = page.partition('id="field-body"')[2].partition('id="field-')[0]
-    assert below.count("endif is missing") == 1
+@pytest.mark.parametrize(
+    ("name", "typed", "said"),
+    [("body", "one\n{% if x %}\ntwo", "endif is missing"), ("to", "nobody", "is not an e-mail address")],
+)
+def test_what_save_finds_wrong_stands_once_below_its_field(
+    editor: Client, action: Action, name: str, typed: str, said: str
+) -> None:
+    page = editor.post(page_of(action), MAIL | {name: typed}).content.decode()
+    below = page.partition(f'id="field-{name}"')[2].partition('id="field-')[0]
+    assert below.count(said) == 1
 
 
 def test_a_filter_that_is_unknown_is_told_in_the_preview_before_it_fails_a_run(editor: Client, action: Action) -> None:
