@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.scenes import become
 from tests.test_accessibility import reader
@@ -58,9 +57,8 @@ def log_in_again(page: Page, site: str) -> None:
     page.bring_to_front()
 
 
-def slowly(route: Route) -> None:
-    time.sleep(0.5)
-    route.continue_()
+def is_post(request: Request) -> bool:
+    return request.method == "POST"
 
 
 def leave(page: Page) -> None:
@@ -139,12 +137,17 @@ def test_conditions_outlive_the_session(settings_page: Page, live_server: Any) -
 
 
 def test_nothing_is_typed_into_rows_that_an_answer_is_about_to_replace(settings_page: Page) -> None:
-    settings_page.route("**/workflows/tell/", slowly)
-    settings_page.get_by_role("button", name="Add a condition").click()
+    held: list[Route] = []
+    settings_page.route(
+        "**/workflows/tell/", lambda route: (held.append if is_post(route.request) else Route.continue_)(route)
+    )
+    with settings_page.expect_request(is_post):
+        settings_page.get_by_role("button", name="Add a condition").click()
     settings_page.get_by_label("1. Value of the event").evaluate("field => field.focus()")
-    settings_page.keyboard.type("lost", delay=20)
-    expect(settings_page.get_by_label("2. Value of the event")).to_be_focused()
+    settings_page.keyboard.type("lost")
     expect(settings_page.get_by_label("1. Value of the event")).to_have_value("incident.severity")
+    held[0].continue_()
+    expect(settings_page.get_by_label("2. Value of the event")).to_be_focused()
     settings_page.keyboard.type("incident.title")
     expect(settings_page.get_by_label("2. Value of the event")).to_have_value("incident.title")
 
