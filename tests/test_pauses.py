@@ -79,6 +79,14 @@ def test_how_long_a_fault_pauses(error: TransportError, failures: int, delay: in
     assert pauses.next_delay(error, failures=failures) == delay
 
 
+def test_greylisting_of_a_whole_mail_pauses_nobody_else(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    relay.replies = {".": ["451 4.7.1 Try again in 5 minutes"]}
+    error = fail()
+    assert (error.scope, error.retry_after) == (Scope.MESSAGE, 300)
+    send("b@example.org")
+    assert [mail.recipients for mail in relay.ledger] == [("b@example.org",)]
+
+
 def test_waits_are_scattered() -> None:
     error = TransportError("no answer", stage=Stage.CONNECT, scope=Scope.PROVIDER)
     assert [pauses.next_delay(error, failures=9, scatter=part) for part in (0, 0.5, 1)] == [600, 660, 720]

@@ -230,6 +230,7 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
     ("auth", "*", _PROVIDER_WAITS),
     ("", "421", _PROVIDER_WAITS),
     ("rcpt", "4.7.1", _RECIPIENT_WAITS),  # greylisting; also Postfix's 454 for one whom it does not relay to
+    ("data", "4.7.1", _MESSAGE_WAITS),  # greylisting by those who look at the whole mail first, as rspamd does
     ("", "454", _PROVIDER_WAITS),
     ("", "500", _PROVIDER_WAITS),  # about our commands and their order, not about the mail (section 4.2.2)
     ("", "502", _PROVIDER_WAITS),
