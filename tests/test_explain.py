@@ -20,6 +20,7 @@ def said(state: str = "failed", **values: Any) -> tuple[str, str]:
     ("stage", "code", "enhanced", "words", "sentence"),
     [
         ("rcpt", 450, "4.7.1", "try later", "The relay lets unknown senders wait (greylisting)."),
+        ("data", 451, "4.7.1", "try later", "The relay lets unknown senders wait (greylisting)."),
         ("rcpt", 451, "", "Greylisted for 300 s", "The relay lets unknown senders wait (greylisting)."),
         ("rcpt", 452, "4.2.2", "over quota", "The recipient's mailbox is full."),
         ("rcpt", 552, "", "mailbox full", "The recipient's mailbox is full."),

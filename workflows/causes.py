@@ -92,7 +92,7 @@ CAUSES = (
         "The relay lets unknown senders wait (greylisting).",
         "The next attempt usually gets through.",
         codes=("4.7.1",),
-        stages=("rcpt",),
+        stages=("rcpt", "data"),
     ),
     Cause(
         "The recipient's mailbox is full.",
