@@ -187,6 +187,7 @@ def test_a_stop_finishes_the_mail_in_hand_and_sends_the_others_after_the_next_st
         events = [embedded.post_event(token) for _ in range(10)]
         wait_until(lambda: len(relay.ledger) >= 2, what="the first mails")
         embedded.stop()
+        relay.slow = {}
         verbs = [line.split(" ")[0] for line in relay.transcript]
         assert verbs.count("QUIT") == verbs.count("EHLO"), "every session is ended politely"
         states = [mail["state"] for mail in embedded.deliveries()]

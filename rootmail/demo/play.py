@@ -15,6 +15,7 @@ import httpx
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import DatabaseError, connection
 
 from integrations import audit, services, tokens
 from integrations.models import SmtpIntegration
@@ -29,6 +30,7 @@ from .site import Site
 EXAMPLES = settings.BASE_DIR / "workflows" / "examples"
 SMTP_PAGE = "/configuration/integrations/smtp/"
 PATIENCE = 60.0
+User = get_user_model()
 HTML_LINES = 8
 
 
@@ -46,9 +48,9 @@ class Demonstration:
         self._received = settings.ROOTMAIL_VAR / "received"
 
     def run(self) -> None:
+        self._refuse_installation_in_use()
         self._say("1. Starting web, worker, beat and the embedded broker …")
         self._site.start()
-        self._refuse_installation_in_use()
         self._relay.start()
         self._say(f"   The site answers at {self._site.address}.")
         self._say(f"   A local SMTP server stands for the company's relay: localhost, port {self._relay.port}.")
@@ -75,21 +77,33 @@ class Demonstration:
         self._relay.stop()
 
     def _refuse_installation_in_use(self) -> None:
-        """The demonstration connects and disconnects SMTP: it must not do that to anybody's real set-up."""
-        smtp = SmtpIntegration.objects.filter(connected=True).first()
-        if services.is_connected("sendgrid") or (smtp and smtp.address != self._relay.host):
+        """The demonstration connects and disconnects SMTP: it must not do that to anybody's real set-up.
+
+        Nor start it: its worker would hand over what waits there.
+        """
+        try:
+            problem = self._in_use()
+        except DatabaseError as error:
+            raise DemonstrationFailed(f"The database cannot be read: {error}") from error
+        if problem:
             raise DemonstrationFailed(
-                f"The installation in {settings.ROOTMAIL_VAR} has an integration connected that is not the "
-                "demonstration's. Give the demonstration a folder of its own: ROOTMAIL_VAR=/tmp/rootmail make demo"
-            )
-        if get_user_model()._default_manager.exists() and not _password_file().exists():
-            raise DemonstrationFailed(
-                f"The installation in {settings.ROOTMAIL_VAR} has accounts, and none of them is the demonstration's. "
+                f"The installation in {settings.ROOTMAIL_VAR} has {problem}. "
                 "Give the demonstration a folder of its own: ROOTMAIL_VAR=/tmp/rootmail make demo"
             )
 
+    def _in_use(self) -> str:
+        """Say what shows that somebody uses the installation, of whatever version its tables are; '' for nobody."""
+        if User._meta.db_table not in connection.introspection.table_names():
+            return ""
+        addresses = set(SmtpIntegration.objects.filter(connected=True).values_list("address", flat=True))
+        if services.is_connected("sendgrid") or addresses - {self._relay.host}:
+            return "an integration connected that is not the demonstration's"
+        if User._default_manager.exists() and not _password_file().exists():
+            return "accounts, and none of them is the demonstration's"
+        return ""
+
     def _log_in(self, browser: Browser) -> None:
-        if not get_user_model()._default_manager.exists():
+        if not User._default_manager.exists():
             self._make_first_admin(browser)
             return
         answer = browser.submit("/login/", {"username": "admin", "password": _password()})
