@@ -275,7 +275,7 @@ def test_an_editor_adds_conditions_tries_them_and_saves_them(page: Page, request
         row.get_by_label("Values").fill(values)
     page.get_by_role("button", name="Try them").click()
     expect(page.locator(".saw")).to_have_text(["Holds. It sees SEV1", "Does not hold. It sees Checkout, Payments API"])
-    expect(page.locator(".told")).to_have_text("With this event it would not run.")
+    expect(page.locator(".told")).to_contain_text("With this event it would not run.")
     page.get_by_role("button", name="Remove condition 2").click()
     expect(page.get_by_role("button", name="Add a condition")).to_be_focused()
     if "with JavaScript" in request.node.name:

@@ -195,17 +195,24 @@ def test_conditions_are_tried_on_a_built_in_event(editor: Client, workflow: Work
     assert (answer.status_code, stored(), 'class="error"' in answer.content.decode()) == (200, before, False)
     assert told(answer) == (
         ["Holds. It sees SEV1", "Holds. It sees nothing there.", "Does not hold. It sees checkout, payments-api"],
-        "With this event it would not run.",
+        "Nothing was run: this was a try. With this event it would not run. Its conditions do not hold: "
+        "incident.raw_services contains 'none' (it is 'checkout' and 'payments-api').",
     )
-    assert (
-        told(editor.post(ONE, form(*rows, try_conditions="1", condition="ANY")))[1] == "With this event it would run."
-    )
+
+
+@pytest.mark.parametrize(("switch", "when"), [({}, ""), ({"enabled": ""}, ", once it is switched on")])
+def test_a_try_that_holds_says_that_it_was_a_try(
+    editor: Client, workflow: Workflow, switch: dict[str, str], when: str
+) -> None:
+    tried = form(SEV, ("incident.no", "IS", "x"), try_conditions="1", condition="ANY") | switch
+    answer = editor.post(ONE, {name: value for name, value in tried.items() if value})
+    assert told(answer)[1] == f"With this event it would run{when}. Nothing was run: this was a try."
 
 
 def test_a_wrong_row_is_not_tried_and_the_others_are(editor: Client, workflow: Workflow) -> None:
     answer = editor.post(ONE, form(SEV, WRONG, try_conditions="1"))
     assert told(answer) == (
-        ["Holds. It sees SEV1"], "Mend what is wrong above: then it can be told whether it would run."
+        ["Holds. It sees SEV1"], "Nothing was run. Mend what is wrong above: then it can be told whether it would run."
     )  # fmt: skip
     assert "unbalanced brackets" in text(answer)
 
@@ -228,7 +235,11 @@ def test_real_events_are_offered_also_those_that_the_conditions_kept_away(editor
         (str(happened.event.pk), "incident_created"), ("incident", "incident"),
     ]  # fmt: skip
     answer = editor.post(ONE, form(SEV, try_conditions="1", event=heard[0].key))
-    assert told(answer) == (["Does not hold. It sees SEV7"], "With this event it would not run.")
+    assert told(answer) == (
+        ["Does not hold. It sees SEV7"],
+        "Nothing was run: this was a try. With this event it would not run. "
+        "Its conditions do not hold: incident.severity is 'SEV0' or 'SEV1' (it is 'SEV7').",
+    )
     assert '<option value="incident.on call">' in answer.content.decode()
 
 

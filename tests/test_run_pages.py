@@ -15,7 +15,7 @@ from integrations.models import AuditEvent
 from tests.test_runs import SEV1, queued, with_tasks
 from workflows import documents, retention, run_control, runs, services
 from workflows.events import Incoming
-from workflows.models import Delivery, Event, Run, Workflow
+from workflows.models import Action, Delivery, Event, Run, Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,11 @@ def words(client: Client, address: str) -> str:
     assert answer.status_code == 200
     main = answer.content.decode().partition("<main")[2]
     return " ".join(re.sub(r"<[^>]+>", " ", main).split())
+
+
+def words_after(client: Client, address: str) -> str:
+    """Return the page that a button leads to."""
+    return client.post(address, follow=True).content.decode()
 
 
 def accept_everything() -> None:
@@ -68,9 +73,39 @@ def test_what_was_not_reached_is_said(editor: Client) -> None:
     run = queued(with_tasks({"to": ["{{ nobody }}"]}, {"subject": "Two"}))
     runs.execute_due()
     text = words(editor, f"/runs/{run.pk}/")
-    assert "It failed." in text
+    assert "Failed Nothing was sent: no mail could be made. Mail: to: no address" in text
     assert "no address came out of &#x27;{{ nobody }}&#x27;" in text
     assert "Not carried out: the action before it failed." in text
+
+
+def test_a_run_that_its_conditions_ended_says_that_nothing_was_run_and_which_did_not_hold(editor: Client) -> None:
+    run = queued(with_tasks({}, wait="1 hour"))
+    Workflow.objects.update(conditions=[{"path": "incident.severity", "operator": "IS", "values": ["sev9"]}])
+    Run.objects.update(due_at=clock.now())
+    runs.execute_due()
+    assert (
+        "Canceled Nothing was run: it was cancelled. "
+        "Its conditions do not hold: incident.severity is &#x27;sev9&#x27; (it is &#x27;SEV1&#x27;)."
+    ) in words(editor, f"/runs/{run.pk}/")
+
+
+def test_a_run_without_an_enabled_action_says_that_nothing_was_run(editor: Client) -> None:
+    run = queued(with_tasks({}))
+    Action.objects.update(enabled=False)
+    runs.execute_due()
+    assert "Nothing was run: no action of the workflow was enabled." in words(editor, f"/runs/{run.pk}/")
+
+
+def test_a_run_whose_workflow_is_switched_off_does_not_look_as_if_it_would_run_again(editor: Client) -> None:
+    run = queued(with_tasks({}))
+    runs.execute_due()
+    accept_everything()
+    page = f"/runs/{run.pk}/"
+    assert "it cannot run again" not in words(editor, page)
+    Workflow.objects.update(enabled=False)
+    assert "Run again The workflow is switched off: it cannot run again." in words(editor, page)
+    assert 'id="again" disabled' in editor.get(page).content.decode()
+    assert "The workflow is switched off: switch it on first." in words_after(editor, f"{page}again/")
 
 
 def test_a_repeating_run_shows_its_chain_and_can_be_stopped(editor: Client) -> None:
@@ -128,7 +163,7 @@ def test_a_cancelled_run_says_why(editor: Client) -> None:
     run = queued(with_tasks({}, wait="1 hour"))
     run_control.cancel(run, actor="ada")
     text = words(editor, f"/runs/{run.pk}/")
-    assert "It was cancelled; nothing was sent. Cancelled by ada." in text
+    assert "Nothing was run: it was cancelled. Cancelled by ada." in text
 
 
 def test_data_of_an_event_cannot_break_out(editor: Client) -> None:
@@ -218,10 +253,25 @@ class TestByHand:
         assert "It is switched off: switch it on first." in answer.content.decode()
 
     def test_that_it_is_switched_off_is_said_before_anything_is_filled_in(self, editor: Client) -> None:
-        page = f"/workflows/{Workflow.objects.get().slug}/run/"
-        assert "does not run before it is switched on" not in editor.get(page).content.decode()
+        page = "/workflows/tell/run/"
+        assert "switched off" not in words(editor, page)
         Workflow.objects.update(enabled=False)
-        assert "does not run before it is switched on" in editor.get(page).content.decode()
+        assert "It is switched off: it cannot be run before it is switched on" in words(editor, page)
+        assert "Run it now Cancel It is switched off: nothing can be run." in words(editor, page)
+        assert 'type="submit" disabled>Run it now' in editor.get(page).content.decode()
+
+    def test_what_was_typed_can_be_sent_again_once_it_is_switched_on(self, editor: Client) -> None:
+        Workflow.objects.update(enabled=False)
+        answer = self.start(editor, sample="incident_created", payload="")
+        assert 'type="submit">Run it now' in answer.content.decode()
+
+    def test_the_way_to_it_is_closed_while_it_is_switched_off(self, editor: Client) -> None:
+        assert 'href="/workflows/tell/run/">Run by hand</a>' in editor.get("/workflows/tell/").content.decode()
+        Workflow.objects.update(enabled=False)
+        page = editor.get("/workflows/tell/").content.decode()
+        assert "/workflows/tell/run/" not in page
+        assert 'type="button" disabled>Run by hand</button>' in page
+        assert "It cannot be run by hand while it is switched off." in page
 
     def test_it_is_on_record(self, editor: Client) -> None:
         self.start(editor, sample="incident_created", payload="")

@@ -18,6 +18,7 @@ TOLD = "conditions"  # a hidden field: the form has rows, also where none is lef
 ADD, REMOVE, TRY = "add_condition", "remove_condition", "try_conditions"  # its buttons
 TALLEST = 8  # lines of values that are seen at once
 TOO_MANY = f"There may be {conditions.MOST_CONDITIONS} conditions: remove some, or use one with several values."
+MEND_FIRST = "Nothing was run. Mend what is wrong above: then it can be told whether it would run."
 JOINS = (("ALL", "all of these hold"), ("ANY", "at least one of these holds"), ("NONE", "none of these holds"))
 Typed = dict[str, str]  # a row as it stands on the page
 
@@ -80,7 +81,7 @@ class Rows:
         if self.added:
             self.all[-1].form.fields["path"].widget.attrs["autofocus"] = True
         self.differ = self.conditions != list(stored)
-        self.verdict: conditions.Verdict | None = None
+        self.told = ""  # what came of trying them
         self.samples: list[Sample] = []
         self.sample: Sample | None = None
         self.paths: list[str] = []
@@ -106,14 +107,16 @@ class Rows:
         named = (path for sample in reversed(self.samples) for path in variables.paths(sample.data))
         self.paths = list(dict.fromkeys(named))[: variables.MOST]
         if self.tried:
-            self._try_on(self.sample, join=workflow.condition)
+            self._try_on(self.sample, workflow)
 
-    def _try_on(self, sample: Sample, *, join: str) -> None:
+    def _try_on(self, sample: Sample, workflow: Workflow) -> None:
         right = [row for row in self.all if not row.problems]
+        join = workflow.condition
         verdict = conditions.examine([row.condition for row in right], sample.data, join=join)
         for row, look in zip(right, verdict.looks, strict=True):
             row.look = look
-        self.verdict = verdict if right == self.all else None
+        told = words.of_trial(verdict.looks, held=verdict.held, join=join, enabled=workflow.enabled)
+        self.told = told if right == self.all else MEND_FIRST
 
 
 class ConditionsForm(forms.ModelForm):  # type: ignore[type-arg]

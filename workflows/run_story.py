@@ -19,7 +19,7 @@ _SENTENCES = {
     Run.Status.COMPLETED: "All its mails were accepted.",
     Run.Status.COMPLETED_WITH_ERRORS: "It went through, but not everything was accepted.",
     Run.Status.FAILED: "It failed.",
-    Run.Status.CANCELED: "It was cancelled; nothing was sent.",
+    Run.Status.CANCELED: "Nothing was run: it was cancelled.",
 }
 
 
@@ -66,7 +66,9 @@ def _sentence(run: Run, deliveries: list[Delivery]) -> str:
     if run.status == Run.Status.QUEUED:
         return "It waits for its time." if run.started_at is None else "It is tried again."
     if run.status == Run.Status.COMPLETED and not deliveries:
-        return "The workflow has no enabled action, so nothing was sent."
+        return "Nothing was run: no action of the workflow was enabled."
+    if deliveries and not any(one.recipients.all() for one in deliveries):
+        return "Nothing was sent: no mail could be made."
     if run.status == Run.Status.STARTED and run.lease:
         return "It is being carried out."
     return _SENTENCES[Run.Status(run.status)]

@@ -99,5 +99,5 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("run", made.pk)
         except run_control.NotPossible as error:
             form.add_error(None, str(error))
-    context = {"form": form, "workflow": workflow}
+    context = {"form": form, "workflow": workflow, "closed": not workflow.enabled and not form.is_bound}
     return render(request, "workflows/start.html", context, status=422 if form.errors else 200)

@@ -35,6 +35,7 @@ _JOINS = {
     "ANY": "if at least one of these holds:",
     "NONE": "if none of these holds:",
 }
+_ONLY_TRIED = "Nothing was run: this was a try."
 
 
 _ONE = re.compile(r"1\s*(second|minute|hour|day|week|month)s?", re.IGNORECASE)
@@ -152,6 +153,13 @@ def of_refusal(looks: Sequence[Any], *, join: str) -> str:
     if join == "NONE":
         return f"None of its conditions may hold, but: {_each_seen([one for one in looks if one.held or one.error])}."
     return f"Its conditions do not hold: {_each_seen([one for one in looks if not one.held])}."
+
+
+def of_trial(looks: Sequence[Any], *, held: bool, join: str, enabled: bool) -> str:
+    """Return what a try of conditions has found. It only looks, and says so: nobody shall wait for a mail."""
+    if held:
+        return f"With this event it would run{'' if enabled else ', once it is switched on'}. {_ONLY_TRIED}"
+    return f"{_ONLY_TRIED} With this event it would not run. {of_refusal(looks, join=join)}"
 
 
 def _each_seen(looks: Sequence[Any]) -> str:
