@@ -156,7 +156,7 @@ def test_an_error_stands_beside_its_row(editor: Client, workflow: Workflow, row:
     before = stored()
     answer = editor.post(ONE, form(SEV, row, ("incident.status", "SET", "")))
     assert (answer.status_code, stored()) == (422, before)
-    assert f"Condition 2: {said}" in text(answer)
+    assert f"Condition 2 : {said}" in text(answer)
     _, first, second, third = re.split(r'role="group" aria-label="Condition \d"', answer.content.decode())
     errors = [
         re.findall(r'class="error"[^>]*>(.*?)</p>', part) for part in (first, second, third.split("</fieldset>")[0])

@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from django.utils.html import format_html
 
 from . import conditions, samples, variables, words
 from .models import Workflow
@@ -65,7 +66,12 @@ class Row:
 
     @property
     def problems(self) -> list[str]:
-        return [str(text) for texts in self.form.errors.values() for text in texts]
+        """Return what is wrong with it, each with the way to its field."""
+        named = [(name if name in self.form.fields else "path", texts) for name, texts in self.form.errors.items()]
+        return [self._led_to(self.form[name].auto_id, str(text)) for name, texts in named for text in texts]
+
+    def _led_to(self, field: str, text: str) -> str:
+        return format_html('<a href="#{}">Condition {}</a>: {}', field, self.number, text)
 
 
 class Rows:
@@ -96,9 +102,9 @@ class Rows:
         return [row.condition for row in self.all]
 
     def problems(self) -> list[str]:
-        """Return what is wrong, each with the number of its row."""
+        """Return what is wrong, each with its row."""
         many = [TOO_MANY] if len(self.all) > conditions.MOST_CONDITIONS else []
-        return many + [f"Condition {row.number}: {text}" for row in self.all for text in row.problems]
+        return many + [text for row in self.all for text in row.problems]
 
     def offer(self, workflow: Workflow, *, chosen: str) -> None:
         """Offer the events to try them on, and the paths in these."""
@@ -139,9 +145,12 @@ class ConditionsForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error(None, text)
         return cleaned
 
-    def prepare(self, *, chosen: str) -> None:
-        """Make ready to be drawn. Where a button asked for no more than that, no other field is complained of."""
-        if self.rows.redrawn:
+    def prepare(self, *, chosen: str, refused: bool) -> None:
+        """Make ready to be drawn. Where a button asked for no more than that, no other field is complained of.
+
+        Unless Save was refused before: what is still wrong goes on standing above the form, and nothing else does.
+        """
+        if self.rows.redrawn and not refused:
             self.errors.clear()
         self.rows.offer(self.instance, chosen=chosen)
 

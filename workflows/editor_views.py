@@ -50,10 +50,12 @@ def _edit_workflow(request: HttpRequest, row: Workflow) -> HttpResponse:
     if request.method == "POST" and not form.rows.redrawn and form.is_valid() and _saved(request, form):
         messages.success(request, f"'{row.name}' is saved.")
         return redirect("action-new", row.slug) if page["created"] else redirect("workflow", row.slug)
-    form.prepare(chosen=request.POST.get("event", ""))
+    form.prepare(chosen=request.POST.get("event", ""), refused="refused" in request.POST)
     if form.rows.redrawn:
         page["seen"] = request.POST.get("seen", "")
-    return render(request, "workflows/workflow.html", page | {"form": form}, status=422 if form.errors else 200)
+    page |= {"form": form, "refused": "refused" in request.POST or bool(form.errors)}
+    wrong = form.errors and not form.rows.redrawn
+    return render(request, "workflows/workflow.html", page, status=422 if wrong else 200)
 
 
 def _of_workflow(request: HttpRequest, row: Any) -> dict[str, Any]:

@@ -20,6 +20,9 @@
     // What Save has found wrong is told by the preview from here on, for as long as it is so.
     for (const old of event.target.closest(".field")?.querySelectorAll(".error") ?? []) old.remove();
     event.target.removeAttribute("aria-invalid");
+    const summary = document.getElementById("errors");
+    for (const link of summary?.querySelectorAll(`[href="#${event.target.id}"]`) ?? []) link.closest("p").remove();
+    if (!summary?.querySelector("p")) summary?.replaceChildren();
   });
 
   const AGED = "The preview is not up to date. Reload it by typing on; if that does not help, log in again in another tab.";
