@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from tests import goldens
 from tests.goldens import FOLDER, NAMES
 from tests.installation import from_environment
 from tests.test_browser import QUIET
+from workflows.rendering import render
 
 # Contrast first of all (4.5 to 1, WCAG 2.2 AA). A text that axe cannot judge counts as a barrier, too.
 # A mail stands within the page of a mail program, which has the landmarks.
@@ -57,6 +59,15 @@ def test_a_mail_is_legible_and_fits(browser: Browser, name: str, width: int, the
     page = opened(browser, (FOLDER / f"{name}.html").read_text(encoding="utf-8"), width=width, theme=theme)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert (barriers(page), wide) == ([], width)
+    page.close()
+
+
+def test_a_footer_of_one_long_word_fits_a_phone(browser: Browser) -> None:
+    workflow = {"name": "Wiederherstellungsbenachrichtigung" * 5, "slug": "long"}
+    site = f"https://{'.'.join(['abteilung'] * 20)}.example"
+    mail = render(goldens.example_action(0), goldens.VARIABLES | {"workflow": workflow}, now=goldens.NOW, site_url=site)
+    page = opened(browser, mail.html, width=360, theme="light")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.close()
 
 
