@@ -12,6 +12,8 @@ from django.test import Client
 
 from integrations import clock
 from integrations.models import AuditEvent
+from tests.scenes import become
+from tests.test_accessibility import reader
 from tests.test_runs import SEV1, queued, with_tasks
 from workflows import documents, retention, run_control, runs, services
 from workflows.events import Incoming
@@ -207,6 +209,20 @@ class TestList:
 
     def test_says_that_there_is_none(self, editor: Client) -> None:
         assert "No run yet" in words(editor, "/runs/")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_filter_has_room_above_and_below(live_server: Any, people: None, width: int) -> None:
+    with reader(theme="light", width=width) as context:
+        become(context, "ada", site=live_server.url)
+        page = context.new_page()
+        page.goto(f"{live_server.url}/runs/?workflow=")
+        card, *parts = [page.locator(f"form.run-filter{part}").first for part in ("", " .field", " .btn-list")]
+        frame, first, last = [one.bounding_box() or {} for one in (card, *parts)]
+    above = first["y"] - frame["y"]
+    below = frame["y"] + frame["height"] - last["y"] - last["height"]
+    assert min(above, below) > 16
 
 
 class TestByHand:
