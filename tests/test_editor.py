@@ -14,7 +14,7 @@ from integrations import services as integrations
 from integrations.models import AuditEvent, SendGridIntegration, SmtpIntegration
 from tests.test_documents import SMALL
 from tests.test_runs import SEV1, queued, with_tasks
-from workflows import documents, drafts, overview, runs, samples, services
+from workflows import documents, drafts, overview, run_control, runs, samples, services
 from workflows.events import TRIGGERS, Incoming
 from workflows.models import Action, Delivery, Event, Recipient, Run, Workflow
 
@@ -514,6 +514,24 @@ def test_such_a_mail_is_no_run_of_the_workflow(editor: Client, action: Action) -
     Run.objects.update(status="completed", finished_at=Event.objects.get().received_at)
     [one] = overview.page(overview.Wanted()).rows
     assert (one.last, one.ended) == (None, 0)
+
+
+def test_such_a_mail_and_no_other_is_marked_as_a_test(editor: Client, action: Action) -> None:
+    editor.post(page_of(action), MAIL | {"send_to_me": "1"})
+    test = Delivery.objects.get()
+    run_control.again(test.run, actor="ada")  # it goes to those whom the action names
+    services.trigger(Incoming("incident_created", SEV1))
+    Run.objects.update(due_at=test.triggered_at)
+    runs.execute_due()
+    assert Delivery.objects.count() == 3
+    marked = '<span class="badge tone">Test</span>'
+    pages = {row.pk: editor.get(f"/deliveries/{row.pk}/").content.decode() for row in Delivery.objects.all()}
+    assert [pk for pk, page in pages.items() if marked in page] == [test.pk]
+    assert "A test: an author has sent it" in pages[test.pk]
+    _, *rows = editor.get("/").content.decode().split('<li class="list-group-item">')
+    assert [f"/deliveries/{test.pk}/" in row for row in rows] == [marked in row for row in rows]
+    assert sum(marked in row for row in rows) == 1
+    assert marked in editor.get(f"/runs/{test.run_id}/").content.decode()
 
 
 def test_who_has_no_address_is_told_and_nothing_is_sent(editor: Client, team: dict[str, User], action: Action) -> None:

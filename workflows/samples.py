@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from . import events, ids
 from .events import Incoming
 from .models import Event, Run, Workflow
@@ -17,6 +19,11 @@ EXAMPLES = Path(__file__).parent / "examples"
 REAL = 10  # of the last real events
 SEARCHED = 500  # of the last events of all, for those that a workflow hears
 PREVIEW = "preview"  # the name of the event that a test mail is made for; no workflow hears it
+
+
+def is_test(prefix: str = "") -> Q:
+    """Return which runs are those of test mails; `prefix` leads to a run. Run again, one would tell its recipients."""
+    return Q(**{f"{prefix}event__name": PREVIEW, f"{prefix}manual": False})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sub
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from . import ids
-from .models import Attempt, Delivery, Recipient, Workflow
+from . import ids, samples
+from .models import Attempt, Delivery, Recipient, Run, Workflow
 from .told_models import Told
 
 PAGE = 50
@@ -180,6 +180,7 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
 def _page(rows: list[Delivery], *, newer: bool, older: bool) -> Page:
     _add_recipients(rows)
     _add_lost(rows)
+    _add_test(rows)
     if not rows:
         return Page([])
     return Page(rows, newer=rows[0].pk if newer else None, older=rows[-1].pk if older else None)
@@ -205,3 +206,11 @@ def _add_lost(rows: list[Delivery]) -> None:
         lost.setdefault(mail, {})[address] = None
     for row in rows:
         row.lost = list(lost.get(row.pk, ()))  # type: ignore[attr-defined]
+
+
+def _add_test(rows: list[Delivery]) -> None:
+    """Tell of each row whether an author has sent it to nobody but themselves, by one query."""
+    tests = Run.objects.filter(samples.is_test(), pk__in={row.run_id for row in rows})
+    runs = set(tests.values_list("pk", flat=True))
+    for row in rows:
+        row.is_test = row.run_id in runs  # type: ignore[attr-defined]

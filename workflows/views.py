@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from integrations import senders
 
-from . import interventions, preview, search, story
+from . import interventions, preview, samples, search, story
 from .entrance import CHANGE
 from .forms import FilterForm
 from .models import Delivery, Workflow
@@ -69,7 +69,7 @@ def delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
     if view not in preview.VIEWS:
         raise Http404
     rows = interventions.with_refusals(Delivery.objects.select_related("workflow").annotate(empty=Q(content=b"")))
-    rows = story.with_counts(rows)
+    rows = story.with_counts(rows).annotate(is_test=samples.is_test("run__"))
     row = get_object_or_404(rows if view in preview.PLAIN else rows.defer("content"), pk=pk)
     context: dict[str, Any] = {"delivery": row, "story": story.of(row), "view": view, "views": preview.VIEWS}
     context["framed"] = view in preview.FRAMED
