@@ -87,7 +87,7 @@ def test_many_mails_and_recipients_cost_few_queries_and_stay_short(
     Recipient.objects.bulk_create(
         [Recipient(delivery=many, address=f"r{n}@example.org", kind="to") for n in range(2000)]
     )
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(12):
         page = text(as_member)
     assert page.count('<li class="list-group-item">') == 50
     assert "2001 recipients" in page

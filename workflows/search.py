@@ -19,7 +19,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from . import ids, samples
-from .models import Attempt, Delivery, Recipient, Run, Workflow
+from .models import Attempt, Delivery, Recipient, Workflow
 from .told_models import Told
 
 PAGE = 50
@@ -180,21 +180,21 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
 def _page(rows: list[Delivery], *, newer: bool, older: bool) -> Page:
     _add_recipients(rows)
     _add_lost(rows)
-    _add_test(rows)
     if not rows:
         return Page([])
     return Page(rows, newer=rows[0].pk if newer else None, older=rows[-1].pk if older else None)
 
 
 def _add_recipients(rows: list[Delivery]) -> None:
-    """Give each row its first recipients and their number, by two queries about these rows alone."""
+    """Give each row its first recipients, their number, and whether it is a test, by two queries about these rows."""
     keys = [row.pk for row in rows]
     first = Recipient.objects.order_by("pk")[:RECIPIENTS_SHOWN]
     prefetch_related_objects(rows, Prefetch("recipients", queryset=first, to_attr="first_recipients"))
-    counted = Recipient.objects.filter(delivery__in=keys).order_by().values_list("delivery").annotate(Count("pk"))
-    numbers = dict(counted)
+    known = Delivery.objects.filter(pk__in=keys).order_by().values("pk", test=samples.is_test("run__"))
+    found = {row["pk"]: row for row in known.annotate(number=Count("recipients"))}
     for row in rows:
-        row.recipient_count = numbers.get(row.pk, 0)  # type: ignore[attr-defined]
+        one = found.get(row.pk, {"number": 0, "test": False})  # erased meanwhile
+        row.recipient_count, row.is_test = one["number"], one["test"]  # type: ignore[attr-defined]
 
 
 def _add_lost(rows: list[Delivery]) -> None:
@@ -206,11 +206,3 @@ def _add_lost(rows: list[Delivery]) -> None:
         lost.setdefault(mail, {})[address] = None
     for row in rows:
         row.lost = list(lost.get(row.pk, ()))  # type: ignore[attr-defined]
-
-
-def _add_test(rows: list[Delivery]) -> None:
-    """Tell of each row whether an author has sent it to nobody but themselves, by one query."""
-    tests = Run.objects.filter(samples.is_test(), pk__in={row.run_id for row in rows})
-    runs = set(tests.values_list("pk", flat=True))
-    for row in rows:
-        row.is_test = row.run_id in runs  # type: ignore[attr-defined]
