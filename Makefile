@@ -18,12 +18,12 @@ test: .venv/installed-dev
 chaos: .venv/installed-dev
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-# Mails per second beside what a user would pick instead, latency, a distant relay: about ten minutes; writes
+# Mails per second beside what a user would pick instead, latency, a distant relay: about twenty minutes; writes
 # docs/benchmarks.md. PostgreSQL where TEST_POSTGRES_URL names one. ARGS='throughput --only rootmail-sqlite --rounds 1'
 bench: .venv/installed-dev
 	@$(BIN)/python -m bench $(ARGS)
 
-# The same with more workers, with a million old deliveries, and for a long time: about an hour.
+# The same with more workers, with a million old deliveries, and for a long time: an hour or more.
 bench-growth: .venv/installed-dev
 	@$(BIN)/python -m bench growth $(ARGS)
 

@@ -67,7 +67,7 @@ def postmasters() -> list[int]:
 
 
 def describe() -> str:
-    """Return one line about the machine and one about what ran on it."""
+    """Return a line about the machine and what ran on it."""
     models = [line for line in (PROC / "cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = models[0].partition(":")[2].strip() if models else platform.machine()
     packages = ", ".join(f"{name} {version(name.lower())}" for name in ("Django", "Celery", "psycopg"))

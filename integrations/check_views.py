@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from . import errands, services, trials
 from .diagnosis import Diagnosis, Step
@@ -76,8 +76,6 @@ def _state(pk: uuid.UUID, *, actor: str) -> dict[str, Any]:
         if not Errand.objects.filter(pk=pk, asked_by=actor, job=Errand.Job.CHECK).exists():
             raise Http404
         errand = errands.look(pk)
-    except Errand.DoesNotExist as error:
-        raise Http404 from error
     except NoAnswer as error:
         return {"found": Diagnosis.failed("worker", str(error))}
     report = json.loads(errand.report or '{"steps": []}')
@@ -159,7 +157,7 @@ def _detected(request: HttpRequest, form: SmtpForm) -> tuple[dict[str, Any] | No
     return found, found["proposal"]
 
 
-@require_http_methods(["POST"])
+@require_POST
 @for_admins
 def mode(request: HttpRequest, kind: str) -> HttpResponse:
     """Say in words how the connection would be protected with the switches as they stand."""

@@ -61,9 +61,9 @@ class Diagnosis:
         return cls(**{**document, "steps": tuple(Step(**step) for step in document["steps"])})
 
     @classmethod
-    def failed(cls, step: str, cause: str, *, mode: str = "", milliseconds: int = 0) -> Diagnosis:
+    def failed(cls, step: str, cause: str, *, milliseconds: int = 0) -> Diagnosis:
         """Make the finding that the check itself could not be carried out."""
-        return cls(False, mode, (Step(step, False, milliseconds, detail=cause),), cause)
+        return cls(False, "", (Step(step, False, milliseconds, detail=cause),), cause)
 
 
 Watch = Callable[[Sequence[Step]], None]

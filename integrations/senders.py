@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from email import policy
@@ -116,11 +115,10 @@ def canonical_domain(domain: str) -> str:
     return name.rstrip(".")
 
 
-def is_reserved(address: str, *, domains: Iterable[str] | None = None) -> bool:
+def is_reserved(address: str) -> bool:
     """Say whether the address lies in a reserved domain or below one."""
     domain = canonical_domain(address.rpartition("@")[2])
-    reserved = settings.RESERVED_SENDER_DOMAINS if domains is None else domains
-    names = [canonical_domain(name) for name in reserved if name.strip()]
+    names = [canonical_domain(name) for name in settings.RESERVED_SENDER_DOMAINS if name.strip()]
     return any(domain == name or domain.endswith(f".{name}") for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Connect, check, detect, test and disconnect: validate, have a worker prove it, save, audit."""
+"""Connect, check and disconnect: validate, have a worker prove it, save, audit."""
 
 from __future__ import annotations
 

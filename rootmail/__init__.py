@@ -1,4 +1,4 @@
-"""Wiring only: settings, URLs, Celery, and the commands `up` and `demo`."""
+"""Wiring only: settings, URLs, Celery, and the commands `up`, `demo` and `doctor`."""
 
 from .celery import app as celery_app
 

@@ -10,7 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
-BROKERS = ("redis", "rediss", "amqp", "amqps", "pyamqp", "sentinel", "redis+socket", "memory")
+BROKERS = ("redis", "rediss", "amqp", "amqps")
 DATABASES = ("django.db.backends.sqlite3", "django.db.backends.postgresql")
 
 

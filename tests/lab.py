@@ -284,7 +284,7 @@ class Lab:
             raise AssertionError(f"not struck: {self.faults.disarm()}") from error
 
     def wait_for_the_end(self, *, seconds: float = 45.0) -> None:
-        """Wait until every delivery is in a final state, or held."""
+        """Wait until every delivery is in a final state, or held, and every run has ended that has none held."""
         try:
             wait_until(self._is_over, seconds=seconds * self.scale, what="the end")
         except AssertionError as error:
@@ -294,7 +294,7 @@ class Lab:
         self._restart_the_dead()
         found = self.ask("states", since=self.since)
         runs = found.pop("open runs")
-        return set(found) <= {*lab_invariants.FINAL, "held"} and (not runs or "held" in found)
+        return set(found) <= {*lab_invariants.FINAL, "held"} and not runs
 
     def _restart_the_dead(self) -> None:
         """Do what a supervisor does: Celery ends a worker by itself, now and then, when its broker goes away."""

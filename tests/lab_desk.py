@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management import call_command
 from django.db import connection, connections
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 
 from integrations import pauses, services
 from integrations.models import AuditEvent, ProviderState
@@ -58,7 +58,7 @@ def try_now(kind: str = "smtp") -> bool:
 def cancel(since: str) -> dict[str, float]:
     """Cancel everything that waits; return when each was cancelled, by its Message-ID."""
     waiting = list(Delivery.objects.filter(run__gt=since, state__in=Delivery.WAITING).values_list("pk", flat=True))
-    interventions.cancel(waiting, actor=ACTOR)
+    interventions.intervene("cancel", waiting, actor=ACTOR)
     ended = Delivery.objects.filter(pk__in=waiting, state=Delivery.State.CANCELLED)
     return dict.fromkeys(ended.values_list("message_id", flat=True), time.time())
 
@@ -69,11 +69,12 @@ def last_run() -> str:
 
 
 def states(since: str = NOBODY) -> dict[str, int]:
-    """Count the deliveries in each state, and the runs that have not ended yet."""
+    """Count the deliveries in each state, and the runs that have not ended yet and that no held mail keeps open."""
     rows = Delivery.objects.filter(run__gt=since)
     counted = rows.order_by().values_list("state").annotate(number=Count("pk"))
-    open_runs = Run.objects.filter(status__in=[Run.Status.QUEUED, Run.Status.STARTED], pk__gt=since).count()
-    return dict(counted) | {"open runs": open_runs}
+    held = Delivery.objects.filter(run=OuterRef("pk"), state=Delivery.State.HELD)
+    going_on = Run.objects.filter(status__in=[Run.Status.QUEUED, Run.Status.STARTED], pk__gt=since)
+    return dict(counted) | {"open runs": going_on.exclude(Exists(held)).count()}
 
 
 def deliveries(since: str = NOBODY) -> list[dict[str, Any]]:

@@ -150,7 +150,7 @@ def test_every_mail_that_was_on_its_way_is_held_and_what_has_ended_is_left_alone
     assert restored.count() == restored.Doubtful(0, 0)
     [entry] = AuditEvent.objects.all()
     assert (entry.action, entry.details) == ("restored from a backup", {"held": 4, "cancelled": 0})
-    assert interventions.consider_delivered(DeliveryFilter(state=("held",)), actor="ada").done == 5
+    assert interventions.intervene("consider-delivered", DeliveryFilter(state=("held",)), actor="ada").done == 5
 
 
 @pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflows.conditions import OPERATORS, Look, Verdict, examine, look_up, problem_of, quoted, satisfied
+from workflows.conditions import OPERATORS, Look, Verdict, examine, look_up, problem_of, quoted
 from workflows.conditions.effort import STEPS, Effort
 from workflows.conditions.paths import find, names_of
 from workflows.validators import validate_conditions
@@ -135,7 +135,7 @@ TRUE, FALSE, BROKEN = condition("text", "SET"), condition("text", "UNSET"), cond
     ],
 )
 def test_joins(join: str, conditions: list[dict[str, object]], expected: bool) -> None:
-    assert satisfied(conditions, THINGS, join=join) is expected
+    assert examine(conditions, THINGS, join=join).held is expected
 
 
 def test_a_verdict_says_what_each_condition_saw() -> None:

@@ -333,7 +333,7 @@ def test_what_may_have_been_accepted_still_may_when_its_time_is_over(smtp: SmtpI
     row.refresh_from_db()
     text = "Given up: its time was over before it could be sent. Nobody heard."
     assert (row.state, row.reason, [one.outcome for one in row.attempts.all()]) == ("failed", text, ["unknown"])
-    assert interventions.consider_delivered([row.pk], actor="ada").done == 1
+    assert interventions.intervene("consider-delivered", [row.pk], actor="ada").done == 1
 
 
 def test_it_is_given_up_after_its_deadline(smtp: SmtpIntegration, relay: FakeRelay) -> None:

@@ -66,38 +66,35 @@ def changed(rows: dict[str, Delivery]) -> States:
 
 
 @pytest.mark.parametrize(
-    ("act", "states", "left"),
+    ("verb", "states", "left"),
     [
         (
-            interventions.send_again,
+            "send-again",
             dict.fromkeys(["failed", "unknown", "held", "cancelled", "unheard", "partly", "deferred"], "queued"),
             {"being sent": 1, "waiting already": 1, "accepted already": 1, "content erased": 1, "never rendered": 1},
         ),
         (
-            interventions.cancel,
+            "cancel",
             dict.fromkeys(["queued", "deferred", "unknown", "held"], "cancelled"),
             {"being sent": 1, "ended already": 7},
         ),
         (
-            interventions.consider_delivered,
+            "consider-delivered",
             dict.fromkeys(["unknown", "held", "unheard"], "accepted"),
             {"being sent": 1, "waiting for an attempt": 2, "ended already": 3, "not accepted, for certain": 3},
         ),
     ],
 )
-def test_each_does_what_it_may_and_says_why_not_the_rest(
-    act: Callable[..., Any], states: States, left: dict[str, int]
-) -> None:
+def test_each_does_what_it_may_and_says_why_not_the_rest(verb: str, states: States, left: dict[str, int]) -> None:
     rows = one_of_each()
-    name = act.__name__.replace("_", "-")
-    able = {name for name in rows if interventions.VERBS[act.__name__.replace("_", "-")] in _possible(rows[name])}
+    able = {name for name in rows if interventions.VERBS[verb] in _possible(rows[name])}
     assert able == set(states)
-    assert interventions.tally(name, EVERYTHING) == Tally(len(states), left)
-    outcome = act(EVERYTHING, actor="ada")
+    assert interventions.tally(verb, EVERYTHING) == Tally(len(states), left)
+    outcome = interventions.intervene(verb, EVERYTHING, actor="ada")
     assert (outcome.done, outcome.left, outcome.go_on_after) == (len(states), Counter(left), None)
     # A cancelled row that is cancelled, or the like, did not change; those that changed are the ones promised.
     assert changed(rows) == states
-    again = act(EVERYTHING, actor="ada")
+    again = interventions.intervene(verb, EVERYTHING, actor="ada")
     assert again.done == 0
 
 
@@ -114,7 +111,7 @@ def test_send_again_reaches_only_who_has_not_got_it_with_the_same_bytes(
     relay.replies = {}
     row = Delivery.objects.get()
     with django_capture_on_commit_callbacks(execute=True):
-        assert interventions.send_again([row.pk], actor="ada").done == 1
+        assert interventions.intervene("send-again", [row.pk], actor="ada").done == 1
     assert rings
     row.refresh_from_db()
     run.refresh_from_db()
@@ -139,7 +136,7 @@ def test_send_again_reaches_only_who_has_not_got_it_with_the_same_bytes(
 def test_send_again_gives_the_workflows_own_time() -> None:
     quick, slow = made("quick", state="failed"), made("slow", state="failed", slug="slow")
     Workflow.objects.filter(slug="tell").update(give_up_after="2 hours")
-    interventions.send_again(FAILED, actor="ada")
+    interventions.intervene("send-again", FAILED, actor="ada")
     for row, hours in ((quick, 2), (slow, 24)):
         row.refresh_from_db()
         assert abs(row.give_up_at - timezone.now() - timedelta(hours=hours)) < timedelta(seconds=10)
@@ -150,7 +147,7 @@ def test_send_again_gives_the_workflows_own_time() -> None:
 def test_cancel_ends_the_run_and_keeps_what_was_accepted() -> None:
     row = made("held", state="held", next_attempt_at=None)
     Recipient.objects.create(delivery=row, address="b@example.org", kind="to", state="accepted", reply="ok")
-    interventions.cancel([row.pk], actor="max")
+    interventions.intervene("cancel", [row.pk], actor="max")
     row.refresh_from_db()
     assert (row.state, row.reason, row.next_attempt_at) == ("cancelled", "Cancelled by max.", None)
     assert list(row.recipients.values_list("state", flat=True)) == ["cancelled", "accepted"]
@@ -165,7 +162,7 @@ def test_consider_delivered_takes_a_persons_word(state: str) -> None:
     Recipient.objects.filter(delivery=row).update(state="failed" if state == "failed" else "deferred", code=451)
     Recipient.objects.create(delivery=row, address="b@example.org", kind="to", state="refused", code=550, reply="no")
     Attempt.objects.create(delivery=row, at=timezone.now(), stage="data", outcome="unknown")
-    assert interventions.consider_delivered([row.pk], actor="max").done == 1
+    assert interventions.intervene("consider-delivered", [row.pk], actor="max").done == 1
     row.refresh_from_db()
     assert (row.state, row.accepted_at, row.next_attempt_at) == ("accepted", None, None)
     assert row.reason == "The relay's answer was not heard; max considers it delivered."
@@ -182,13 +179,13 @@ def test_one_entry_for_a_bulk_action_with_the_filter_in_words(monkeypatch: pytes
     for number in range(5):
         made(str(number), state="failed")
     made("never rendered", state="failed", content=b"")
-    assert interventions.send_again(FAILED, actor=audit.COMMAND_LINE).done == 5
+    assert interventions.intervene("send-again", FAILED, actor=audit.COMMAND_LINE).done == 5
     entry = AuditEvent.objects.get()
     assert entry.details == {"deliveries": "failed", "done": 5, "left": 1}
-    interventions.send_again(FAILED, actor="ada")
+    interventions.intervene("send-again", FAILED, actor="ada")
     assert AuditEvent.objects.count() == 1, "where nothing was done there is nothing to tell"
     pks = list(Delivery.objects.values_list("pk", flat=True))
-    interventions.cancel(pks, actor="ada")
+    interventions.intervene("cancel", pks, actor="ada")
     assert set(AuditEvent.objects.latest("pk").details["deliveries"]) == {str(pk) for pk in pks}
 
 
@@ -196,10 +193,10 @@ def test_stops_when_its_time_is_over_and_goes_on_from_there(monkeypatch: pytest.
     monkeypatch.setattr(interventions, "BATCH", 2)
     for number in range(5):
         made(str(number), hours_ago=9 - number, state="failed")
-    first = interventions.send_again(FAILED, actor="ada", seconds=0)
+    first = interventions.intervene("send-again", FAILED, actor="ada", seconds=0)
     assert (first.done, first.go_on_after is not None) == (2, True)
     assert interventions.tally("send-again", FAILED, after=first.go_on_after) == Tally(3)
-    rest = interventions.send_again(FAILED, actor="ada", after=first.go_on_after)
+    rest = interventions.intervene("send-again", FAILED, actor="ada", after=first.go_on_after)
     assert (rest.done, rest.go_on_after) == (3, None)
 
 
@@ -208,7 +205,7 @@ def test_what_was_made_after_the_person_looked_is_left_alone() -> None:
     bound = ids.new_id()
     late = made("late", hours_ago=-24 * 365 * 50, state="failed")
     assert interventions.tally("send-again", FAILED, before=bound).matching == 1
-    assert interventions.send_again(FAILED, actor="ada", before=bound).done == 1
+    assert interventions.intervene("send-again", FAILED, actor="ada", before=bound).done == 1
     late.refresh_from_db()
     assert late.state == "failed"
 
@@ -227,7 +224,7 @@ def test_a_row_that_changes_under_its_hands_is_left_alone(monkeypatch: pytest.Mo
     row = made("one", state="failed", status="failed")
     Recipient.objects.filter(delivery=row).update(state="refused", code=550)
     monkeypatch.setattr(interventions, "AGAIN", ("held",))
-    assert interventions.send_again([row.pk], actor="ada").left == Counter({CHANGED: 1})
+    assert interventions.intervene("send-again", [row.pk], actor="ada").left == Counter({CHANGED: 1})
     row.refresh_from_db()
     assert (row.state, row.run.status, row.recipients.get().state) == ("failed", "failed", "refused")
 
@@ -239,7 +236,7 @@ def test_an_error_in_the_middle_leaves_an_entry_about_what_was_done(monkeypatch:
     answers = iter([[]])
     monkeypatch.setattr("workflows.runs.reopen", lambda _: next(answers))
     with pytest.raises(StopIteration):
-        interventions.send_again(FAILED, actor="ada")
+        interventions.intervene("send-again", FAILED, actor="ada")
     assert AuditEvent.objects.get().details == {"deliveries": "failed", "done": 1}
 
 
@@ -270,7 +267,7 @@ def test_the_same_bulk_action_twice_at_once_does_each_row_once(monkeypatch: pyte
     monkeypatch.setattr(interventions, "BATCH", 7)
     for number in range(60):
         made(str(number), state="failed")
-    twice = at_once(*[lambda: interventions.send_again(FAILED, actor="ada")] * 2)
+    twice = at_once(*[lambda: interventions.intervene("send-again", FAILED, actor="ada")] * 2)
     assert sum(outcome.done for outcome in twice) == 60
     assert Delivery.objects.filter(state="queued", tries=0).count() == 60
     assert sum(entry.details["done"] for entry in AuditEvent.objects.all()) == 60
@@ -293,9 +290,9 @@ def test_nothing_is_sent_twice_while_people_and_workers_act_at_once(
 
     at_once(
         work, work,
-        lambda: interventions.send_again(EVERYTHING, actor="ada"),
-        lambda: interventions.send_again(FAILED, actor="max"),
-        lambda: interventions.cancel(EVERYTHING, actor="zoe"),
+        lambda: interventions.intervene("send-again", EVERYTHING, actor="ada"),
+        lambda: interventions.intervene("send-again", FAILED, actor="max"),
+        lambda: interventions.intervene("cancel", EVERYTHING, actor="zoe"),
     )  # fmt: skip
     work()
     copies = Counter(mail.recipients[0] for mail in relay.ledger)
@@ -321,7 +318,7 @@ def test_nobody_waits_for_a_row_that_somebody_else_holds() -> None:
 
     def act() -> Any:
         held.wait(timeout=20)
-        outcome = interventions.send_again([row.pk], actor="ada")
+        outcome = interventions.intervene("send-again", [row.pk], actor="ada")
         looked.set()
         return outcome
 
@@ -330,4 +327,4 @@ def test_nobody_waits_for_a_row_that_somebody_else_holds() -> None:
 
 
 def test_what_is_not_there_is_nothing_to_do() -> None:
-    assert interventions.cancel([UUID(int=7)], actor="ada").done == 0
+    assert interventions.intervene("cancel", [UUID(int=7)], actor="ada").done == 0

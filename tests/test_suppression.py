@@ -254,12 +254,12 @@ def test_send_again_says_why_not(smtp: SmtpIntegration, relay: FakeRelay) -> Non
     Recipient.objects.filter(delivery=other).update(state="accepted")
     Recipient.objects.create(delivery=other, address="zoe@example.org", kind="cc", state="suppressed")
     suppressed = listed("zoe@example.org")
-    outcome = interventions.send_again([row.pk, other.pk], actor="ada")
+    outcome = interventions.intervene("send-again", [row.pk, other.pk], actor="ada")
     assert (outcome.done, dict(outcome.left)) == (0, {"everybody left is suppressed": 2})
     Recipient.objects.create(delivery=other, address="max@example.org", kind="cc", state="refused")
-    assert interventions.send_again([other.pk], actor="ada").done == 1
+    assert interventions.intervene("send-again", [other.pk], actor="ada").done == 1
     suppression.release(suppressed.pk, actor="ada")
-    assert interventions.send_again([row.pk], actor="ada").done == 1
+    assert interventions.intervene("send-again", [row.pk], actor="ada").done == 1
 
 
 # --- the page -----------------------------------------------------------------------------------

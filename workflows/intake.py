@@ -18,6 +18,7 @@ from . import endpoints, events, receipts, services
 from .events import Incoming
 from .ids import new_id
 from .models import Event
+from .occasions import laid_over
 from .services import Triggered
 from .webhook_models import WebhookEndpoint, WebhookKey, WebhookReceipt, WebhookSubject
 from .webhooks import SENDERS, Foreign, Reading, Unreadable
@@ -214,7 +215,7 @@ class _Ledger:
         overtaken = row is not None and told.ordered and _is_older(told.data, than=row.data)
         repeat = self._is_repeat(told, row, overtaken=overtaken, now=now)
         name = told.first if told.first and (row is None or row.ended or overtaken) else told.name
-        data = _laid_over(row.data, told.data) if row and told.thin else told.data
+        data = laid_over(row.data, told.data) if row and told.thin else told.data
         if told.subject:
             confirmed = told.ordered and row is not None and row.state == _short(told.state)
             self._note(told, now=now, changed=not overtaken and (confirmed or not repeat))
@@ -273,15 +274,6 @@ def _is_older(data: Mapping[str, Any], *, than: Mapping[str, Any]) -> bool:
 def _time_in(data: Mapping[str, Any], name: str) -> datetime | None:
     alert = data.get("alert")
     return instant(alert.get(name)) if isinstance(alert, dict) else None
-
-
-def _laid_over(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of an object with a part of it exchanged: one level below the object's name."""
-    found = dict(whole)
-    for name, value in part.items():
-        before = found.get(name)
-        found[name] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
-    return found
 
 
 def _short(text: str) -> str:

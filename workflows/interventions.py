@@ -98,21 +98,6 @@ class Outcome:
 Chosen = DeliveryFilter | Sequence[uuid.UUID]
 
 
-def send_again(chosen: Chosen, *, actor: str, **limits: Any) -> Outcome:
-    """Queue mails again: the same bytes, the same Message-ID, for the recipients that have not been accepted."""
-    return intervene("send-again", chosen, actor=actor, **limits)
-
-
-def cancel(chosen: Chosen, *, actor: str, **limits: Any) -> Outcome:
-    """End mails that wait, or are held: they are not sent any more."""
-    return intervene("cancel", chosen, actor=actor, **limits)
-
-
-def consider_delivered(chosen: Chosen, *, actor: str, **limits: Any) -> Outcome:
-    """End mails whose outcome nobody heard as accepted, on a person's word."""
-    return intervene("consider-delivered", chosen, actor=actor, **limits)
-
-
 def intervene(
     name: str,
     chosen: Chosen,

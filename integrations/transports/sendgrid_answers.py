@@ -13,8 +13,8 @@ import httpx
 from .base import Scope, Stage
 
 LONGEST_WAIT = 3600  # a clock that is wrong, theirs or ours, must not stop mail for days
-MINUTES_LONG = 300  # a mail sent earlier would be one more bad request
-HOURS_LONG = 600
+BLOCKED_WAIT = 300  # a mail sent earlier would be one more bad request
+CREDITS_WAIT = 600
 LONGEST_WORDS = 1000  # they are stored for every recipient
 
 
@@ -81,8 +81,8 @@ _MAY_NOT = Verdict(
     advice="Check the API key's permission 'Mail Send', and at SendGrid whether the account is under review.",
     stage=Stage.AUTH,
 )
-_CREDITS = Verdict(Scope.PROVIDER, advice="The plan is used up: wait for its reset, or raise it.", wait=HOURS_LONG)
-_BLOCKED = Verdict(Scope.PROVIDER, advice="Too many bad requests came before: wait some minutes.", wait=MINUTES_LONG)
+_CREDITS = Verdict(Scope.PROVIDER, advice="The plan is used up: wait for its reset, or raise it.", wait=CREDITS_WAIT)
+_BLOCKED = Verdict(Scope.PROVIDER, advice="Too many bad requests came before: wait some minutes.", wait=BLOCKED_WAIT)
 _THEIRS = Verdict(Scope.PROVIDER)
 _ELSEWHERE = Verdict(Scope.PROVIDER, advice="Check the API address.")
 

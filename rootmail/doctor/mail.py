@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from integrations import clock, pauses, rotation, senders, services
+from integrations.certificates import EXPIRES_SOON
 from integrations.models import KINDS
 from integrations.transports.default import FileSettings, default_settings
 from workflows.models import Delivery, Run
@@ -16,7 +17,6 @@ from .findings import Area, Check, Finding, ok, problem, warning
 
 LATE, MUCH_TOO_LATE = timedelta(minutes=1), timedelta(minutes=15)
 OVERDUE_CHECK = timedelta(days=1)
-CERTIFICATE = timedelta(days=14)
 LARGE_OUTBOX = 1024**3
 READY = ("database", "migrations")
 LOOK_AT = "Integrations → {label} → Check says what to change (manage.py integration check {kind})."
@@ -83,7 +83,7 @@ def _of_integration(kind: str, *, in_force: bool) -> Iterator[Finding]:
         yield warning(
             f"{label} was due for its daily check at {row.next_check_at:%Y-%m-%d %H:%M} UTC", "Does beat run?"
         )
-    if until and until < now + CERTIFICATE:
+    if until and until < now + timedelta(days=EXPIRES_SOON):
         yield warning(
             f"the certificate of {label} ends at {until:%Y-%m-%d %H:%M} UTC", "Have the server's people renew it."
         )

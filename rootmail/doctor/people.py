@@ -58,7 +58,7 @@ def look_at_keeping() -> Iterator[Finding]:
     elif _left_over(bodies):
         yield warning(
             f"content older than {bodies} days is still there",
-            "Does beat run? It has old content erased every ten minutes.",
+            "Does beat run? It has old content erased every other minute.",
         )
     else:
         yield ok(f"content for {bodies} days, deliveries for {rows}")

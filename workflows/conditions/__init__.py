@@ -5,7 +5,7 @@ from .matching import NAMES, written
 from .paths import LONGEST as LONGEST_PATH
 from .paths import look_up, quoted
 from .patterns import is_pattern
-from .verdict import NEED_NO_VALUES, OPERATORS, Look, Verdict, examine, satisfied
+from .verdict import NEED_NO_VALUES, OPERATORS, Look, Verdict, examine
 
 __all__ = [
     "LONGEST_PATH",
@@ -21,6 +21,5 @@ __all__ = [
     "look_up",
     "problem_of",
     "quoted",
-    "satisfied",
     "written",
 ]

@@ -77,11 +77,11 @@ def written(value: object) -> str:
     return str(value)
 
 
-def shown(values: Iterable[object], *, most: int = SHOWN) -> list[str]:
+def shown(values: Iterable[object]) -> list[str]:
     """Return the first values as texts, each cut short, and how many more there are."""
     known = list(values)
-    texts = [cut(_described(value)) for value in known[:most]]
-    return [*texts, f"… and {len(known) - most} more"] if len(known) > most else texts
+    texts = [cut(_described(value)) for value in known[:SHOWN]]
+    return [*texts, f"… and {len(known) - SHOWN} more"] if len(known) > SHOWN else texts
 
 
 def _described(value: object) -> str:

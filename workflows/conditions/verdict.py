@@ -62,10 +62,6 @@ def examine(conditions: Sequence[Mapping[str, Any]], data: Mapping[str, Any], *,
     return Verdict(_joined(looks, join) if looks else True, looks)
 
 
-def satisfied(conditions: Sequence[Mapping[str, Any]], data: Mapping[str, Any], *, join: str) -> bool:
-    return examine(conditions, data, join=join).held
-
-
 def _joined(looks: Sequence[Look], join: str) -> bool:
     if join == "NONE":
         return not any(look.held or look.error for look in looks)

@@ -20,7 +20,6 @@ UNIX_TIME = re.compile(r"\d{9,11}")
 UTC_BY_NAME = re.compile(r"\s*UTC$")
 BLANK_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d|Z$)")
 DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
-NOON = time(12)
 
 
 def moment(value: object, *, now: datetime) -> datetime | None:
