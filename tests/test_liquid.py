@@ -224,6 +224,8 @@ def test_an_error_names_the_line_and_the_culprit(source: str, message: str, line
         "{% for i in (1..200) %}{% for j in (1..200) %}{% endfor %}{% endfor %}",
         "{% assign s = 'x' %}" + "{% assign s = s | append: s %}" * 40 + "{{ s }}",
         "{% assign n = 9999999999 %}" + "{% assign n = n | times: n %}" * 12 + "{{ n }}",
+        "{% assign x = 99999 %}{% for i in (1..18) %}{% assign x = x | times: x %}{% endfor %}"
+        "{% assign y = x | times: x %}{{ y | modulo: x }}",
         "{% assign s = 'xxxxxxxxxx' %}" + "{% assign s = s | replace: 'x', s %}" * 9 + "{{ s }}",
         "{% for i in (1..9000) %}" + "x" * 100 + "{% endfor %}",
     ],
@@ -232,6 +234,11 @@ def test_wrong_or_greedy_templates_end_soon_with_an_error(source: str) -> None:
     started = time.monotonic()
     error(source)
     assert time.monotonic() - started < 30, "without the limits it takes minutes"
+
+
+def test_a_number_of_thousands_of_digits_is_refused_before_it_is_reckoned_with() -> None:
+    assert filled("{{ n | modulo: 7 }}", n=10**3000) == "1"
+    assert "a number has thousands of digits" in error("{{ 1 | times: n }}", n=10**4000)
 
 
 def test_stops_at_the_deadline() -> None:

@@ -233,6 +233,19 @@ def calls_of(function: Callable[[], object]) -> int:
     return events["call"] + events["c_call"]
 
 
+TABLE = "|" * 101 + "\n" + "-|" * 100 + "\n" + "|\n" * 99 + "\n"  # 10,000 cells of 500 characters
+
+
+@pytest.mark.parametrize("around", ["", "> ", "- x\n\n  "])
+def test_lines_that_leave_out_their_cells_make_no_huge_mail(around: str) -> None:
+    rows = "|a|b|\n|-|-|\n" + "|c|d|\n" * 1000
+    assert render(rows)[0].count("<td>") == 2000
+    source = (TABLE * 20 + "|e|f|").replace("\n", f"\n{around}" if around == "> " else "\n  " if around else "\n")
+    html, text = render(around + source)
+    assert (html.count("<td"), len(html) < 20 * len(source)) == (0, True)
+    assert "|e|f|" in text
+
+
 def test_a_known_structure_keeps_nothing_of_the_mail_before() -> None:
     table = "| a | b |\n|---|---|\n| {0} | x |\n\n* {0}\n\n[{0}]({1})\n"
     structure._known.cache_clear()

@@ -19,6 +19,10 @@ BASE, MOST_RUNS = 0xF1000, 4096  # behind the stand-ins of `liquid.shielding`, i
 STAND_IN = re.compile(f"[{chr(BASE)}-{chr(BASE + MOST_RUNS)}]")
 # What is remembered; a hostile event cannot make more than some 100 MB of it.
 LONGEST_SHAPE, MOST_TOKENS, SHAPES = 1000, 1000, 256
+# A line of a table may leave out its cells: 20 kB of two lines each could become a mail of 100 MB.
+MOST_CELLS = 10_000
+LINES = re.compile(r"\r\n?|\n")
+DELIMITERS = re.compile(r"[ \t>]*[-:|][-:| \t]*")
 LETTER = r"[^\W_]"
 # What stands between two words of a run without a meaning there. No quote: it may end the title of a link.
 BETWEEN = r"(?:[,.;:%?] ?|[-/@=+–— ]| [-–—/=+%] )"
@@ -46,11 +50,28 @@ class _Markdown(MarkdownIt):
 
 
 def tokens(source: str) -> list[Token]:
-    """Return markdown-it's tokens, addresses as written. Mails may share those without content and attributes."""
+    """Return markdown-it's tokens, addresses as written. Mails may share those without content and attributes.
+
+    Where tables would have more than MOST_CELLS cells, their lines are text.
+    """
+    if "|" in source and _most_cells(source) > MOST_CELLS:
+        return WITHOUT_TABLES.parse(source)
     if DEFINITION in source or STAND_IN.search(source):
         return MARKDOWN.parse(source)
     parts = [source] if LASTING.search(source) else BOUNDARY.split(source)
     return [token for part in parts for token in _read(part)]
+
+
+def _most_cells(source: str) -> int:
+    """Return how many cells the tables have at the most: each line gets as many as the second line of its table."""
+    cells = columns = 0
+    for line in LINES.split(source):
+        if DELIMITERS.fullmatch(line):
+            columns = max(columns, line.count("|") + 1)
+        cells += columns
+        if not line.strip(" \t>"):
+            columns = 0
+    return cells
 
 
 def address(url: str) -> str:
@@ -118,3 +139,4 @@ def _parser() -> MarkdownIt:
 
 
 MARKDOWN = _parser()
+WITHOUT_TABLES = _parser().disable("table")

@@ -24,6 +24,7 @@ SOURCE_LIMIT = 100_000
 OUTPUT_LIMIT = 200_000
 VALUE_LIMIT = 100_000
 LIST_LIMIT = 10_000
+NUMBER_BITS = 10_000
 SECONDS = 2.0
 DATA = (str, *COLLECTIONS)
 FORBIDDEN_TAGS = ("include", "render", "tablerow")
@@ -219,3 +220,5 @@ def _check_size(value: object) -> None:
     limit = VALUE_LIMIT if isinstance(value, str) else LIST_LIMIT
     if isinstance(value, str | Sequence) and len(value) > limit:
         raise OutputStreamLimitError(f"a value is longer than {limit}", token=None)
+    if isinstance(value, int) and value.bit_length() > NUMBER_BITS:  # one division of longer ones can take minutes
+        raise OutputStreamLimitError("a number has thousands of digits", token=None)
