@@ -70,6 +70,7 @@ def sendgrid_settings(row: SendGridIntegration) -> SendGridSettings:
         base_url=row.base_url,
         click_tracking=row.click_tracking,
         open_tracking=row.open_tracking,
+        allow_private_networks=settings.SMTP_ALLOW_PRIVATE_NETWORKS,
     )
 
 

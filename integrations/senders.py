@@ -23,7 +23,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LOCAL_AND_DOMAIN = re.compile(r'^(?:"[^"\\]+"|[^\s"@<>(),:;\[\]\\]+)@[^\s@<>(),:;"\[\]]+$')
 # RFC 5322 wants quotes around a dot, and people leave them out: Example Inc. <a@example.com>.
 _DOTTED_NAME = re.compile(r'^\s*((?!.*=\?)[^"<>@(),:;\\]*\.[^"<>@(),:;\\]*?)\s*(<[^<>]*>)\s*$')
-_DOMAIN_IN_A_NAME = re.compile(r"@[\w.。-]+")
+_DOMAIN_IN_A_NAME = re.compile(r"@\s*[\w.。-]+")
+_UNSEEN = {"Cf", "Mn", "Me"}  # categories of signs that programs draw as nothing, or over the one before
 
 
 class SenderError(Exception):
@@ -125,10 +126,12 @@ def is_reserved(address: str) -> bool:
 def refuse_reserved(text: str) -> Mailbox:
     """Return the mailbox, or raise SenderError where nobody may send as it."""
     mailbox = parse_mailbox(text)
+    if "=?" in mailbox.name:  # some program on the way would read another name there
+        raise SenderError("The name of a From must not be encoded twice: it must not hold '=?'.")
     for address in _addresses_shown(mailbox):
         if is_reserved(address):
             raise SenderError(
-                f"'{address.rpartition('@')[2]}' belongs to this installation and cannot be used as From. "
+                f"'{address.rpartition('@')[2].strip()}' belongs to this installation and cannot be used as From. "
                 "Use an address that your own mail server may send for."
             )
     return mailbox
@@ -136,7 +139,9 @@ def refuse_reserved(text: str) -> Mailbox:
 
 def _addresses_shown(mailbox: Mailbox) -> list[str]:
     """Return the address, and what looks like one in the name: many mail programs show the name alone."""
-    return [mailbox.address, *_DOMAIN_IN_A_NAME.findall(unicodedata.normalize("NFKC", mailbox.name))]
+    name = unicodedata.normalize("NFKC", mailbox.name)
+    seen = "".join(letter for letter in name if unicodedata.category(letter) not in _UNSEEN)
+    return [mailbox.address, *_DOMAIN_IN_A_NAME.findall(name), *_DOMAIN_IN_A_NAME.findall(seen)]
 
 
 def default_sender() -> Mailbox:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.db.models import Max
+from django.db.models import Max, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -27,6 +27,7 @@ from .models import AuditEvent, LinkRequest
 UNKNOWN = "unknown name"  # no account is named so: a username holds no blank
 ASKED_TOO_OFTEN = "password links asked for too often"
 LINKS_AT_MOST = 10
+NAMES_AT_MOST = 10  # so many times what locks one name locks an address for every name
 LINKS_WITHIN = timedelta(minutes=10)
 
 
@@ -83,6 +84,17 @@ def locked_until(request: HttpRequest, credentials: dict[str, Any] | None) -> da
         username=counted_name(request, credentials), ip_address=counted_address(request)
     )
     last: datetime = tried.aggregate(last=Max("attempt_time"))["last"] or timezone.now()
+    return last + settings.AXES_COOLOFF_TIME
+
+
+def address_locked_until(request: HttpRequest) -> datetime | None:
+    """Return until when nobody may log in from this address, where one password was tried with many names."""
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    tried = AccessAttempt.objects.filter(ip_address=counted_address(request), attempt_time__gt=since)
+    found = tried.aggregate(failures=Sum("failures_since_start"), last=Max("attempt_time"))
+    last: datetime | None = found["last"]
+    if last is None or found["failures"] < NAMES_AT_MOST * settings.AXES_FAILURE_LIMIT:
+        return None
     return last + settings.AXES_COOLOFF_TIME
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from axes.utils import reset
@@ -36,11 +37,19 @@ class LogIn(views.LoginView):
             return redirect("first-admin")
         return super().get(request, *args, **kwargs)
 
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        until = sign_in.address_locked_until(request)
+        return _locked(request, until=until, everybody=True) if until else super().post(request, *args, **kwargs)
+
 
 def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: dict[str, Any] | None) -> HttpResponse:
     """Answer a log-in, or a password of somebody inside, that django-axes refuses: say when to try again."""
-    until = sign_in.locked_until(request, credentials)
-    answer = render(request, "registration/locked_out.html", {"until": until}, status=429)
+    return _locked(request, until=sign_in.locked_until(request, credentials))
+
+
+def _locked(request: HttpRequest, *, until: datetime, everybody: bool = False) -> HttpResponse:
+    context = {"until": until, "everybody": everybody}
+    answer = render(request, "registration/locked_out.html", context, status=429)
     answer["Retry-After"] = str(max(int((until - timezone.now()).total_seconds()), 1))
     answer["Cache-Control"] = "no-store, private"
     return answer

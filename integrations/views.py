@@ -37,7 +37,7 @@ def catalogue(request: HttpRequest) -> HttpResponse:
 @for_admins
 def setup(request: HttpRequest, kind: str) -> HttpResponse:
     """The form of one integration; Connect proves the settings before they are in force."""
-    form = FORMS[known(kind)](request.POST or None, instance=services.stored(kind))
+    form = FORMS[known(kind)](request.POST if request.method == "POST" else None, instance=services.stored(kind))
     if request.method != "POST":
         return form_page(request, kind, form)
     found = _connect(request, kind, form) if form.is_valid() else None

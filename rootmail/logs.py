@@ -17,7 +17,8 @@ TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 OF_EVERY_LINE = ("time", "level", "logger", "message", "exception")
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked for every few seconds
 # The address of a webhook is its secret: whoever knows it may post. So is a link to set a password.
-_ADDRESS = re.compile(r"(/hooks/|/password/set/[\w-]+/)[\w-]+")
+# Nor is it written where somebody has mistyped what stands before it.
+_ADDRESS = re.compile(r"(/hooks?|/password/set)/+\s*[^\s\"']+", re.IGNORECASE)
 
 
 def configuration(*, form: str, level: str) -> dict[str, Any]:
@@ -110,4 +111,4 @@ class Json(JsonFormatter):
 
 
 def _masked(value: Any) -> Any:
-    return _ADDRESS.sub(r"\1…", value) if isinstance(value, str) and "/" in value else value
+    return _ADDRESS.sub(r"\1/…", value) if isinstance(value, str) and "/" in value else value

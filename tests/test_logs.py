@@ -202,6 +202,29 @@ class TestRequests:
         assert not {"run", "delivery", "request"} & set(written.lines[-1])
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "before",
+    [
+        "/hooks/",
+        "/hooks//",
+        "/HOOKS/",
+        "/hooks/%20",
+        "/hook/",
+        "/password/set/MQ/",
+        "/password/set//",
+        "/password/set/M.Q/",
+    ],
+)
+def test_a_secret_in_an_address_is_not_written_however_the_rest_is_mistyped(
+    client: Client, written_lines: Written, before: str
+) -> None:
+    client.get(f"{before}SECRET-TOKEN_123/")
+    logging.getLogger("somewhere").warning('"%s" 404', f"GET {before}SECRET-TOKEN_123/ HTTP/1.1")
+    assert "…" in written_lines.text
+    assert "SECRET" not in written_lines.text
+
+
 def test_nothing_stays_in_hand() -> None:
     with log_fields.about(run=1):
         assert log_fields.known() == {"run": 1}

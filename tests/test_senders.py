@@ -150,6 +150,12 @@ def test_a_reserved_domain_in_its_a_label_spelling_covers_the_other(settings: An
         '"CEO (ceo@Mail.Rootmail.Example)" <a@b.test>',
         "ceo＠rootmail．example <a@b.test>",
         "=?utf-8?q?ceo=40rootmail.example?= <a@b.test>",
+        # Signs that nobody sees.
+        '"ceo@rootmail\u200b.example" <a@b.test>',
+        '"ceo@root\u00admail.example" <a@b.test>',
+        '"ceo@rootmail\ufe0f.example" <a@b.test>',
+        '"ceo@\u2060rootm\u034fail.example" <a@b.test>',
+        '"ceo@ rootmail.example" <a@b.test>',
     ],
 )
 def test_nobody_may_send_as_the_installation(text: str) -> None:
@@ -157,7 +163,14 @@ def test_nobody_may_send_as_the_installation(text: str) -> None:
         refuse_reserved(text)
 
 
+def test_a_name_is_not_encoded_twice() -> None:
+    twice = "=?utf-8?q?=3D=3Futf-8=3Fq=3Fceo=3D40rootmail.example=3F=3D?="
+    with pytest.raises(SenderError, match="must not be encoded twice"):
+        refuse_reserved(f"{twice} <a@b.test>")
+
+
 def test_an_address_of_somebody_else_may_be_used() -> None:
+    assert refuse_reserved("Zo\u00eb \u0928\u092e\u0938\u094d\u0924\u0947 <a@b.test>").address == "a@b.test"
     assert refuse_reserved("CEO of rootmail.example <a@b.test>") == Mailbox("CEO of rootmail.example", "a@b.test")
 
 

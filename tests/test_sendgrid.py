@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
+from integrations.transports import network
 from integrations.transports.base import Receipt, Reply, Scope, Stage, Submission, TransportError
-from integrations.transports.sendgrid import SendGridSettings, SendGridTransport, checked_url
+from integrations.transports.sendgrid import SendGridSettings, SendGridTransport
 from integrations.transports.sendgrid_answers import stated_seconds
 from integrations.transports.sendgrid_payload import payload
+from integrations.transports.sendgrid_place import checked_url
 
 from .fake_sendgrid import BAD_KEY, NOT_VERIFIED, STATES, FakeSendGrid, message_id, refuse
 from .sendgrid_rules import broken_rules
@@ -489,3 +491,35 @@ def test_a_long_name_comes_through_unbroken() -> None:
     document, _ = payload(Submission("desk@example.com", ("a@example.org",), head.encode() + b"x\r\n"))
     assert document["from"] == {"email": "desk@example.com", "name": name}
     assert document["personalizations"] == [{"to": [{"email": "a@example.org", "name": name}]}]
+
+
+class TestWhereTheApiIs:
+    """Who sets the integration up must not reach what is inside the network, where that is switched off."""
+
+    def refused(self, transport: SendGridTransport) -> str:
+        with pytest.raises(TransportError) as caught:
+            transport.scopes()
+        assert caught.value.scope == Scope.PROVIDER
+        return caught.value.text
+
+    @pytest.mark.parametrize("tls", [True, False])
+    def test_a_private_address_hears_nothing_where_they_are_switched_off(self, tls: bool) -> None:
+        with FakeSendGrid(api_key=KEY, tls=tls) as fake:
+            said = self.refused(transport_to(fake, allow_private_networks=False))
+            assert transport_to(fake).scopes() == ["mail.send"]
+        assert "loopback and private addresses are switched off here" in said
+        assert fake.requests == ["GET /v3/scopes"]
+
+    @pytest.mark.parametrize(
+        "address", ["https://169.254.169.254", "https://[fd00:ec2::254]", "https://[::ffff:a9fe:a9fe]"]
+    )
+    def test_metadata_is_never_asked(self, address: str) -> None:
+        said = self.refused(SendGridTransport(SendGridSettings(KEY, base_url=address)))
+        assert "link-local and cloud metadata addresses are refused" in said
+
+    def test_a_name_that_changes_in_between_hears_nothing_either(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(network, "resolve", lambda *_, **__: ())
+        with FakeSendGrid(api_key=KEY) as fake:
+            said = self.refused(transport_to(fake, allow_private_networks=False))
+        assert "is not a place for an API: 127.0.0.1" in said
+        assert fake.requests == []

@@ -102,6 +102,21 @@ def test_a_name_that_nobody_has_is_kept_nowhere(client: Client, admin: User, typ
     assert "another secret" not in kept
 
 
+def test_one_password_is_not_tried_with_every_name(client: Client, admin: User, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT = 2
+    with time_machine.travel(NOW, tick=False) as clock:
+        tried = [fail(client, 1, WRONG | {"username": f"person{number}"})[0] for number in range(21)]
+        assert tried == [200] * 20 + [429]
+        answer = client.post("/login/", RIGHT)
+        assert (answer.status_code, answer["Retry-After"]) == (429, str(15 * 60))
+        assert "Too many log-ins with different names have failed" in answer.content.decode()
+        assert len(recorded()) == 20, "the log is not to be flooded"
+        assert client.post("/login/", RIGHT, REMOTE_ADDR="192.0.2.9").status_code == 302
+        client.logout()
+        clock.shift(timedelta(minutes=15, seconds=1))
+        assert client.post("/login/", RIGHT).status_code == 302
+
+
 def test_a_name_that_nobody_has_is_locked_as_well(client: Client, admin: User) -> None:
     assert fail(client, 5, {"username": "eve", "password": "x"}) == [200, 200, 200, 200, 429]
     assert fail(client, 1, {"username": "bob", "password": "x"}) == [200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from base64 import b64encode
 from typing import Any
 
@@ -35,6 +36,11 @@ def a_refusal(
     body: bytes = BODY,
 ) -> str:
     return refusal(scheme, headers=headers, body=body, secrets=secrets, options=options or {}, now=now)
+
+
+def signed_with_nothing() -> str:
+    signature = hmac.digest(b"", f"msg_test1.{THEN}.".encode() + BODY, "sha256")
+    return "v1," + b64encode(signature).decode()
 
 
 def basic(user: str) -> str:
@@ -101,6 +107,7 @@ def test_takes_what_is_genuine(scheme: str, headers: dict[str, str], given: dict
         ("standard", AS_STANDARD | {"webhook-id": "msg_test2"}, {"secrets": (WHSEC,)}),
         ("standard", AS_STANDARD, {"secrets": (WHSEC,), "now": THEN + 301}),
         ("standard", AS_STANDARD, {"secrets": ("whsec_!",)}),
+        ("standard", AS_STANDARD | {"webhook-signature": signed_with_nothing()}, {"secrets": ("whsec_",)}),
         ("standard", AS_STANDARD | {"webhook-signature": STANDARD[3:]}, {"secrets": (WHSEC,)}),
         ("standard", AS_STANDARD | {"webhook-signature": "v1,ö"}, {"secrets": (WHSEC,)}),
         ("standard", {"webhook-signature": STANDARD}, {"secrets": (WHSEC,)}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,6 +16,7 @@ from . import envelope
 from .base import Receipt, Reply, Scope, Stage, Submission, TransportError, storable
 from .sendgrid_answers import Answer, blamed, stated_seconds, verdict
 from .sendgrid_payload import as_json, payload, wire_form
+from .sendgrid_place import Guard, checked_url
 from .total_time import Line, TotalTime, Trace
 from .transcript import Transcript
 from .veil import Veil, visible
@@ -34,6 +34,7 @@ class SendGridSettings:
     base_url: str = "https://api.sendgrid.com"
     click_tracking: bool = False
     open_tracking: bool = False
+    allow_private_networks: bool = True
     connect_seconds: float = 10
     reply_seconds: float = 30
     total_seconds: float = 100
@@ -97,7 +98,7 @@ class SendGridTransport:
             request = self._client.build_request(method, url, content=content or None, headers=self._headers())
         except httpx.InvalidURL as error:
             raise _http_error("The API address cannot be read.") from error
-        limit = TotalTime(self.settings.total_seconds, line=self._line, trace=trace)
+        limit = TotalTime(self.settings.total_seconds, line=self._line, trace=self._guard(url, trace=trace))
         request.extensions["trace"] = limit.trace
         try:
             with limit, closing(self._client.send(request, stream=True)) as response:
@@ -114,6 +115,10 @@ class SendGridTransport:
         self._transcript.sent(said)
         self._hear(answer)
         return answer
+
+    def _guard(self, url: str, *, trace: Trace | None) -> Trace:
+        chosen = self.settings
+        return Guard(url, allow_private=chosen.allow_private_networks, seconds=chosen.connect_seconds, trace=trace)
 
     def _hear(self, answer: Answer) -> None:
         ids = [f"{name}: {answer.headers[name]}" for name in REQUEST_IDS if name in answer.headers]
@@ -196,25 +201,6 @@ def _is_about_tls(error: BaseException) -> bool:
     while found is not None and not isinstance(found, ssl.SSLError):
         found = found.__cause__ or found.__context__
     return found is not None
-
-
-def checked_url(base_url: str) -> str:
-    """Return the API address without its last slash; the key never goes out in clear text."""
-    try:
-        parts = urlsplit(base_url)
-    except ValueError as error:
-        raise _http_error("The API address cannot be read.") from error
-    loopback = parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    if parts.hostname and (parts.scheme == "https" or loopback):
-        return base_url.rstrip("/")
-    raise _http_error("The API address must begin with https://, so that the API key is not sent in clear text.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _body(response: httpx.Response, *, seconds: float) -> bytes:
