@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError
 from integrations import backends, pauses
 from integrations.transports import sendgrid, smtp_session
 from integrations.transports.base import Stage
-from integrations.transports.smtp_failures import Edge
+from integrations.transports.smtp_line import Edge
 from tests.lab_faults import DONE, Faults
 from workflows import acceptance, deadlines, delivery, leases, mails, outcomes, runs, tasks
 

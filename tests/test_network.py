@@ -10,7 +10,8 @@ import pytest
 
 from integrations.transports import network
 from integrations.transports.base import Scope, Stage, TransportError
-from integrations.transports.network import Address, Clock, ReplyReader, ascii_domain, refusal, resolve
+from integrations.transports.network import Address, Clock, ascii_domain, refusal, resolve
+from integrations.transports.smtp_line import ReplyReader
 
 
 @pytest.mark.parametrize(

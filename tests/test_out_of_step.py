@@ -6,7 +6,7 @@ import pytest
 
 from integrations.transports.base import Scope, Stage, TransportError
 from integrations.transports.smtp import SmtpTransport
-from integrations.transports.smtp_session import CHUNK
+from integrations.transports.smtp_line import CHUNK
 
 from .fake_relay import FakeRelay
 from .test_smtp import CONTENT, fail, mail, meaning, send, settings_for

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from time import monotonic
@@ -31,9 +29,6 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")
 TRANSLATED = ipaddress.ip_network("::ffff:0:0:0/96")  # RFC 2765
 LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215: leads to addresses that we cannot see
 IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
-
-REPLY_LIMIT = 64 * 1024
-_CODE = re.compile(rb"\d{3}(?:[ -]|\r?$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,57 +63,6 @@ class Clock:
         if left <= 0:
             raise TimeoutError("timed out")
         return left
-
-
-class ReplyReader:
-    """Reads lines for smtplib, against a clock that a server cannot stretch by dripping bytes; `note` sees each."""
-
-    def __init__(
-        self, sock: socket.socket, *, left: Callable[[], float], note: Callable[[bytes], object] = lambda line: None
-    ) -> None:
-        self._sock = sock
-        self._left = left
-        self._note = note
-        self._taken = 0
-        self.pending = b""
-        self.lines: list[bytes] = []  # of the present reply
-
-    def readline(self, limit: int) -> bytes:
-        """Return one whole line, or b'' at the end: half a line is no answer."""
-        while b"\n" not in self.pending and len(self.pending) < limit:
-            self._sock.settimeout(self._left())
-            chunk = self._sock.recv(8192)
-            if not chunk:
-                return b""
-            self._take(chunk)
-        line, end, self.pending = self.pending.partition(b"\n")
-        self.lines.append(line)
-        self._note(line)
-        return line + end
-
-    def _take(self, chunk: bytes) -> None:
-        self._taken += len(chunk)
-        if self._taken > REPLY_LIMIT:
-            raise ConnectionAbortedError("the reply does not end")
-        self.pending += chunk
-
-    @property
-    def is_one_reply(self) -> bool:
-        """Tell whether the lines belong together: each has a code, of one kind (RFC 5321 sections 4.2 and 4.2.1)."""
-        return all(_CODE.match(line) and line[:1] == self.lines[0][:1] for line in self.lines)
-
-    def take_what_is_there(self) -> None:
-        """Read without waiting."""
-        with suppress(OSError):
-            self._sock.settimeout(0)
-            self._take(self._sock.recv(8192))
-
-    def forget(self) -> None:
-        """Begin the next reply."""
-        self._taken, self.lines = 0, []
-
-    def close(self) -> None:
-        """Leave the socket to smtplib, which closes it next."""
 
 
 def resolve(host: str, *, port: int, allow_private: bool, clock: Clock) -> tuple[Address, ...]:

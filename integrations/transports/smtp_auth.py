@@ -5,13 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from typing import TYPE_CHECKING
 
 from .base import Reply, Scope, Stage, TransportError
+from .smtp_line import SmtpLine
 from .smtp_settings import SmtpSettings
-
-if TYPE_CHECKING:
-    from .smtp_session import SmtpSession
 
 MECHANISMS = {"plain": "PLAIN", "login": "LOGIN", "cram_md5": "CRAM-MD5"}
 SAFE_IN_CLEAR = frozenset({"CRAM-MD5"})  # the password itself does not go over the wire
@@ -20,7 +17,7 @@ TLS_PORTS = {465: "465 with 'SSL'", 587: "587 with 'StartTLS'"}
 _APP_PASSWORD = re.compile(r"\bapp(?:lication)?(?:[- ]specific)?[- ]password", re.I)
 
 
-def authenticate(session: SmtpSession) -> Reply:
+def authenticate(session: SmtpLine) -> Reply:
     """Prove who we are; anything but 235 is a failure, 503 too."""
     mechanism = MECHANISMS[session.settings.authentication]
     _check_offer(session, mechanism=mechanism)
@@ -31,17 +28,17 @@ def authenticate(session: SmtpSession) -> Reply:
     return reply
 
 
-def offered(session: SmtpSession) -> list[str]:
+def offered(session: SmtpLine) -> list[str]:
     return session.features.get("auth", "").upper().split()
 
 
-def _check_offer(session: SmtpSession, *, mechanism: str) -> None:
+def _check_offer(session: SmtpLine, *, mechanism: str) -> None:
     names = list(dict.fromkeys(offered(session)))
     if mechanism not in names:
         raise _failed(session, _other_offer(session, names, mechanism=mechanism) if names else _no_offer(session))
 
 
-def _other_offer(session: SmtpSession, names: list[str], *, mechanism: str) -> str:
+def _other_offer(session: SmtpLine, names: list[str], *, mechanism: str) -> str:
     known = [name for name in names if name in MECHANISMS.values()]
     if not known:
         return (
@@ -55,7 +52,7 @@ def _other_offer(session: SmtpSession, names: list[str], *, mechanism: str) -> s
     return f"The relay does not offer {mechanism}. It offers {', '.join(usable)}: {choice}."
 
 
-def _no_offer(session: SmtpSession) -> str:
+def _no_offer(session: SmtpLine) -> str:
     if session.tls:
         return "The relay offers no authentication. Remove the username, or use another port."
     if "starttls" in session.features:
@@ -67,21 +64,21 @@ def _no_offer(session: SmtpSession) -> str:
     )
 
 
-def _check_protection(session: SmtpSession, *, mechanism: str) -> None:
+def _check_protection(session: SmtpLine, *, mechanism: str) -> None:
     if not is_protected(session, mechanism=mechanism):
         raise _failed(session, _unprotected(session, mechanism=mechanism))
 
 
-def is_protected(session: SmtpSession, *, mechanism: str) -> bool:
+def is_protected(session: SmtpLine, *, mechanism: str) -> bool:
     return bool(session.tls) or mechanism in SAFE_IN_CLEAR or session.settings.allow_clear_text_auth
 
 
-def _unprotected(session: SmtpSession, *, mechanism: str) -> str:
+def _unprotected(session: SmtpLine, *, mechanism: str) -> str:
     danger = f"The connection is not encrypted, and {mechanism} would show the password to everybody on the way."
     return f"{danger} {_way_to_tls(session)}"
 
 
-def _way_to_tls(session: SmtpSession) -> str:
+def _way_to_tls(session: SmtpLine) -> str:
     """Say only what this relay can do: EHLO has shown whether STARTTLS is there."""
     if "starttls" in session.features:
         return "Turn on 'StartTLS'."
@@ -96,12 +93,12 @@ def other_ports(port: int) -> str:
     return " or ".join(text for number, text in TLS_PORTS.items() if number != port)
 
 
-def _say(session: SmtpSession, line: str, *, shown: str = "***") -> Reply:
+def _say(session: SmtpLine, line: str, *, shown: str = "***") -> Reply:
     """Send a line of the exchange; nobody but the relay gets to see it, unless it is `shown`."""
     return session.confide(line, shown=shown)
 
 
-def _plain(session: SmtpSession) -> Reply:
+def _plain(session: SmtpLine) -> Reply:
     settings = session.settings
     response = _base64(f"\0{settings.username}\0{settings.password}")
     session.veil.keep(response)
@@ -111,7 +108,7 @@ def _plain(session: SmtpSession) -> Reply:
     return reply
 
 
-def _login(session: SmtpSession) -> Reply:
+def _login(session: SmtpLine) -> Reply:
     reply = _say(session, "AUTH LOGIN", shown="AUTH LOGIN")
     for answer in (session.settings.username, session.settings.password):
         if reply.code != 334:
@@ -120,7 +117,7 @@ def _login(session: SmtpSession) -> Reply:
     return reply
 
 
-def _cram_md5(session: SmtpSession) -> Reply:
+def _cram_md5(session: SmtpLine) -> Reply:
     reply = _say(session, "AUTH CRAM-MD5", shown="AUTH CRAM-MD5")
     if reply.code != 334:
         return reply
@@ -130,7 +127,7 @@ def _cram_md5(session: SmtpSession) -> Reply:
     return _say(session, response)
 
 
-def _digest(session: SmtpSession, *, challenge: str) -> str:
+def _digest(session: SmtpLine, *, challenge: str) -> str:
     try:
         decoded = base64.b64decode(challenge, validate=True)
     except ValueError as error:  # of letters beyond ASCII it is no binascii.Error
@@ -144,7 +141,7 @@ def _digest(session: SmtpSession, *, challenge: str) -> str:
 _EXCHANGES = {"PLAIN": _plain, "LOGIN": _login, "CRAM-MD5": _cram_md5}
 
 
-def _refused(session: SmtpSession, *, reply: Reply) -> TransportError:
+def _refused(session: SmtpLine, *, reply: Reply) -> TransportError:
     if reply.code == 334:  # its words are no words: another challenge, which may echo what we sent
         reply = Reply(334, "another question")
     return TransportError.from_reply(reply, stage=Stage.AUTH, text=_refusal_text(reply), tls=session.tls)
@@ -175,7 +172,7 @@ def is_auth_disabled(reply: Reply) -> bool:
     return reply.enhanced == "5.7.139" and "incorrect" not in reply.text.lower()
 
 
-def _failed(session: SmtpSession, text: str) -> TransportError:
+def _failed(session: SmtpLine, text: str) -> TransportError:
     return TransportError(text, stage=Stage.AUTH, scope=Scope.PROVIDER, tls=session.tls)
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import smtplib
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from . import tls
-from .base import Scope, Stage, TransportError
+from .base import Stage
 from .smtp_settings import SmtpSettings
-
-if TYPE_CHECKING:
-    from .smtp_session import SmtpSession
 
 GREETING = "the greeting"  # the one thing that a server says unasked
 
@@ -51,24 +46,3 @@ def root(error: OSError) -> OSError:
     """Return the failure that smtplib wrapped, if it did."""
     context = error.__context__
     return context if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(context, OSError) else error
-
-
-class Edge:
-    """Within it, what breaks a session becomes a TransportError; smtplib's own errors and ssl's are OSErrors, too.
-
-    Several stand around every mail, and a generator as a context manager would take four times as long.
-    """
-
-    __slots__ = ("_session", "_stage", "_to")
-
-    def __init__(self, session: SmtpSession, stage: Stage, *, to: str) -> None:
-        self._session, self._stage, self._to = session, stage, to
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if isinstance(error, OSError):
-            session, cause = self._session, root(error)
-            session.alive = False
-            text = broken(cause, stage=self._stage, to=self._to, settings=session.settings)
-            raise TransportError(text, stage=self._stage, scope=Scope.PROVIDER, tls=session.tls) from cause
