@@ -295,6 +295,12 @@ def test_a_post_without_a_token_is_refused(admin: User, page: str, smtp: SmtpInt
     assert services.is_connected("smtp")
 
 
+@pytest.mark.parametrize("kind", ["smtp", "sendgrid"])
+def test_an_empty_post_says_what_is_missing(as_admin: Client, kind: str) -> None:
+    answer = as_admin.post(f"/configuration/integrations/{kind}/", {})
+    assert (answer.status_code, "This field is required" in answer.content.decode()) == (422, True)
+
+
 def test_a_post_with_the_token_of_the_page_is_taken(admin: User, smtp: SmtpIntegration) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(admin)

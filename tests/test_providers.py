@@ -88,6 +88,8 @@ def test_sendgrid_and_the_default_sender_have_their_settings(settings: Any, tmp_
     assert providers.active_route().settings == FileSettings(tmp_path)
     connect_sendgrid(base_url="https://api.eu.sendgrid.com")
     assert providers.active_route().settings == SendGridSettings("SG.key", "https://api.eu.sendgrid.com")
+    settings.SMTP_ALLOW_PRIVATE_NETWORKS = False
+    assert providers.sendgrid_settings(SendGridIntegration(api_key="SG.key")).allow_private_networks is False
 
 
 def test_each_provider_has_its_own_sender(settings: Any) -> None:

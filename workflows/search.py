@@ -178,14 +178,14 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
 
 
 def _page(rows: list[Delivery], *, newer: bool, older: bool) -> Page:
-    _add_recipients(rows)
+    _add_recipients_and_tests(rows)
     _add_lost(rows)
     if not rows:
         return Page([])
     return Page(rows, newer=rows[0].pk if newer else None, older=rows[-1].pk if older else None)
 
 
-def _add_recipients(rows: list[Delivery]) -> None:
+def _add_recipients_and_tests(rows: list[Delivery]) -> None:
     """Give each row its first recipients, their number, and whether it is a test, by two queries about these rows."""
     keys = [row.pk for row in rows]
     first = Recipient.objects.order_by("pk")[:RECIPIENTS_SHOWN]
