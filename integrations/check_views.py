@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from . import errands, services, trials
+from . import errands, services, stored, trials
 from .diagnosis import Diagnosis, Step
 from .entrance import actor_of, for_admins, is_htmx, known
 from .errands import NoAnswer
@@ -32,14 +32,14 @@ def begin(request: HttpRequest, kind: str) -> HttpResponse:
     """Begin the check of what was entered, or of what is stored, and show how it goes."""
     if request.POST.get("stored"):
         return _begin_stored(request, known(kind))
-    form = FORMS[known(kind)](request.POST, instance=services.stored(kind))
+    form = FORMS[known(kind)](request.POST, instance=stored.row_of(kind))
     return _begin(request, kind, form, fields=all_but_secret(form))
 
 
 def _begin_stored(request: HttpRequest, kind: str) -> HttpResponse:
     try:
         errand = services.begin_check(kind, None, actor=actor_of(request))
-    except (NoAnswer, services.NotConnected, Undecryptable) as error:
+    except (NoAnswer, stored.NotConnected, Undecryptable) as error:
         found = Diagnosis.failed("worker", str(error))
         return render(request, "integrations/check.html", {"kind": kind, "label": label_of(kind), "found": found})
     return redirect("integration-check-progress", kind=kind, pk=errand.pk)
@@ -94,7 +94,7 @@ def apply(request: HttpRequest, kind: str) -> HttpResponse:
         proposal = None
     if not isinstance(proposal, dict) or not set(proposal) <= set(FORMS[known(kind)].base_fields):
         return HttpResponseBadRequest("This is no proposal.")
-    form = FORMS[kind](_filled_in(request.POST, proposal), instance=services.stored(kind))
+    form = FORMS[kind](_filled_in(request.POST, proposal), instance=stored.row_of(kind))
     if is_htmx(request):
         return _begin(request, kind, form, fields=proposal)
     return form_page(request, kind, _unbound(kind, form), changed=[str(form[name].label) for name in proposal])
@@ -114,7 +114,7 @@ def _unbound(kind: str, form: IntegrationForm) -> IntegrationForm:
     """Return a form that shows these values and complains about nothing yet."""
     form.is_valid()
     shown = {name: value for name, value in form.cleaned_data.items() if name != form.secret}
-    return FORMS[kind](initial=shown, instance=services.stored(kind))
+    return FORMS[kind](initial=shown, instance=stored.row_of(kind))
 
 
 @require_POST
@@ -123,7 +123,7 @@ def detect(request: HttpRequest, kind: str) -> HttpResponse:
     """Find the settings of the server whose name was entered, fill them in and say why."""
     if kind != "smtp":
         raise Http404
-    form = SmtpForm(request.POST, instance=services.stored(kind))
+    form = SmtpForm(request.POST, instance=stored.row_of(kind))
     form.is_valid()
     found, proposal = _detected(request, form)
     if found is None:
@@ -131,7 +131,7 @@ def detect(request: HttpRequest, kind: str) -> HttpResponse:
             return form_parts(request, kind, form, fields=form.errors)
         return form_page(request, kind, form)
     data = _filled_in(request.POST, proposal)
-    shown = SmtpForm(data, instance=services.stored(kind))
+    shown = SmtpForm(data, instance=stored.row_of(kind))
     if not is_htmx(request):
         shown = _unbound(kind, shown)  # type: ignore[assignment]
     changed = [name for name, value in proposal.items() if form.cleaned_data.get(name) != value]

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from . import services
+from . import stored
 from .diagnosis import Diagnosis
 from .forms import IntegrationForm
 from .providers import label_of
@@ -18,9 +18,9 @@ from .providers import label_of
 
 def form_page(request: HttpRequest, kind: str, form: IntegrationForm, **more: Any) -> HttpResponse:
     """Show the whole form, with what was found."""
-    context = {"form": form, "kind": kind, "label": label_of(kind), "connected": services.is_connected(kind)}
+    context = {"form": form, "kind": kind, "label": label_of(kind), "connected": stored.is_connected(kind)}
     context |= (
-        {"problem": services.problem(kind), "site_url": settings.SITE_URL, "seen": _seen(request, kind)}
+        {"problem": stored.problem(kind), "site_url": settings.SITE_URL, "seen": _seen(request, kind)}
         | _suggestion(form, more.get("found"))
         | more
     )
@@ -29,7 +29,7 @@ def form_page(request: HttpRequest, kind: str, form: IntegrationForm, **more: An
 
 def _seen(request: HttpRequest, kind: str) -> str:
     """Return over which stored settings the form was filled in."""
-    return request.POST.get("seen", services.version(kind))
+    return request.POST.get("seen", stored.version(kind))
 
 
 def form_parts(

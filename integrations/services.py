@@ -10,18 +10,15 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
-from . import audit, clock, errands, pauses, providers, rechecks
+from . import audit, clock, errands, pauses, rechecks, stored
 from .diagnosis import Diagnosis, Step
 from .errands import NoAnswer
-from .fields import EncryptedTextField, Undecryptable
+from .fields import EncryptedTextField
 from .jobs import sender_in_use
 from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
 
-SECRETS = {"smtp": "password", "sendgrid": "api_key"}
 # A stored secret never goes to a server that it was not entered for, nor by a less protected road.
 BOUND_TO_SECRET = {
     "smtp": (
@@ -53,70 +50,6 @@ class CheckFailed(Exception):
         self.diagnosis = diagnosis
 
 
-class NotConnected(Exception):
-    """There is nothing to check or to show."""
-
-
-def defaults(kind: str) -> dict[str, Any]:
-    """Return every field that an admin may set, with its documented default."""
-    model = KINDS[kind]
-    names = [field.name for field in model._meta.concrete_fields if field.editable and not field.primary_key]
-    return {name: getattr(model(), name) for name in names}
-
-
-def demand_connected(kind: str) -> SmtpIntegration | SendGridIntegration:
-    """Return the connected row; raises NotConnected, or Undecryptable."""
-    row = KINDS[kind]._default_manager.filter(connected=True).first()
-    if row is None:
-        raise NotConnected(f"{providers.label_of(kind)} is not connected.")
-    return row
-
-
-def describe(kind: str) -> dict[str, Any]:
-    """Return what may be shown of an integration: never a secret, only whether one is stored."""
-    shown: dict[str, Any] = {"connected": is_connected(kind)}
-    if not shown["connected"]:
-        return shown
-    row = demand_connected(kind)
-    shown |= {name: getattr(row, name) for name in defaults(kind)}
-    shown[SECRETS[kind]] = "stored" if shown[SECRETS[kind]] else None
-    return shown | {"connected_at": str(row.connected_at), "connected_by": row.connected_by}
-
-
-def _rows(kind: str) -> QuerySet[Any]:
-    """Return the rows of a kind; the first one counts."""
-    return KINDS[kind]._default_manager.order_by("-connected", "-pk")
-
-
-def stored(kind: str) -> SmtpIntegration | SendGridIntegration | None:
-    """Return the row of this kind, connected or not; None also where it cannot be decrypted."""
-    try:
-        return _rows(kind).first()
-    except Undecryptable:
-        return None
-
-
-def problem(kind: str, *, in_use: bool = False) -> str:
-    """Say why what is stored cannot be read, or return '' where it can; `in_use`: of what is connected alone."""
-    rows = _rows(kind).filter(connected=True) if in_use else _rows(kind)
-    try:
-        rows.first()
-    except Undecryptable as error:
-        return str(error)
-    return ""
-
-
-def is_connected(kind: str) -> bool:
-    return KINDS[kind]._default_manager.filter(connected=True).exists()
-
-
-def version(kind: str) -> str:
-    """Return what is the same as long as the stored settings are, and tells none of them; '' where there are none."""
-    row = stored(kind)
-    values = repr(sorted(_values_of(kind, row).items())) if row else ""
-    return salted_hmac("rootmail.integration", values, algorithm="sha256").hexdigest()[:16] if row else ""
-
-
 def connect(
     kind: str,
     values: Mapping[str, Any],
@@ -133,10 +66,10 @@ def connect(
     values were filled in over, where that was before. Raises ValidationError with one message per field, or
     CheckFailed; nothing is saved then. Returns what the check found.
     """
-    seen = version(kind) if seen is None else seen
+    seen = stored.version(kind) if seen is None else seen
     _demand_unchanged(kind, seen)
     row, changed, found_at = _valid_row(kind, values, actor=actor)
-    found = _check(kind, _values_of(kind, row), actor=actor, proof=proof) if check else None
+    found = _check(kind, stored.values_of(kind, row), actor=actor, proof=proof) if check else None
     if found and not found.ok:
         raise CheckFailed(found)
     if found and isinstance(row, SmtpIntegration):
@@ -152,14 +85,14 @@ def connect(
 def begin_check(kind: str, values: Mapping[str, Any] | None, *, actor: str) -> Errand:
     """Have a worker try these values, or what is connected where they are None, and do not wait for it.
 
-    Raises ValidationError as `connect` does, NotConnected, and NoAnswer.
+    Raises ValidationError as `connect` does, stored.NotConnected, and NoAnswer.
     """
     if values is None:
-        demand_connected(kind)
+        stored.demand_connected(kind)
         audit.record(f"{kind} checked", actor=actor)
         tried = None
     else:
-        tried = _values_of(kind, _valid_row(kind, values, actor=actor)[0])
+        tried = stored.values_of(kind, _valid_row(kind, values, actor=actor)[0])
         audit.record(f"{kind} checked", actor=actor, stored=False)
     errand = errands.leave(Errand.Job.CHECK, {"kind": kind, "values": tried}, actor=actor)
     errands.ring(errand)
@@ -177,14 +110,10 @@ def _valid_row(kind: str, values: Mapping[str, Any], *, actor: str) -> tuple[Any
     return row, changed, found_at
 
 
-def _values_of(kind: str, row: Any) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in defaults(kind)}
-
-
 def _changed_row(kind: str, values: Mapping[str, Any]) -> tuple[SmtpIntegration | SendGridIntegration, list[str]]:
     """Return the stored row (or a new one) with the values filled in, unsaved, and the names of what differs."""
-    row = stored(kind) or _row_to_overwrite(kind)
-    secret = SECRETS[kind]
+    row = stored.row_of(kind) or stored.row_to_overwrite(kind)
+    secret = stored.SECRETS[kind]
     before = {name: getattr(row, name) for name in values}
     for name, value in values.items():
         if name != secret or value:
@@ -205,12 +134,6 @@ def _in_words(row: Any, name: str, old: Any) -> str:
     return f"{name}: {words[0]} → {words[1]}"
 
 
-def _row_to_overwrite(kind: str) -> SmtpIntegration | SendGridIntegration:
-    """Return a fresh row; where one is stored that no key decrypts, it takes that one's place."""
-    pk, connected_at = _rows(kind).values_list("pk", "connected_at").first() or (None, None)
-    return KINDS[kind](pk=pk, connected_at=connected_at)
-
-
 def _clean_smtp(row: Any, values: Mapping[str, Any]) -> None:
     if row.ssl and row.enable_starttls:
         text = "SSL and StartTLS exclude each other. Turn off SSL (port 587) or turn off StartTLS (port 465)."
@@ -225,7 +148,7 @@ def _clean_smtp(row: Any, values: Mapping[str, Any]) -> None:
 
 
 def _demand_secret_again(kind: str, row: Any, values: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    secret = SECRETS[kind]
+    secret = stored.SECRETS[kind]
     if row.pk is None or values.get(secret) or not getattr(row, secret):
         return
     moved = [name for name in BOUND_TO_SECRET[kind] if name in before and before[name] != getattr(row, name)]
@@ -238,7 +161,7 @@ def _demand_secret_again(kind: str, row: Any, values: Mapping[str, Any], before:
 
 
 def _demand_unchanged(kind: str, seen: str) -> None:
-    if version(kind) != seen:
+    if stored.version(kind) != seen:
         raise ValidationError(_CHANGED)
 
 
@@ -261,7 +184,7 @@ def check(kind: str, *, actor: str, watch: Callable[[Step], None] = lambda step:
 
     Raises NotConnected. Where no worker answers, that is the finding.
     """
-    demand_connected(kind)
+    stored.demand_connected(kind)
     audit.record(f"{kind} checked", actor=actor)
     return _check(kind, None, actor=actor, watch=watch)
 
@@ -295,7 +218,7 @@ def _check(
 
 def after_connect(kind: str) -> tuple[str, str]:
     """Return what an admin should hear after Connect: what is in force now, and a warning or ''."""
-    row, first = demand_connected(kind), in_force()
+    row, first = stored.demand_connected(kind), stored.in_force()
     label = str(row._meta.verbose_name)
     said = f"{label} is connected. The next mail leaves through it."
     if first.name != kind:
@@ -315,9 +238,3 @@ def disconnect(kind: str, *, actor: str) -> bool:
             pauses.forget(kind, proven=True)
             audit.record(f"{kind} disconnected", actor=actor)
     return bool(done)
-
-
-def in_force(*, without: str = "") -> providers.Provider:
-    """Return the provider that the next mail leaves through, or would leave through `without` one."""
-    others = (provider for provider in providers.PROVIDERS if provider.name != without)
-    return next(provider for provider in others if provider.name not in KINDS or is_connected(provider.name))

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from . import audit, errands, senders, services, validators
+from . import audit, errands, senders, stored, validators
 from .errands import NoAnswer
 from .models import KINDS, Errand
 
@@ -39,7 +39,7 @@ def send_test_mail(kind: str, to: str, *, actor: str) -> dict[str, Any]:
     to = to.strip()
     _validate("to", validators.validate_address, to)
     if kind in KINDS:
-        services.demand_connected(kind)
+        stored.demand_connected(kind)
     errand = errands.leave(Errand.Job.TEST_MAIL, {"kind": kind, "to": to, "actor": actor}, actor=actor)
     try:
         errands.demand_room(errand, at_most=TEST_MAILS, within=TEST_WINDOW)

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import pauses, services, trials
+from . import pauses, services, stored, trials
 from .catalogue import cards
 from .diagnosis import Diagnosis
 from .entrance import actor_of, for_admins, is_htmx, known
@@ -37,7 +37,7 @@ def catalogue(request: HttpRequest) -> HttpResponse:
 @for_admins
 def setup(request: HttpRequest, kind: str) -> HttpResponse:
     """The form of one integration; Connect proves the settings before they are in force."""
-    form = FORMS[known(kind)](request.POST if request.method == "POST" else None, instance=services.stored(kind))
+    form = FORMS[known(kind)](request.POST if request.method == "POST" else None, instance=stored.row_of(kind))
     if request.method != "POST":
         return form_page(request, kind, form)
     found = _connect(request, kind, form) if form.is_valid() else None
@@ -105,7 +105,7 @@ def _send_test_mail(request: HttpRequest, kind: str, form: TestMailForm) -> dict
         return trials.send_test_mail(kind, form.cleaned_data["to"], actor=actor_of(request))
     except ValidationError as error:
         form.add_error(None, error)
-    except (NoAnswer, services.NotConnected, Undecryptable) as error:
+    except (NoAnswer, stored.NotConnected, Undecryptable) as error:
         form.add_error(None, str(error))
     return None
 
@@ -126,13 +126,13 @@ def try_now(request: HttpRequest, kind: str) -> HttpResponse:
 def disconnect(request: HttpRequest, kind: str) -> HttpResponse:
     """Ask once and say what happens then; on POST take the integration out of force and erase its credentials."""
     if request.method != "POST":
-        context = {"kind": known(kind), "label": label_of(kind), "connected": services.is_connected(kind)}
-        context |= {"in_force": services.in_force(), "next": services.in_force(without=kind)}
+        context = {"kind": known(kind), "label": label_of(kind), "connected": stored.is_connected(kind)}
+        context |= {"in_force": stored.in_force(), "next": stored.in_force(without=kind)}
         return render(request, "integrations/disconnect.html", context)
     if services.disconnect(known(kind), actor=actor_of(request)):
         messages.success(
             request,
             f"{label_of(kind)} is disconnected and its credentials are erased. "
-            f"Mail leaves through {services.in_force().label} from now on.",
+            f"Mail leaves through {stored.in_force().label} from now on.",
         )
     return redirect("integrations")

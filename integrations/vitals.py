@@ -6,7 +6,7 @@ from collections import Counter
 
 from django.db.models import Count
 
-from . import clock, services
+from . import clock, stored
 from .models import ProviderState, SessionSlot
 from .providers import PROVIDERS
 
@@ -15,7 +15,7 @@ NAMES = tuple(provider.name for provider in PROVIDERS)
 
 def in_force() -> str:
     """Return the name of the provider that the next mail leaves through."""
-    return services.in_force().name
+    return stored.in_force().name
 
 
 def paused() -> set[str]:

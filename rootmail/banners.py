@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from integrations import pauses, services
+from integrations import pauses, stored
 from integrations.models import KINDS
 from workflows import heartbeat
 
@@ -20,14 +20,14 @@ def banners(request: HttpRequest) -> dict[str, Any]:
 
 
 def _banners(request: HttpRequest) -> list[str]:
-    unreadable = [services.problem(kind, in_use=True) for kind in KINDS]
+    unreadable = [stored.problem(kind, in_use=True) for kind in KINDS]
     return [text for text in (_no_worker(), *unreadable, _paused(request)) if text]
 
 
 def _paused(request: HttpRequest) -> str:
     """Say that mail waits for its provider. One that is not in force holds up nothing."""
     paused = pauses.all_paused(request)
-    provider = services.in_force() if paused else None
+    provider = stored.in_force() if paused else None
     state = paused.get(provider.name) if provider else None
     if provider is None or state is None or not state.failures:
         return ""

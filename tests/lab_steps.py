@@ -74,7 +74,7 @@ STEPS = (
     Step(acceptance, "_end_runs", cut, before="settling"),
     Step(outcomes, "_write", cut, before="record.begin", after="record.done"),
     Step(outcomes, "_write_recipients", cut, before="recording"),
-    Step(outcomes.runs, "settle", cut, before="settle", after="settled"),
+    Step(outcomes.run_ends, "settle", cut, before="settle", after="settled"),
     Step(leases.Lease, "_give_back", cut, before="give_back", after="gave_back"),
     Step(delivery, "free_expired_leases", cut, before="sweep", after="swept"),
     Step(runs, "free_expired_leases", cut, before="sweep.runs"),

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 from integrations import clock
 from tests.test_runs import SEV1, with_tasks
-from workflows import documents, runs, services
+from workflows import documents, run_ends, runs, services
 from workflows.events import Incoming
 from workflows.models import Delivery, Run, Workflow
 
@@ -41,7 +41,7 @@ def prepare() -> None:
     Run.objects.filter(pk__in=[made[0].pk, made[1].pk]).update(due_at=clock.now())
     runs.execute_due()
     Delivery.objects.filter(run=made[0], position=1).update(state="failed", reason=LONG)
-    runs.settle(made[0].pk)
+    run_ends.settle(made[0].pk)
     Run.objects.filter(pk=made[2].pk).update(
         status="canceled", status_message="Cancelled by " + "ada" * 40 + ".", finished_at=clock.now()
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations import services
+from integrations import services, stored
 from integrations.catalogue import Card, cards
 from integrations.models import SmtpIntegration
 
@@ -26,17 +26,17 @@ def outline(shown: list[Card]) -> list[tuple[str, bool, bool, str]]:
 def test_the_cards_show_what_is_in_force() -> None:
     own = ("default", True, True, "Rootmail <workflows@rootmail.example>")
     assert outline(cards()) == [("smtp", False, False, ""), ("sendgrid", False, False, ""), own]
-    assert services.in_force().name == "default"
+    assert stored.in_force().name == "default"
     services.connect("sendgrid", SENDGRID, actor="ada", check=False)
     assert outline(cards())[1] == ("sendgrid", True, True, "https://api.sendgrid.com")
-    assert services.in_force().name == "sendgrid"
+    assert stored.in_force().name == "sendgrid"
     services.connect("smtp", SMTP, actor="ada", check=False)
     assert outline(cards()) == [
         ("smtp", True, True, "smtp.example.com, port 465, implicit TLS: encrypted from the first byte"),
         ("sendgrid", True, False, "https://api.sendgrid.com"),
         (*own[:2], False, own[3]),
     ]
-    assert services.in_force().name == "smtp"
+    assert stored.in_force().name == "smtp"
 
 
 def test_an_unreadable_row_still_has_its_card_and_is_in_force() -> None:

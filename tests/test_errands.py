@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from integrations import errands, jobs, services, trials
+from integrations import errands, jobs, services, stored, trials
 from integrations.models import AuditEvent, Errand, SendGridIntegration, SmtpIntegration
 
 from .damage import lose_key_of
@@ -299,7 +299,7 @@ def test_a_test_mail_goes_to_one_address(smtp: SmtpIntegration, relay: FakeRelay
 
 
 def test_what_is_not_connected_sends_no_test_mail() -> None:
-    with pytest.raises(services.NotConnected):
+    with pytest.raises(stored.NotConnected):
         trials.send_test_mail("smtp", "eve@x.test", actor="ada")
 
 

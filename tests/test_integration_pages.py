@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.exceptions import ValidationError
 from django.test import Client
 
-from integrations import services
+from integrations import services, stored
 from integrations.models import AuditEvent, SendGridIntegration, SmtpIntegration
 
 from .damage import lose_key_of
@@ -273,7 +273,7 @@ def test_each_page_takes_its_methods_only(
 ) -> None:
     answer = getattr(as_admin, method)(page)
     assert (answer.status_code, answer["Allow"]) == (405, allowed)
-    assert services.is_connected("smtp")
+    assert stored.is_connected("smtp")
 
 
 def test_head_is_answered_like_get(as_admin: Client) -> None:
@@ -292,7 +292,7 @@ def test_a_post_without_a_token_is_refused(admin: User, page: str, smtp: SmtpInt
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(admin)
     assert browser.post(page, {"address": "evil.test"}).status_code == 403
-    assert services.is_connected("smtp")
+    assert stored.is_connected("smtp")
 
 
 @pytest.mark.parametrize("kind", ["smtp", "sendgrid"])
@@ -307,7 +307,7 @@ def test_a_post_with_the_token_of_the_page_is_taken(admin: User, smtp: SmtpInteg
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', text_of(browser.get(CATALOGUE)))
     assert token
     assert browser.post(DISCONNECT[0], {"csrfmiddlewaretoken": token[1]}).status_code == 302
-    assert not services.is_connected("smtp")
+    assert not stored.is_connected("smtp")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -395,9 +395,9 @@ def test_a_moved_address_demands_the_password_again(as_admin: Client, smtp: Smtp
 def test_somebody_elses_connect_at_the_same_moment_is_told(
     as_admin: Client, entered: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "stored", lambda _: None)
+    monkeypatch.setattr(stored, "row_of", lambda _: None)
     SmtpIntegration.objects.create(connected=True, address="first.example.com")
-    monkeypatch.setattr(services, "_row_to_overwrite", lambda _: SmtpIntegration())
+    monkeypatch.setattr(stored, "row_to_overwrite", lambda _: SmtpIntegration())
     answer = as_admin.post(SMTP, entered | {"skip_check": "on"})
     assert answer.status_code == 422
     assert "Somebody else connected or disconnected it meanwhile" in text_of(answer)
@@ -481,5 +481,5 @@ def test_an_unreadable_row_breaks_neither_the_catalogue_nor_the_form(
 def test_an_unreadable_row_can_be_disconnected(as_admin: Client, sendgrid: SendGridIntegration) -> None:
     lose_key_of(sendgrid, "api_key")
     assert as_admin.post(DISCONNECT[1]).status_code == 302
-    assert not services.is_connected("sendgrid")
+    assert not stored.is_connected("sendgrid")
     assert as_admin.get(SENDGRID).status_code == 200

@@ -234,7 +234,7 @@ def test_an_error_in_the_middle_leaves_an_entry_about_what_was_done(monkeypatch:
     made("one", hours_ago=2, state="failed")
     made("two", hours_ago=1, state="failed")
     answers = iter([[]])
-    monkeypatch.setattr("workflows.runs.reopen", lambda _: next(answers))
+    monkeypatch.setattr("workflows.run_ends.reopen", lambda _: next(answers))
     with pytest.raises(StopIteration):
         interventions.intervene("send-again", FAILED, actor="ada")
     assert AuditEvent.objects.get().details == {"deliveries": "failed", "done": 1}

@@ -15,7 +15,7 @@ from django.db import DataError, InterfaceError, OperationalError
 
 from integrations import clock
 from tests.test_documents import EXAMPLE, SMALL, changed
-from workflows import documents, mails, runs, services
+from workflows import documents, mails, run_ends, runs, services
 from workflows.events import Incoming
 from workflows.ids import new_id
 from workflows.models import Delivery, Recipient, Run, Workflow
@@ -101,7 +101,7 @@ def test_an_action_that_may_be_skipped_lets_the_others_go() -> None:
     assert "divi" in states(run)[0][1]
     assert run.status == "started"
     Delivery.objects.filter(state="queued").update(state="accepted", next_attempt_at=None)
-    runs.settle(run.pk)
+    run_ends.settle(run.pk)
     run.refresh_from_db()
     assert run.status == "completed_with_errors"
 
@@ -319,6 +319,6 @@ def test_a_run_ends_as_its_mails_did(ends: list[tuple[str, str]], status: str) -
     runs.execute_due()
     for delivery, (state, reason) in zip(Delivery.objects.order_by("position"), ends, strict=True):
         Delivery.objects.filter(pk=delivery.pk).update(state=state, reason=reason)
-    runs.settle(run.pk)
+    run_ends.settle(run.pk)
     run.refresh_from_db()
     assert run.status == status

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from integrations import services
+from integrations import services, stored
 from integrations.diagnosis import Diagnosis
 from integrations.fields import Undecryptable
 from integrations.models import AuditEvent, SendGridIntegration, SmtpIntegration
@@ -87,7 +87,7 @@ def test_connects_sendgrid_after_asking_what_the_key_may_do(sendgrid_api: FakeSe
 def test_without_the_check_nobody_is_asked(relay: FakeRelay) -> None:
     assert connect("smtp", SMTP | {"address": "127.0.0.1", "port": relay.port}) is None
     assert relay.transcript == []
-    assert services.is_connected("smtp")
+    assert stored.is_connected("smtp")
 
 
 def test_a_failed_check_saves_nothing(relay: FakeRelay) -> None:
@@ -281,20 +281,20 @@ def test_without_a_stored_password_the_address_may_change() -> None:
 def test_an_unreadable_row_can_be_entered_anew() -> None:
     connect("smtp", SMTP)
     lose_key_of(SmtpIntegration.objects.get(), "address", "user_name", "password")
-    assert services.stored("smtp") is None
-    assert services.problem("smtp").startswith("The stored Address of SMTP cannot be decrypted.")
+    assert stored.row_of("smtp") is None
+    assert stored.problem("smtp").startswith("The stored Address of SMTP cannot be decrypted.")
     assert problems("smtp", SMTP | {"password": ""}) == {"password": ["Enter the password of this username."]}
     connect("smtp", SMTP)
     row = SmtpIntegration.objects.get()
     assert (row.address, row.password, row.connected) == ("smtp.example.com", "right horse", True)
-    assert services.problem("smtp") == ""
+    assert stored.problem("smtp") == ""
 
 
 def test_an_unreadable_row_can_be_disconnected() -> None:
     connect("sendgrid", SENDGRID)
     lose_key_of(SendGridIntegration.objects.get(), "api_key")
     with pytest.raises(Undecryptable):
-        services.demand_connected("sendgrid")
+        stored.demand_connected("sendgrid")
     assert services.disconnect("sendgrid", actor="ada") is True
     assert SendGridIntegration.objects.get().api_key is None
 
@@ -352,7 +352,7 @@ def test_disconnect_erases_the_credentials_and_keeps_the_rest() -> None:
     assert (row.connected, row.connected_at, row.connected_by) == (False, None, "")
     assert (row.user_name, row.password) == (None, None)
     assert (row.address, row.port, row.default_from) == ("smtp.example.com", 465, "Desk <desk@example.com>")
-    assert services.is_connected("sendgrid")
+    assert stored.is_connected("sendgrid")
     assert services.disconnect("sendgrid", actor="bob") is True
     assert SendGridIntegration.objects.get().api_key is None
 
@@ -421,10 +421,10 @@ def test_nothing_is_saved_where_the_audit_entry_cannot_be_written(monkeypatch: p
 
 
 def test_describe_shows_everything_but_the_secret() -> None:
-    assert services.describe("smtp") == {"connected": False}
+    assert stored.describe("smtp") == {"connected": False}
     connect("smtp", SMTP)
     row = SmtpIntegration.objects.get()
-    assert services.describe("smtp") == {
+    assert stored.describe("smtp") == {
         "connected": True,
         "default_from": "Desk <desk@example.com>",
         "rate_limit": None,
@@ -446,9 +446,9 @@ def test_describe_shows_everything_but_the_secret() -> None:
         "connected_by": "ada",
     }
     connect("smtp", SMTP | {"user_name": "", "password": ""})
-    assert services.describe("smtp")["password"] is None
+    assert stored.describe("smtp")["password"] is None
     connect("sendgrid", SENDGRID)
-    assert services.describe("sendgrid")["api_key"] == "stored"
+    assert stored.describe("sendgrid")["api_key"] == "stored"
 
 
 def test_after_connect_it_says_what_is_in_force_now() -> None:
@@ -468,5 +468,5 @@ def test_after_connect_it_warns_where_a_blank_from_would_fail() -> None:
 
 
 def test_what_is_not_connected_cannot_be_checked() -> None:
-    with pytest.raises(services.NotConnected, match="SMTP is not connected"):
-        services.demand_connected("smtp")
+    with pytest.raises(stored.NotConnected, match="SMTP is not connected"):
+        stored.demand_connected("smtp")

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from integrations import clock
 
-from . import runs
+from . import run_ends
 from .delivery import why_waiting
 from .models import Delivery, Recipient
 from .plans import Unindexed, by_index
@@ -58,7 +58,7 @@ def _end(delivery: Delivery, *, why: str) -> None:
             # Asked for behind the lock: an event may have told of somebody since the mail was read.
             if delivery.recipients.filter(state=Recipient.State.ACCEPTED).exists():
                 Delivery.objects.filter(pk=delivery.pk).update(state=Delivery.State.ACCEPTED)
-            runs.settle(delivery.run_id)
+            run_ends.settle(delivery.run_id)
 
 
 def _reason(delivery: Delivery, *, why: str) -> str:

@@ -19,7 +19,7 @@ from django.db.models.functions import Lower
 
 from integrations import audit, clock
 
-from . import ids, retry, runs, services, suppression
+from . import ids, retry, run_ends, services, suppression
 from .models import Attempt, Delivery, Recipient, Workflow
 from .search import DeliveryFilter, matching
 
@@ -196,7 +196,7 @@ def _queue_again(keys: list[uuid.UUID], actor: str) -> int:
         )
     missing = Recipient.objects.filter(delivery__in=keys).exclude(state=_Kept.ACCEPTED)
     missing.update(state=_Kept.QUEUED, code=None, enhanced_code="", reply="")
-    runs.reopen(_runs_of(keys))
+    run_ends.reopen(_runs_of(keys))
     transaction.on_commit(services.ring)
     return done
 
@@ -216,7 +216,7 @@ def _consider_delivered(keys: list[uuid.UUID], actor: str) -> int:
     # FAILED: those were open until time ran out. What the relay refused stays refused.
     open_ones = Recipient.objects.filter(delivery__in=keys, state__in=[*Recipient.OPEN, _Kept.FAILED])
     open_ones.update(state=_Kept.ACCEPTED, code=None, enhanced_code="", reply=f"considered delivered by {actor}")
-    runs.settle_anew(_runs_of(keys))
+    run_ends.settle_anew(_runs_of(keys))
     return done
 
 
@@ -226,7 +226,7 @@ def _runs_of(keys: Iterable[uuid.UUID]) -> list[uuid.UUID]:
 
 def _settle(affected: list[uuid.UUID]) -> None:
     for run in affected:
-        runs.settle(run)
+        run_ends.settle(run)
 
 
 AGAIN = (_State.DEFERRED, _State.FAILED, _State.CANCELLED, _State.HELD, _State.UNKNOWN, _State.ACCEPTED)

@@ -16,7 +16,7 @@ from django.db.models import F
 from integrations import clock
 from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
 
-from . import retry, runs, suppression, told
+from . import retry, run_ends, suppression, told
 from .leases import RELEASED
 from .models import Attempt, Delivery, Recipient
 from .stubborn import stubbornly
@@ -171,7 +171,7 @@ def _write(delivery: Delivery, values: dict[str, Any], *, attempt: Attempt | Non
         _bring_numbers(delivery)
         _write_recipients(recipients)
         if values["state"] in Delivery.FINAL:
-            runs.settle(delivery.run_id)
+            run_ends.settle(delivery.run_id)
         if attempt:
             _follow_up(delivery, attempt, recipients)
 

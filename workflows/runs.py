@@ -15,7 +15,7 @@ from django.db.models import F
 
 from integrations import clock
 
-from . import known, log_fields, mails, occasions, repeats
+from . import known, log_fields, mails, occasions, repeats, run_ends
 from .claims import begin_runs, claim_runs, claimed_runs
 from .ids import new_id
 from .inserting import insert
@@ -35,9 +35,6 @@ TRY_AGAIN_AFTER = timedelta(seconds=30)
 
 class LeaseLost(Exception):
     """Another worker has some of the runs by now."""
-
-
-_ENDED = (Run.Status.COMPLETED, Run.Status.COMPLETED_WITH_ERRORS, Run.Status.FAILED)
 
 
 def execute_due(*, hold: Lease | None = None) -> bool:
@@ -212,7 +209,7 @@ def execute(run: Run) -> None:
             return  # the lease was lost: another worker does it
         mails.forget_removed_actions([delivery for delivery, _ in made.deliveries])
         _store(made.deliveries)
-        settle(run.pk)
+        run_ends.settle(run.pk)
         if not made.cancelled:
             repeats.plan_next(run)
 
@@ -271,40 +268,3 @@ def _deliveries(run: Run, data: dict[str, Any]) -> Iterator[tuple[Delivery, list
         yield delivery, recipients
         if delivery.state == Delivery.State.FAILED and not action.skip_on_failure:
             return
-
-
-def settle_anew(affected: Iterable[uuid.UUID]) -> None:
-    """End runs once more: what became of their mails is known better now. Called within a transaction."""
-    keys = sorted(affected)
-    reopen(keys)
-    for run in keys:
-        settle(run)
-
-
-def reopen(affected: Iterable[uuid.UUID]) -> None:
-    """Let runs end anew. Locked in one order: two of us may share some."""
-    keys = list(affected)
-    list(Run.objects.select_for_update().filter(pk__in=keys).order_by("pk").values_list("pk"))
-    ended = Run.objects.filter(pk__in=keys, status__in=_ENDED)
-    ended.update(status=Run.Status.STARTED, finished_at=None, status_message="")
-
-
-def settle(run_id: uuid.UUID) -> None:
-    """End a run when all its deliveries have: it is completed only when its mails were accepted.
-
-    Called within a transaction. The lock makes two workers that finish the last two mails at once see each other.
-    """
-    Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
-    rows = Delivery.objects.filter(run=run_id)
-    deliveries = list(rows.values_list("state", "reason", "optional", "action_name"))
-    if any(state not in Delivery.FINAL for state, *_ in deliveries):
-        return
-    failed = [(name, reason, optional) for state, reason, optional, name in deliveries if state != "accepted"]
-    refused = [(name, reason, True) for state, reason, _, name in deliveries if state == "accepted" and reason]
-    status = Run.Status.COMPLETED_WITH_ERRORS if failed or refused else Run.Status.COMPLETED
-    if any(not optional for _, _, optional in failed):
-        status = Run.Status.FAILED
-    message = "; ".join(f"{name}: {reason}" for name, reason, _ in failed + refused)
-    Run.objects.filter(pk=run_id, status=Run.Status.STARTED).update(
-        status=status, status_message=message, finished_at=clock.now()
-    )

@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce, Least
 from integrations import feedback
 from integrations.feedback import Kind, Notice
 
-from . import runs, suppression
+from . import run_ends, suppression
 from .leases import RELEASED
 from .models import Delivery, Recipient
 from .recipients import canonical
@@ -121,7 +121,7 @@ def resolve(keys: Iterable[uuid.UUID]) -> None:
     """
     mails = list(keys)
     ended = _end_unheard(mails) | _correct_failed(mails)
-    runs.settle_anew(set(ended.values()))
+    run_ends.settle_anew(set(ended.values()))
 
 
 def _end_unheard(mails: list[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:

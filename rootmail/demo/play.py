@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 
-from integrations import audit, services, tokens
+from integrations import audit, stored, tokens
 from integrations.models import SmtpIntegration
 from rootmail import first_start, state
 from workflows import delivery_documents
@@ -96,7 +96,7 @@ class Demonstration:
         if User._meta.db_table not in connection.introspection.table_names():
             return ""
         addresses = set(SmtpIntegration.objects.filter(connected=True).values_list("address", flat=True))
-        if services.is_connected("sendgrid") or addresses - {self._relay.host}:
+        if stored.is_connected("sendgrid") or addresses - {self._relay.host}:
             return "an integration connected that is not the demonstration's"
         if User._default_manager.exists() and not _password_file().exists():
             return "accounts, and none of them is the demonstration's"

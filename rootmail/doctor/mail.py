@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from integrations import clock, pauses, rotation, senders, services
+from integrations import clock, pauses, rotation, senders, stored
 from integrations.certificates import EXPIRES_SOON
 from integrations.models import KINDS
 from integrations.transports.default import FileSettings, default_settings
@@ -57,9 +57,9 @@ def look_at_default_sender() -> Iterator[Finding]:
 
 
 def look_at_integrations() -> Iterator[Finding]:
-    first = services.in_force()
+    first = stored.in_force()
     for kind in KINDS:
-        if services.is_connected(kind) and not services.problem(kind, in_use=True):
+        if stored.is_connected(kind) and not stored.problem(kind, in_use=True):
             yield from _of_integration(kind, in_force=first.name == kind)
     paused = pauses.paused(first.name)
     if paused:
@@ -73,7 +73,7 @@ def look_at_integrations() -> Iterator[Finding]:
 
 
 def _of_integration(kind: str, *, in_force: bool) -> Iterator[Finding]:
-    row, now = services.demand_connected(kind), clock.now()
+    row, now = stored.demand_connected(kind), clock.now()
     label = str(row._meta.verbose_name)
     until = getattr(row, "certificate_until", None)
     if row.check_failed_at:

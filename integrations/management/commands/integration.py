@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations import audit, pauses, providers, services, trials
+from integrations import audit, pauses, providers, services, stored, trials
 from integrations.diagnosis import Diagnosis, Step
 from integrations.errands import NoAnswer
 from integrations.fields import Undecryptable
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         }
         try:
             verbs[options["verb"]](options["kind"], options)
-        except (services.NotConnected, Undecryptable, NoAnswer) as error:
+        except (stored.NotConnected, Undecryptable, NoAnswer) as error:
             raise CommandError(str(error)) from error
         except ValidationError as error:
             raise CommandError(_explain(error)) from error
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             self._report(error.diagnosis, as_json=options["json"])
             raise CommandError("Nothing was saved. --no-check connects all the same.") from error
         said, warning = services.after_connect(kind)
-        self._say(said, {"connected": kind, "in_force": services.in_force().name}, options)
+        self._say(said, {"connected": kind, "in_force": stored.in_force().name}, options)
         for text in (warning, found.cause if found else ""):
             if text:
                 self.stderr.write(text)
@@ -106,7 +106,7 @@ class Command(BaseCommand):
     def disconnect(self, kind: str, options: dict[str, Any]) -> None:
         if not services.disconnect(kind, actor=audit.COMMAND_LINE):
             raise CommandError(f"{providers.label_of(kind)} is not connected.")
-        through = services.in_force()
+        through = stored.in_force()
         self._say(
             f"{providers.label_of(kind)} is disconnected. Mail leaves through {through.label}.",
             {"disconnected": kind, "in_force": through.name},
@@ -114,7 +114,7 @@ class Command(BaseCommand):
         )
 
     def show(self, kind: str, options: dict[str, Any]) -> None:
-        shown = services.describe(kind)
+        shown = stored.describe(kind)
         if options["json"]:
             return write_json(self, shown)
         return write_table(self, shown.items())
@@ -249,13 +249,13 @@ def _add_common(parser: CommandParser) -> None:
 
 def _values(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return every model field: what was not named takes its default, not what was stored before."""
-    values = services.defaults(kind)
+    values = stored.defaults(kind)
     given = {_FIELDS.get(name, name): value for name, value in options.items() if value is not None}
     values |= {name: value for name, value in given.items() if name in values}
     if options.get("ca_file"):
         values["ca_certificates"] = read_source(options["ca_file"])
     if options.get("password_stdin") or options.get("api_key_stdin"):
-        values[services.SECRETS[kind]] = sys.stdin.readline().strip("\r\n")
+        values[stored.SECRETS[kind]] = sys.stdin.readline().strip("\r\n")
     return values
 
 
