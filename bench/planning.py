@@ -85,6 +85,11 @@ class Plan:
         return ceil(self.peak * self.seconds_a_mail / BUSY)
 
     @property
+    def connections(self) -> int:
+        """To PostgreSQL: one for each worker process, and for each thread of a web process."""
+        return self.workers + self.web * figures.THREADS
+
+    @property
     def capacity(self) -> float:
         return self.workers / self.seconds_a_mail
 
@@ -145,7 +150,7 @@ def database() -> str:
 
 def _database(plan: Plan) -> list[str]:
     log = STORED.log + STORED.log_later
-    connections = [_count(replace(plan, relay=relay).workers + plan.web) for relay in RELAYS.values()]
+    connections = [_count(replace(plan, relay=relay).connections) for relay in RELAYS.values()]
     return [
         _count(plan.mails), number(plan.peak * STORED.commits), number(plan.peak * STORED.log / 1e6),
         number(plan.mails * log / 1e9), _terabytes(plan, figures.KEEP_BODIES, figures.KEEP_ROWS),
@@ -169,6 +174,7 @@ def arithmetic() -> str:
     lines = [
         ["average", "mails a day / 86,400", f"{_count(plan.mails)} / 86,400", f"{plan.average:.1f} a second"],
         ["peak", "average x peak factor", f"{plan.average:.1f} x {PEAK}", f"{plan.peak:.0f} a second"],
+        _line_of_cores("web processes", plan, {"web": COST.web, "event": COST.event, "flush": COST.flush}),
         _line_of_cores("cores for web and workers", plan, {"web": COST.web, "workers": COST.workers}),
         _line_of_cores("cores for PostgreSQL", plan, {"event": COST.event, "server": COST.server}),
         [f"ms a mail, relay {name}", "workers + server + relay", _parts(plan), _milliseconds(plan)],
