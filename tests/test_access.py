@@ -90,6 +90,7 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "api-unknown": ({}, (404, 404, 404, 404), (404, 404, 404, 404)),
     "sendgrid-events": ({}, NOBODY, (403, 403, 403, 403)),
     "suppressed": ({}, EDITORS, NOBODY),
+    "suppressed-release-all": ({}, NOBODY, ADMINS_302),
     "suppressed-release": ({"number": 7}, NOBODY, ADMINS_302),
     "integrations": ({}, ADMINS, NOBODY),
     "integration-setup": (SMTP, ADMINS, ADMINS_422),

@@ -66,7 +66,7 @@ FORMS: dict[type[forms.BaseForm], tuple[str, str, Callable[[], Any]]] = {
     of_people.TokenForm: ("accounts.md", "API tokens", lambda: of_people.TokenForm(initial={"trigger": True})),
     of_people.AuditForm: ("accounts.md", "Audit log", of_people.AuditForm),
     of_deliveries.FilterForm: ("deliveries.md", "Finding some", of_deliveries.FilterForm),
-    suppression_forms.SearchForm: ("deliveries.md", "Suppressed addresses", suppression_forms.SearchForm),
+    suppression_forms.FilterForm: ("deliveries.md", "Suppressed addresses", suppression_forms.FilterForm),
     run_forms.RunFilterForm: ("runs.md", "Runs", run_forms.RunFilterForm),
     run_forms.StartForm: ("runs.md", "By hand", start),
     list_forms.WorkflowFilterForm: ("workflows.md", "The list", list_forms.WorkflowFilterForm),
@@ -87,9 +87,9 @@ FORMS: dict[type[forms.BaseForm], tuple[str, str, Callable[[], Any]]] = {
     ),
     of_webhooks.TestForm: ("webhooks.md", "The fields of an endpoint", of_webhooks.TestForm),
 }  # fmt: skip
-# What other forms are made of, and one that nobody fills in.
+# What other forms are made of, and those that nobody fills in.
 PARTS = {of_integrations.IntegrationForm, timing_forms.TimingForm, condition_forms.ConditionsForm}
-PARTS |= {of_deliveries.ConfirmForm}
+PARTS |= {of_deliveries.ConfirmForm, suppression_forms.ReleaseAllForm}
 DEPENDING = ("scheme",)  # on the kind of sender
 CHANGING = (
     "workflow",

@@ -23,6 +23,7 @@ from tests.test_search import made
 from workflows import delivery, interventions, retention, story, suppression
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.recipients import canonical
+from workflows.suppression import Wanted
 from workflows.told_models import Suppression
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("live_router")]
@@ -71,6 +72,48 @@ def test_whom_the_relay_does_not_know_is_listed(smtp: SmtpIntegration, relay: Fa
     assert row.expires_at == row.since + timedelta(days=180)
     entry = AuditEvent.objects.get(action="addresses suppressed")
     assert (entry.actor, entry.details) == ("SMTP", {"addresses": 1, "deliveries": [str(row.delivery_id)]})
+
+
+def earlier(state: str, *, days: int, to: str = "b@example.org", enhanced: str = "5.1.1") -> None:
+    """Store what became of a mail so many days ago."""
+    at = timezone.now() - timedelta(days=days)
+    mail = made(f"{state} {days}", hours_ago=24 * days, to=to, triggered_at=at)
+    mail.recipients.update(state=state, code=550, enhanced_code=enhanced if state == "refused" else "")
+
+
+@pytest.mark.parametrize(
+    ("before", "is_listed"),
+    [
+        ([], True),
+        ([("accepted", 30)], False),
+        ([("accepted", 30), ("refused", 0)], False),
+        ([("accepted", 30), ("refused", 2)], True),
+        ([("refused", 30), ("accepted", 2)], False),
+        ([("refused", 2), ("accepted", 1), ("refused", 0)], False),
+        ([("accepted", 9), ("failed", 2)], False),
+    ],
+)
+def test_whoever_took_mail_before_is_listed_after_a_day_of_refusals(
+    smtp: SmtpIntegration, relay: FakeRelay, before: list[tuple[str, int]], is_listed: bool
+) -> None:
+    """A relay that has lost its directory for an hour must not keep the next incident from everybody."""
+    stored()
+    for state, days in before:
+        earlier(state, days=days)
+    earlier("accepted", days=3, to="c@example.org")
+    relay.replies = {"RCPT TO:<b@": "550 5.1.1 no such user"}
+    delivery.send_due()
+    assert Recipient.objects.filter(state="refused", reply="no such user").exists()
+    assert [row.address for row in Suppression.objects.all()] == (["b@example.org"] if is_listed else [])
+
+
+def test_a_refusal_for_another_reason_is_none_of_those(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored()
+    earlier("accepted", days=9)
+    earlier("refused", days=2, enhanced="5.7.1")
+    relay.replies = {"RCPT TO:<b@": "550 5.1.1 no such user"}
+    delivery.send_due()
+    assert not Suppression.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -316,7 +359,7 @@ def test_editors_see_who_is_suppressed_and_admins_release(browsers: dict[str, Cl
 def test_finds_an_address_by_a_part_of_it(search: str, found: list[str]) -> None:
     for address in ("zoe@example.org", "max@example.org", "bo@münchen.example"):
         listed(address)
-    assert sorted(row.address for row in suppression.page(search)[0]) == found
+    assert sorted(row.address for row in suppression.page(Wanted(search))[0]) == found
 
 
 def test_pages_go_on_from_an_address(browsers: dict[str, Client], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +368,7 @@ def test_pages_go_on_from_an_address(browsers: dict[str, Client], monkeypatch: p
         listed(f"r{number}@example.org", since=SINCE + timedelta(minutes=number // 2))
     shown, place = [], None
     while True:
-        rows, place = suppression.page("", before=place)
+        rows, place = suppression.page(Wanted(), before=place)
         shown += [row.address[:2] for row in rows]
         if place is None:
             break
@@ -335,9 +378,57 @@ def test_pages_go_on_from_an_address(browsers: dict[str, Client], monkeypatch: p
     assert browsers["Editor"].get("/suppressed/?search=%00").status_code == 422
 
 
+def test_many_are_released_at_once(browsers: dict[str, Client]) -> None:
+    """A relay that lost its directory had refused everybody since a certain time."""
+    for name in ("max", "zoe", "kim"):
+        listed(f"{name}@example.org", "refused", told_by="smtp", since=SINCE)
+    listed("old@example.org", "refused", told_by="smtp", since=SINCE - timedelta(days=1))
+    listed("bo@example.org", "bounce", since=SINCE)
+    listed("spam@example.org", "complaint", since=SINCE)
+    wanted = Wanted(kind="refused", since=SINCE)
+    page = browsers["Admin"].get(f"/suppressed/?{wanted.as_query()}").content.decode()
+    assert "Release these 3<" in page
+    assert "Release these" not in browsers["Editor"].get(f"/suppressed/?{wanted.as_query()}").content.decode()
+    until = re.findall(r'name="until" value="([^"]+)"', page)
+    late = listed("late@example.org", "refused", told_by="smtp", since=timezone.now() + timedelta(seconds=1))
+    answer = browsers["Admin"].post("/suppressed/release/", wanted.named() | {"until": until[0]}, follow=True)
+    assert "3 addresses are released: the next mails go there again." in answer.content.decode()
+    assert AT_SENDGRID.replace("the address", "them") not in answer.content.decode()
+    left = [address for address, _ in in_force()]
+    assert left == ["bo@example.org", late.address, "old@example.org", "spam@example.org"]
+    entry = AuditEvent.objects.get(action="addresses released")
+    assert entry.details == {"addresses": 3, "kind": "refused", "since": str(SINCE)}
+
+
+def test_a_release_of_all_leaves_reports_of_spam_and_speaks_of_sendgrids_list(browsers: dict[str, Client]) -> None:
+    for name, kind in (("a", "bounce"), ("b", "refused"), ("c", "complaint")):
+        listed(f"{name}@example.org", kind)
+    assert "Release all 2 For when a relay has refused everybody by mistake. Reports of spam stay." in words(
+        browsers["Admin"]
+    )
+    now = timezone.now().isoformat()
+    answer = browsers["Admin"].post("/suppressed/release/", {"until": now}, follow=True).content.decode()
+    assert (
+        f"2 addresses are released: the next mails go there again. {AT_SENDGRID}".replace("the address", "them")
+        in answer
+    )
+    assert in_force() == [("c@example.org", "complaint")]
+    again = browsers["Admin"].post("/suppressed/release/", {"until": now}, follow=True).content.decode()
+    assert "Nothing was changed: they are not suppressed any more." in again
+
+
+@pytest.mark.parametrize("wrong", [{"until": "x"}, {}, {"until": "2026-11-27T10:00:00Z", "kind": "everybody"}])
+def test_what_was_not_understood_releases_nobody(browsers: dict[str, Client], wrong: dict[str, str]) -> None:
+    listed("a@example.org", since=SINCE)
+    answer = browsers["Admin"].post("/suppressed/release/", wrong, follow=True).content.decode()
+    assert "Nobody was released: look at the list again." in answer
+    assert in_force() == [("a@example.org", "bounce")]
+
+
 def test_empty_pages_say_so(browsers: dict[str, Client]) -> None:
     assert "Nobody is suppressed" in words(browsers["Editor"])
-    assert "Nothing suppressed holds ‘ zoe ’" in words(browsers["Editor"], "/suppressed/?search=zoe")
+    assert "Nothing suppressed fits ‘ zoe ’." in words(browsers["Editor"], "/suppressed/?search=zoe")
+    assert "Nothing suppressed fits this filter." in words(browsers["Editor"], "/suppressed/?kind=bounce")
 
 
 def test_the_page_of_the_mail_says_what_to_do(browsers: dict[str, Client]) -> None:

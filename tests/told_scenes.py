@@ -35,6 +35,13 @@ def prepare() -> None:
     Delivery.objects.filter(pk=mail.pk).update(**sent)
     Recipient.objects.filter(delivery=mail).update(state="accepted", code=202, reply="queued as Zw3xYh0PTq2")
     told.record(_told(mail))
+    refused = ("max@example.org", "kim@example.org")
+    suppression.enlist(
+        suppression.finding(
+            address, "refused", since=clock.now(), reason="550 5.1.1 no such user", told_by="smtp", delivery_id=mail.pk
+        )
+        for address in refused
+    )
     Delivery.objects.exclude(pk=other.pk).filter(next_attempt_at__isnull=False).update(
         next_attempt_at=clock.now() + timedelta(hours=1)
     )

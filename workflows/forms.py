@@ -41,7 +41,7 @@ class MomentInput(forms.DateTimeInput):
         return f"{local:%Y-%m-%dT%H:%M:%S}" if local else None
 
 
-def _moment(label: str) -> forms.DateTimeField:
+def moment_field(label: str) -> forms.DateTimeField:
     """Take a day (its midnight) or a day and a time."""
     widget = MomentInput(attrs={"type": "datetime-local", "step": "1"})
     return forms.DateTimeField(label=label, required=False, widget=widget)
@@ -58,8 +58,8 @@ class FilterForm(forms.Form):
     workflow = forms.ChoiceField(label="Workflow", required=False)
     provider = forms.ChoiceField(label="Through", required=False, choices=[("", "Any"), *PROVIDERS.items()])
     code = forms.CharField(label="Code (535, 5.7.1)", required=False, max_length=11)
-    since = _moment("Since")
-    until = _moment("Before")
+    since = moment_field("Since")
+    until = moment_field("Before")
     bounced = forms.BooleanField(label="Bounced afterwards", required=False)
     run = forms.UUIDField(required=False, widget=forms.HiddenInput, error_messages={"invalid": "This is no run's id."})
 
@@ -69,10 +69,10 @@ class FilterForm(forms.Form):
         self.fields["workflow"].choices = [("", "Any"), *names]  # type: ignore[attr-defined]
 
     def clean_since(self) -> datetime | None:
-        return _near(self.cleaned_data["since"])
+        return near(self.cleaned_data["since"])
 
     def clean_until(self) -> datetime | None:
-        return _near(self.cleaned_data["until"])
+        return near(self.cleaned_data["until"])
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"]
@@ -107,7 +107,7 @@ class ConfirmForm(forms.Form):
     after = forms.UUIDField(required=False)
 
 
-def _near(moment: datetime | None) -> datetime | None:
+def near(moment: datetime | None) -> datetime | None:
     """Refuse the ends of the calendar, which not every time zone has."""
     if moment and not 1970 <= moment.year <= 2999:
         raise ValidationError("Enter a time between 1970 and 2999.")

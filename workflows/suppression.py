@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from integrations import audit, clock
@@ -22,12 +26,51 @@ from .told_models import Suppression
 PAGE = 50
 LONGEST_DAYS = 36_500  # beyond the calendar's end an outcome could not be recorded
 LISTED = 20  # ids in an audit entry
+A_DAY = timedelta(days=1)
 _CHUNK = 5000  # SQLite takes 32,766 parameters at the most
 _MERGED = ("kind", "reason", "since", "told_by", "delivery_id", "expires_at")
 _RANK = {kind: rank for rank, kind in enumerate(Suppression.Kind.values)}
 # RFC 3463 section 3.2: those that speak about the recipient's address. 5.1.7 and 5.1.8 speak about the sender's.
 GONE = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10")
 SMTP = ("smtp", "default")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of those in force; what is blank does not matter."""
+
+    search: str = ""
+    kind: str = ""
+    since: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return self != Wanted()
+
+    def rows(self) -> QuerySet[Suppression]:
+        rows = in_force()
+        if self.search:
+            rows = rows.filter(address__contains=_spelt(self.search))
+        if self.kind:
+            rows = rows.filter(kind=self.kind)
+        return rows.filter(since__gte=self.since) if self.since else rows
+
+    def named(self) -> dict[str, str]:
+        """Return what FilterForm reads back, from an address or from fields out of sight."""
+        since = f"{timezone.localtime(self.since):%Y-%m-%dT%H:%M:%S}" if self.since else ""
+        named = {"search": self.search, "kind": self.kind, "since": since}
+        return {name: value for name, value in named.items() if value}
+
+    def as_query(self) -> str:
+        return urlencode(self.named())
+
+    def in_words(self) -> dict[str, str]:
+        """Return it for the audit log, without the addresses: an entry is never deleted."""
+        words = {"kind": self.kind, "since": str(self.since or ""), "by_address": "yes" if self.search else ""}
+        return {name: word for name, word in words.items() if word}
+
+
+def _spelt(part: str) -> str:
+    return canonical(part) if "@" in part.strip("@") else part.lower()
 
 
 def in_force() -> QuerySet[Suppression]:
@@ -112,8 +155,9 @@ def _audit(rows: Sequence[Suppression]) -> None:
 
 def enlist_refused(delivery: Delivery, tried: Iterable[Recipient], *, provider: str) -> None:
     """List whom a relay does not know. Only a server's own word counts, and only on this address."""
-    if provider in SMTP:
-        gone = [row for row in tried if row.state == "refused" and row.code and row.enhanced_code in GONE]
+    gone = [row for row in tried if row.state == "refused" and row.code and row.enhanced_code in GONE]
+    if gone and provider in SMTP:
+        known = _known_until_lately(delivery, gone)
         enlist(
             finding(
                 row.address,
@@ -124,7 +168,26 @@ def enlist_refused(delivery: Delivery, tried: Iterable[Recipient], *, provider: 
                 delivery_id=delivery.pk,
             )
             for row in gone
+            if row.address not in known
         )
+
+
+def _known_until_lately(delivery: Delivery, refused: Iterable[Recipient]) -> set[str]:
+    """Return which of these took a mail before and have not been refused for a day since.
+
+    A relay that has lost its directory knows nobody for a while; who had mail before must not be listed for that.
+    """
+    earlier = Recipient.objects.alias(lower=Lower("address")).filter(lower=Lower(OuterRef("address")))
+    taken = earlier.filter(state=Recipient.State.ACCEPTED).order_by("-delivery").values("delivery")[:1]
+    for_a_day = earlier.exclude(delivery=delivery.pk).filter(
+        delivery__gt=OuterRef("taken"),
+        delivery__triggered_at__lte=clock.now() - A_DAY,
+        state=Recipient.State.REFUSED,
+        enhanced_code__in=GONE,
+    )
+    ours = Recipient.objects.filter(delivery=delivery.pk, address__in=[row.address for row in refused])
+    rows = ours.annotate(taken=Subquery(taken))
+    return set(rows.exclude(taken=None).exclude(Exists(for_a_day)).values_list("address", flat=True))
 
 
 def release(pk: int, *, actor: str) -> Suppression | None:
@@ -138,11 +201,24 @@ def release(pk: int, *, actor: str) -> Suppression | None:
     return row
 
 
-def page(search: str, *, before: int | None = None) -> tuple[list[Suppression], int | None]:
+def release_all(wanted: Wanted, *, until: datetime, actor: str) -> Counter[str]:
+    """Send again to whom is wanted and was listed until then, but for reports of spam. Counts them by who told."""
+    with transaction.atomic():
+        rows = releasable(wanted).filter(since__lte=until)
+        found = Counter(rows.select_for_update().values_list("told_by", flat=True))
+        if found:
+            rows.update(released_at=clock.now(), released_by=actor[:150])
+            audit.record("addresses released", actor=actor, addresses=found.total(), **wanted.in_words())
+    return found
+
+
+def releasable(wanted: Wanted) -> QuerySet[Suppression]:
+    return wanted.rows().exclude(kind=Suppression.Kind.COMPLAINT)
+
+
+def page(wanted: Wanted, *, before: int | None = None) -> tuple[list[Suppression], int | None]:
     """Return what is in force, the newest first, and where the next page begins, or None."""
-    rows = in_force().order_by("-since", "-pk")
-    if search:
-        rows = rows.filter(address__contains=canonical(search) if "@" in search.strip("@") else search.lower())
+    rows = wanted.rows().order_by("-since", "-pk")
     last = Suppression.objects.filter(pk=before).first() if before else None
     if last:
         rows = rows.filter(since__lte=last.since).exclude(since=last.since, pk__gte=last.pk)

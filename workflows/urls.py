@@ -48,6 +48,7 @@ urlpatterns = [
     path("deliveries/all/<slug:verb>/", intervention_views.act_on_all, name="deliveries-act"),
     re_path(r"^events/sendgrid/?$", api.sendgrid_events, name="sendgrid-events"),
     path("suppressed/", suppression_views.suppressed, name="suppressed"),
+    path("suppressed/release/", suppression_views.release_all, name="suppressed-release-all"),
     path("suppressed/<int:number>/release/", suppression_views.release, name="suppressed-release"),
     path("configuration/webhooks/", webhook_views.listed, name="webhooks"),
     path("configuration/webhooks/new/", webhook_views.kinds, name="webhook-kinds"),
