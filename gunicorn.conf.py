@@ -1,9 +1,33 @@
-"""Read by gunicorn itself where it is started in this folder: with LOG_FORMAT=json its lines are JSON as well."""
+"""Read by gunicorn itself where it is started in this folder: with LOG_FORMAT=json its lines are JSON as well.
 
-from rootmail import logs
-from rootmail.environment import Env
+Nothing of rootmail is imported here: whatever gunicorn's main process has loaded, its next processes inherit, and
+SIGHUP would start them with old code among the new. Within them, Django's LOGGING takes over.
+"""
 
-env = Env()
+import os
+from pathlib import Path
 
-if env.str("LOG_FORMAT", default="") == logs.JSON:
-    logconfig_dict = logs.configuration(form=logs.JSON, level=env.str("LOG_LEVEL", default="INFO").upper())
+
+def _setting(name: str, default: str) -> str:
+    """Return a setting as rootmail reads it: from the file that NAME_FILE names, or the environment."""
+    file = os.environ.get(f"{name}_FILE")
+    return Path(file).read_text().strip() if file else os.environ.get(name, default)
+
+
+if _setting("LOG_FORMAT", "line") == "json":
+    _own = {"handlers": ["stderr"], "propagate": False, "level": _setting("LOG_LEVEL", "INFO").upper()}
+    logconfig_dict = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": ["levelname", "name", "message"],
+                "rename_fields": {"levelname": "level", "name": "logger", "exc_info": "exception"},
+                "timestamp": "time",
+            },
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        "loggers": {"gunicorn.error": _own, "gunicorn.access": _own},
+    }

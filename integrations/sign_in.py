@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.contrib.sessions.backends.db import SessionStore
 from django.db.models import Max, Sum
 from django.http import HttpRequest
 from django.utils import timezone
@@ -146,3 +147,8 @@ def _was_counted(request: HttpRequest) -> bool:
 
 def _is_known(name: str) -> bool:
     return User.objects.filter(username=name).exists()
+
+
+def forget_sessions() -> None:
+    """Delete those that have ended by time: Django only stops believing them."""
+    SessionStore.clear_expired()

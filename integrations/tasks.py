@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from . import alerts, jobs, links
+from . import alerts, jobs, links, sign_in
 
 AGAIN_AFTER = 20  # seconds, for a link that waits for its provider
 
@@ -19,6 +19,11 @@ def run_errand(pk: str) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def forget_errands() -> None:
     jobs.forget_old()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_sessions() -> None:
+    sign_in.forget_sessions()
 
 
 @shared_task  # type: ignore[untyped-decorator]

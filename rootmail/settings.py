@@ -218,6 +218,7 @@ CELERY_BEAT_SCHEDULE = {
     "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": {"expires": 60}},
     "forget old": {"task": "workflows.tasks.forget_old", "schedule": 120.0, "options": {"expires": 60}},
     "recheck": {"task": "integrations.tasks.recheck_integrations", "schedule": 300.0, "options": {"expires": 300}},
+    "forget sessions": {"task": "integrations.tasks.forget_sessions", "schedule": 3600.0, "options": {"expires": 3600}},
     "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory; a file outlives a clock that is set back

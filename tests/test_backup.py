@@ -22,7 +22,7 @@ from integrations.models import AuditEvent
 from tests.fake_relay import FakeRelay
 from tests.installation import EXAMPLES, LONG, ROOT, fresh_postgres
 from tests.test_search import made
-from workflows import documents, heartbeat, interventions, restored, runs, services
+from workflows import deadlines, documents, heartbeat, interventions, restored, runs, services
 from workflows.events import Incoming
 from workflows.ids import new_id
 from workflows.models import Delivery, Heartbeat, Run, Workflow
@@ -148,6 +148,8 @@ def test_every_mail_that_was_on_its_way_is_held_and_what_has_ended_is_left_alone
     assert now == held | {state: state for state in Delivery.FINAL}
     assert not Delivery.objects.exclude(lease=None).exists()
     assert restored.count() == restored.Doubtful(0, 0)
+    deadlines.end_overdue()  # as the first sweep does: those of an older backup were over
+    assert Delivery.objects.filter(state="held").count() == 5, "people have their time to decide"
     [entry] = AuditEvent.objects.all()
     assert (entry.action, entry.details) == ("restored from a backup", {"held": 4, "cancelled": 0})
     assert interventions.intervene("consider-delivered", DeliveryFilter(state=("held",)), actor="ada").done == 5

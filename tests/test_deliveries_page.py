@@ -53,7 +53,7 @@ def test_shows_what_became_of_each_mail(as_member: Client) -> None:
         state="deferred", reason="450 busy", next_attempt_at=timezone.now() + timedelta(hours=1), provider="smtp"
     )
     page = text(as_member)
-    for shown in ("Hello", "Deferred", "450 busy", "Next attempt", "through smtp", "a@example.org", "1 recipient<"):
+    for shown in ("Hello", "Deferred", "450 busy", "Next attempt", "through SMTP", "a@example.org", "1 recipient<"):
         assert shown in page, shown
     assert "foo@@bar" in page, "the warning about it"
     assert "Failed" in page

@@ -158,7 +158,7 @@ def test_the_page_tells_what_became_of_a_mail(as_viewer: Client) -> None:
         "Checkout is slow", "Deferred", "The relay lets unknown senders wait (greylisting). It is tried",
         "450 4.7.1 later", "Desk <desk@example.com>", row.message_id, f"/runs/{row.run_id}/", "?workflow=tell",
         "(in 5\xa0minutes)", "2 recipients", "a@example.org", "b@example.org", "TLSv1.3", "41 ms", "queued as 1",
-        "Transcript", "> MAIL FROM:<desk@example.com>", "Gives up", "through smtp",
+        "Transcript", "> MAIL FROM:<desk@example.com>", "Gives up", "through SMTP", "Time zone",
     ):  # fmt: skip
         assert shown in page, shown
     assert page.index("b@example.org") < page.index("a@example.org"), "those without the mail first"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +28,7 @@ from workflows import delivery, documents, log_fields, runs
 from workflows.models import Delivery, Recipient, Run
 
 NOBODY_S = "01a216b5-d95f-7d9e-bbde-cf80122831f1"
+ROOT = Path(__file__).parent.parent
 PRIVATE = ("@example", "Checkout", "Secret subject", "Dear", "198.51.100.7", "hunter2", "desk@", "tok-en")
 
 
@@ -233,6 +238,35 @@ def test_nothing_stays_in_hand() -> None:
             raise ValueError
         assert log_fields.known() == {"run": 1}
     assert log_fields.known() == {}
+
+
+READS_ITS_FILE = """
+import logging.config, runpy, sys
+before = set(sys.modules)
+logging.config.dictConfig(runpy.run_path("gunicorn.conf.py")["logconfig_dict"])
+logging.getLogger("gunicorn.error").warning("a line")
+print(sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+
+
+@pytest.mark.parametrize("named", ["environment", "file"])
+def test_gunicorn_s_main_process_loads_nothing_that_its_next_processes_would_inherit(
+    tmp_path: Path, named: str
+) -> None:
+    """Or SIGHUP after an upgrade would start processes with old code among the new."""
+    (tmp_path / "format").write_text("json\n")
+    of = {"environment": {"LOG_FORMAT": "json"}, "file": {"LOG_FORMAT_FILE": str(tmp_path / "format")}}
+    done = subprocess.run(
+        [sys.executable, "-c", READS_ITS_FILE], cwd=ROOT, env=of[named], capture_output=True, text=True, check=True
+    )
+    loaded = ast.literal_eval(done.stdout)
+    assert not {"rootmail", "workflows", "integrations", "django", "celery", "environ"} & {*loaded}
+    assert "pythonjsonlogger" in loaded
+    line = json.loads(done.stderr)
+    assert {name: line[name] for name in ("level", "logger", "message")} == {
+        "level": "WARNING", "logger": "gunicorn.error", "message": "a line"
+    }  # fmt: skip
+    assert datetime.fromisoformat(line["time"]).tzinfo
 
 
 NO_JSON = ("WARNING Memory overcommit", "Valkey", "worker: ", "SIGTERM")  # of Valkey, and Celery's farewell

@@ -15,7 +15,7 @@ from integrations.models import AuditEvent
 from tests.scenes import become
 from tests.test_accessibility import reader
 from tests.test_runs import SEV1, queued, with_tasks
-from workflows import documents, retention, run_control, runs, services
+from workflows import documents, retention, run_control, run_ends, runs, services
 from workflows.events import Incoming
 from workflows.models import Action, Delivery, Event, Run, Workflow
 
@@ -44,7 +44,7 @@ def words_after(client: Client, address: str) -> str:
 def accept_everything() -> None:
     Delivery.objects.update(state="accepted", next_attempt_at=None)
     for run in Run.objects.filter(status="started"):
-        runs.settle(run.pk)
+        run_ends.settle(run.pk)
 
 
 def test_a_run_is_told_from_the_trigger_to_the_last_mail(editor: Client) -> None:

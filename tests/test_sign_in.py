@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import time_machine
 from axes.models import AccessAttempt
+from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
-from integrations import sign_in
+from integrations import sign_in, tasks
 from integrations.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -175,3 +178,11 @@ def test_the_lock_counts_a_whole_ipv6_network() -> None:
 
 def test_behind_a_socket_without_an_address_the_lock_works_too(client: Client, admin: User) -> None:
     assert fail(client, 5, REMOTE_ADDR="") == [200, 200, 200, 200, 429]
+
+
+def test_sessions_that_are_over_are_forgotten() -> None:
+    for key, days in (("over", -1), ("open", 1)):
+        Session.objects.create(session_key=key, session_data="", expire_date=timezone.now() + timedelta(days=days))
+    tasks.forget_sessions()
+    assert [row.session_key for row in Session.objects.all()] == ["open"]
+    assert settings.CELERY_BEAT_SCHEDULE["forget sessions"]["task"] == tasks.forget_sessions.name

@@ -9,9 +9,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from integrations import audit, clock
 
-from . import acceptance, repeats
+from . import acceptance, repeats, retry
 from .leases import RELEASED
-from .models import Attempt, Delivery, Run
+from .models import Attempt, Delivery, Run, Workflow
 
 MAYBE_SENT = "Restored from a backup: it may have been sent since."
 MAYBE_CARRIED_OUT = "Restored from a backup: it may have been carried out since."
@@ -38,12 +38,21 @@ def hold_back(*, actor: str) -> Doubtful:
     with transaction.atomic():
         _settle_noted()
         held = _deliveries().update(state=Delivery.State.HELD, reason=MAYBE_SENT, next_attempt_at=None, **RELEASED)
+        _give_time()
         doubtful = list(_runs().select_for_update(of=("self",)).select_related("workflow", "event").order_by("pk"))
         for run in doubtful:
             _cancel(run)
         done = Doubtful(held, len(doubtful))
         audit.record("restored from a backup", actor=actor, held=done.deliveries, cancelled=done.runs)
     return done
+
+
+def _give_time() -> None:
+    """Let people decide: the deadlines of an older backup are over, and the first sweep would fail what is held."""
+    held = Delivery.objects.filter(state=Delivery.State.HELD)
+    for workflow in Workflow.objects.filter(deliveries__in=held).distinct():
+        end = clock.now() + retry.deadline(workflow.give_up_after)
+        held.filter(workflow=workflow, give_up_at__lt=end).update(give_up_at=end)
 
 
 def _settle_noted() -> None:
