@@ -39,6 +39,12 @@ class Env(environ.Env):  # type: ignore[misc]
             raise UnfitSetting(f"{name} in the environment has to be more than 0.")
         return value
 
+    def whole(self, name: str, *, default: int, least: int = 1) -> int:
+        value: int = self.int(name, default=default)
+        if value < least:
+            raise UnfitSetting(f"{name} in the environment has to be {least} or more.")
+        return value
+
     def one_of(self, name: str, known: Collection[str], *, default: str) -> str:
         """Return the one of these that is named, in small letters or capitals."""
         value: str = self.str(name, default=default)

@@ -102,7 +102,7 @@ SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=HTTPS)
 SECURE_REDIRECT_EXEMPT = [r"^v1/", r"^hooks/", r"^events/", r"^metrics$"]
 BEHIND_PROXY = env.bool("BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_SECONDS = env.whole("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0, least=0)
 # For this host alone: what else its owner runs below it is not ours to decide about, least of all for years.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -110,9 +110,9 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = env.int("SESSION_HOURS", default=12) * 3600
-PASSWORD_RESET_TIMEOUT = env.int("PASSWORD_LINK_HOURS", default=72) * 3600
-FORGOTTEN_LINK_TIMEOUT = env.int("FORGOTTEN_LINK_HOURS", default=2) * 3600
+SESSION_COOKIE_AGE = env.whole("SESSION_HOURS", default=12) * 3600
+PASSWORD_RESET_TIMEOUT = env.whole("PASSWORD_LINK_HOURS", default=72) * 3600
+FORGOTTEN_LINK_TIMEOUT = env.whole("FORGOTTEN_LINK_HOURS", default=2) * 3600
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -142,8 +142,8 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 # After so many failures, a name is locked for the address that they came from.
-AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
-AXES_COOLOFF_TIME = timedelta(minutes=env.int("LOGIN_LOCK_MINUTES", default=15))
+AXES_FAILURE_LIMIT = env.whole("LOGIN_FAILURES", default=5)
+AXES_COOLOFF_TIME = timedelta(minutes=env.whole("LOGIN_LOCK_MINUTES", default=15))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or the page could not say when it ends
@@ -244,7 +244,7 @@ KEEP_DELIVERIES_DAYS = env.int("KEEP_DELIVERIES_DAYS", default=400)
 SUPPRESSION_DAYS = env.int("SUPPRESSION_DAYS", default=180)
 
 # --- the API ---------------------------------------------------------------------------------
-MAX_EVENT_BYTES = env.int("MAX_EVENT_BYTES", default=1024 * 1024)
+MAX_EVENT_BYTES = env.whole("MAX_EVENT_BYTES", default=1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_EVENT_BYTES, 2_621_440)
 
 # --- monitoring ------------------------------------------------------------------------------
