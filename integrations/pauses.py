@@ -20,7 +20,7 @@ from django.utils.formats import date_format
 from django.utils.text import Truncator
 
 from . import audit, clock
-from .models import ProviderState
+from .models import AuditEvent, ProviderState
 from .transports.base import Scope, Stage, TransportError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ DELAYS = (10, 30, 60, 120, 300, 600)  # seconds until the next probe
 SCATTER = 0.2
 LONGEST = timedelta(days=1)
 PROBE = timedelta(seconds=200)  # outlasts one mail
+AT_MOST_EVERY = timedelta(hours=1)  # an entry in the audit log for a pause that passes
 NOT_SHOWN_YET = "Connected without a check: the next mail will show whether it works."
 CREDENTIALS_REFUSED = (530, 534, 535)  # RFC 4954 section 6; some relays say so at MAIL only
 BY_ITSELF = "rootmail itself"  # no account is named so: a username holds no blank
@@ -177,6 +178,7 @@ def begin(name: str, error: TransportError, *, version: int | None = None) -> No
     )
     if changed and not state.failures:
         logger.warning("%s is paused", name)
+    if changed and not _is_recorded(name, lasts=delay is None or state.failures > 0):
         audit.record(f"{name} paused", actor=BY_ITSELF, reason=error.text)
 
 
@@ -184,7 +186,24 @@ def lift(name: str, *, version: int) -> None:
     """Let mail leave again: a mail was accepted, under these settings."""
     if ProviderState.objects.filter(pk=name, version=version, paused_at__isnull=False).update(**OPEN):
         logger.info("%s is open again", name)
-        audit.record(f"{name} open again", actor=BY_ITSELF)
+        if _last_recorded(name) == f"{name} paused":
+            audit.record(f"{name} open again", actor=BY_ITSELF)
+
+
+def _is_recorded(name: str, *, lasts: bool) -> bool:
+    """Tell whether the audit log has this pause, or has had one within the hour and need not have one that passes.
+
+    A relay that breaks off after every few mails would fill it, and an entry is never deleted.
+    """
+    lately = AuditEvent.objects.filter(action=f"{name} paused", at__gt=clock.now() - AT_MOST_EVERY)
+    return _last_recorded(name) == f"{name} paused" or (not lasts and lately.exists())
+
+
+def _last_recorded(name: str) -> str:
+    """Return the newest action in the audit log that begins or ends a pause, or ''."""
+    actions = [f"{name} {what}" for what in ("paused", "open again", "connected", "disconnected")]
+    newest = AuditEvent.objects.filter(action__in=actions).order_by("-at", "-pk")
+    return newest.values_list("action", flat=True).first() or ""
 
 
 def release(name: str, *, version: int) -> None:

@@ -37,7 +37,7 @@ def command(url: str, *, folder: Path) -> list[str]:
         "port": parts.port,
         "requirepass": parts.password,
         "dir": str(folder),
-        "appendonly": "yes",
+        "appendonly": "no",  # the database is the queue; a file that a power cut damaged would keep it from starting
         "save": '""',
         "daemonize": "no",
         "loglevel": "warning",

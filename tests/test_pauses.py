@@ -114,6 +114,22 @@ def test_a_wrong_password_is_tried_once_until_a_person_says_so(smtp: SmtpIntegra
     ]
 
 
+def test_a_relay_that_breaks_off_again_and_again_does_not_fill_the_audit_log(smtp: SmtpIntegration) -> None:
+    error = TransportError("421 too many", stage=Stage.MAIL, scope=Scope.PROVIDER)
+    for _ in range(20):
+        pauses.begin("smtp", error)
+        pauses.lift("smtp", version=pauses.version_of("smtp"))
+    recorded = AuditEvent.objects.order_by("pk").values_list("action", flat=True)
+    assert [*recorded] == ["smtp paused", "smtp open again"]
+    pauses.begin("smtp", error)
+    assert len(recorded.all()) == 2, "it may pass"
+    let_time_pass()
+    pauses.begin("smtp", error)
+    pauses.begin("smtp", error)
+    pauses.lift("smtp", version=pauses.version_of("smtp"))
+    assert [*recorded.all()][2:] == ["smtp paused", "smtp open again"], "it has not"
+
+
 def test_a_relay_that_is_down_is_tried_by_one_mail_at_a_time_with_growing_waits(
     smtp: SmtpIntegration, relay: FakeRelay
 ) -> None:

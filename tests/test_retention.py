@@ -103,6 +103,20 @@ def test_an_old_run_that_has_not_begun_is_kept_with_its_event() -> None:
     assert (Run.objects.count(), Event.objects.count()) == (1, 1)
 
 
+def test_news_of_what_a_waiting_run_is_about_are_kept() -> None:
+    """A run that waits for longer than events are kept has to hear that its incident was resolved."""
+    made(0, state="queued")
+    Event.objects.update(resource="incident:1")
+    Run.objects.update(status="queued")
+    for resource in ("incident:1", "incident:2", ""):
+        Event.objects.create(pk=_id(401), name="incident_updated", resource=resource, received_at=timezone.now())
+    tasks.forget_old()
+    assert sorted(Event.objects.values_list("resource", flat=True)) == ["incident:1", "incident:1"]
+    Run.objects.update(status="completed")
+    tasks.forget_old()
+    assert Event.objects.count() == 1
+
+
 def test_a_negative_number_of_days_deletes_nothing(settings: Any) -> None:
     settings.KEEP_BODIES_DAYS = settings.KEEP_DELIVERIES_DAYS = -1
     made(1)

@@ -98,7 +98,9 @@ def _delete_runs(before: uuid.UUID) -> int:
 
 
 def _delete_events(before: uuid.UUID) -> int:
-    heard = Event.objects.filter(pk__lt=before, runs__isnull=True)
+    # What waits works with the newest data of its resource, whichever event told them.
+    waiting = Run.objects.filter(status=Run.Status.QUEUED).exclude(event__resource="").values("event__resource")
+    heard = Event.objects.filter(pk__lt=before, runs__isnull=True).exclude(resource__in=waiting)
     old = list(heard.order_by("pk").values_list("pk", flat=True)[:BATCH])
     Event.objects.filter(pk__in=old, runs__isnull=True).delete()
     return len(old)

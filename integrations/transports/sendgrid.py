@@ -47,6 +47,7 @@ class SendGridTransport:
         self.settings = settings
         seconds = settings.reply_seconds
         self._client = httpx.Client(
+            verify=ssl.create_default_context(),  # the system's: httpx's own file is as old as its installation
             timeout=httpx.Timeout(seconds, connect=settings.connect_seconds),
             follow_redirects=False,  # a redirect would carry the key elsewhere
         )
