@@ -172,6 +172,11 @@ def test_an_error_names_its_field(fields: dict[str, Any], message: str) -> None:
     assert failure(**fields) == message
 
 
+def test_a_comma_may_stand_in_the_name_of_the_sender() -> None:
+    mail = rendered(sender="{{ name }} <{{ email }}>", name="Doe, Jane, MD", email="jane@example.org")
+    assert mail.sender == '"Doe, Jane, MD" <jane@example.org>'
+
+
 def test_one_hidden_recipient_is_enough() -> None:
     assert rendered(to=("None",), bcc=("b@example.org",)).envelope == (("b@example.org", "bcc"),)
 

@@ -28,6 +28,7 @@ from workflows.schedule import DAYS, next_time, parse_duration, rhythm
         ("1d", 86400),
         ("2 weeks", 1209600),
         ("1 month", 2592000),
+        ("1 year", 31536000),
         (" 1 H ", 3600),
     ],
 )

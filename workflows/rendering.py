@@ -189,10 +189,10 @@ def _quoted(source: str) -> str:
 
 def _sender(source: str, filler: _Filler) -> str:
     elements = recipients.split(filler.fill("from", source, kind=Kind.LIST))
-    if len(elements) > 1:
+    if any("@" in element for element in elements[:-1]):  # otherwise the comma belongs to a name: Doe, Jane <jane@…>
         raise RenderingError("from", f"a mail has one sender, not {len(elements)}")
     try:
-        return str(recipients.parse(elements[0])) if elements else ""
+        return str(recipients.parse(", ".join(elements))) if elements else ""
     except ValueError as error:
         raise RenderingError("from", str(error)) from error
 

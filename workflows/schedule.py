@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
-_UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800, "month": 2592000}
+_UNITS |= {"d": 86400, "day": 86400, "w": 604800, "week": 604800, "month": 2592000, "year": 31536000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)[\s,]*(?:and\s+)?")
 EXAMPLES = "30 seconds, 5 mins, 1h, 2h 30min, 2 weeks"
 LONGEST = timedelta(days=366)
