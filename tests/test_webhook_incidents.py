@@ -186,6 +186,40 @@ def test_rootlys_severity_may_be_an_object(severity: Any, told: dict[str, Any]) 
     assert event.data["incident"] == ROOTLY | told
 
 
+PARTS = {
+    "services": [{"name": "Checkout", "notify_emails": ["shop@example.org"]}],
+    "groups": [{"name": "SRE"}],
+    "environments": [],
+    "functionalities": [{"name": "Pay"}],
+    "incident_types": [{"name": "Customer facing"}],
+}
+RAW_PARTS = {
+    "raw_services": [{"name": "Checkout", "notify_emails": ["shop@example.org"]}],
+    "raw_groups": [{"name": "SRE"}],
+    "raw_environments": [],
+    "raw_functionalities": [{"name": "Pay"}],
+    "raw_types": [{"name": "Customer facing"}],
+}
+
+
+@pytest.mark.parametrize("severity", ["sev1", {"slug": "sev1"}])
+def test_rootlys_services_and_groups_have_the_names_that_its_templates_use(severity: Any) -> None:
+    told = the_event("rootly", a_rootly("incident.created", severity=severity, **PARTS)).data["incident"]
+    assert {name: told.get(name) for name in (*PARTS, *RAW_PARTS)} == PARTS | RAW_PARTS
+
+
+def test_what_rootly_names_so_itself_stays() -> None:
+    payload = a_rootly("incident.created", services=[{"name": "x"}], raw_services=[{"name": "y"}], groups=None)
+    told = the_event("rootly", payload).data["incident"]
+    assert (told["raw_services"], "raw_groups" in told) == ([{"name": "y"}], False)
+
+
+def test_the_incident_of_rootlys_timeline_has_them_too() -> None:
+    payload = a_rootly("incident_event.created", {"id": "e1", "incident": {"id": "i1"} | PARTS})
+    told = the_event("rootly", payload).data["incident"]
+    assert {name: told.get(name) for name in RAW_PARTS} == RAW_PARTS
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

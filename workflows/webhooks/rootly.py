@@ -31,6 +31,14 @@ _FAMILIES = {
     "incident_event.": ("timeline", "timeline_updated"),
     "incident_status_page_event.": ("timeline", "status_page_timeline_updated"),
 }
+# What an incident holds, and the name by which Rootly's own templates for mails ask for it.
+_RAW = {
+    "services": "raw_services",
+    "groups": "raw_groups",
+    "environments": "raw_environments",
+    "functionalities": "raw_functionalities",
+    "incident_types": "raw_types",
+}
 _STATES = {"acknowledged": "acknowledged", "resolved": "resolved", "created": "open"}
 
 
@@ -76,7 +84,7 @@ def _incident_of(entry: dict[str, Any]) -> dict[str, Any]:
     identity = text(entry, "incident_id") or text(incident, "id")
     if not identity:
         raise Unreadable("The entry of a timeline does not say of which incident: 'incident_id' is missing.")
-    return {**incident, "id": fitting(identity), "source": "rootly"}
+    return {**_raw(incident), **incident, "id": fitting(identity), "source": "rootly"}
 
 
 def _incident(resource: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -84,8 +92,12 @@ def _incident(resource: dict[str, Any], kind: str) -> dict[str, Any]:
     ours = {"id": fitting(needed(resource, "id")), "title": title, "name": title, "source": "rootly"}
     if isinstance(severity, dict):
         ours["severity"] = text(severity, "name") or text(severity, "slug")
-        return {"raw_severity": severity, **resource, **ours}
-    return {**resource, **ours, "severity": text(resource, "severity") or None}
+        return {"raw_severity": severity, **_raw(resource), **resource, **ours}
+    return {**_raw(resource), **resource, **ours, "severity": text(resource, "severity") or None}
+
+
+def _raw(incident: dict[str, Any]) -> dict[str, Any]:
+    return {raw: told for name, raw in _RAW.items() if (told := incident.get(name)) is not None}
 
 
 def _as_it_is(resource: dict[str, Any], kind: str) -> dict[str, Any]:
