@@ -198,10 +198,20 @@ def test_incident_ios_task_is_an_action_item(kind: str, name: str) -> None:
     assert the_event("incident_io", payload) == Foreign(name, digest(payload), data, subject="01JX", thin=True)
 
 
+INCIDENT_IO_ALERT = {
+    "id": "a1",
+    "title": "Disk full",
+    "description": "db-2",
+    "status": "firing",
+    "created_at": "2026-03-02",
+    "deduplication_key": "d1",
+    "source_url": "https://m.example.org/1",
+    "resolved_at": None,
+}
+
+
 def test_incident_ios_alert_is_an_event() -> None:
-    about = {"id": "a1", "title": "Disk full", "description": "db-2", "status": "firing", "created_at": "2026-03-02"}
-    about |= {"deduplication_key": "d1", "source_url": "https://m.example.org/1", "resolved_at": None}
-    payload = an_incident_io("public_alert.alert_created_v1", about)
+    payload = an_incident_io("public_alert.alert_created_v1", INCIDENT_IO_ALERT)
     alert = {
         "id": "a1",
         "title": "Disk full",
@@ -212,10 +222,29 @@ def test_incident_ios_alert_is_an_event() -> None:
         "url": "https://m.example.org/1",
         "external_id": "d1",
         "started_at": "2026-03-02",
+        "updated_at": "2026-03-02",
         "ended_at": None,
-        "data": about,
+        "data": INCIDENT_IO_ALERT,
     }
-    assert the_event("incident_io", payload) == Foreign("alert_created", digest(payload), {"alert": alert})
+    assert the_event("incident_io", payload) == Foreign(
+        "alert_status_updated",
+        digest(payload),
+        {"alert": alert},
+        first="alert_created",
+        subject="a1",
+        state="open",
+        ordered=True,
+    )
+
+
+def test_so_is_its_end() -> None:
+    about = INCIDENT_IO_ALERT | {"status": "", "resolved_at": "2026-03-03", "updated_at": "2026-03-04"}
+    event = the_event("incident_io", an_incident_io("public_alert.alert_resolved_v1", about))
+    assert (event.name, event.first, event.subject, event.state) == ("alert_status_updated", "", "a1", "resolved")
+    assert (event.last, event.ordered) == (True, True)
+    times = {"started_at": "2026-03-02", "updated_at": "2026-03-04", "ended_at": "2026-03-03"}
+    alert = event.data["alert"]
+    assert {name: alert[name] for name in ("id", "status", *times)} == {"id": "a1", "status": "resolved"} | times
 
 
 @pytest.mark.parametrize("kind", ["private_incident.incident_created_v2", "public_incident.invented_v1"])

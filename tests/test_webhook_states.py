@@ -111,3 +111,30 @@ class TestWhatComesInAnotherOrderThanItHappened:
         row = endpoint.subjects.get()
         assert (row.state, row.data["alert"]["status"]) == ("acknowledged", "acknowledged")
         assert become(endpoint, *acted("Acknowledge 2", "UnAcknowledge 3")) == ["", UPDATED]
+
+
+class TestAnAlertOfIncidentIo:
+    @pytest.fixture
+    def endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+        endpoint.kind = "incident_io"
+        return endpoint
+
+    @pytest.mark.parametrize(
+        ("posts", "made"),
+        [
+            (["created", "resolved"], [CREATED, UPDATED]),
+            (["created", "created", "resolved", "resolved"], [CREATED, "", UPDATED, ""]),
+            (["resolved", "created"], [UPDATED, ""]),
+        ],
+    )
+    def test_is_created_and_ends(self, endpoint: WebhookEndpoint, posts: list[str], made: list[str]) -> None:
+        times = {"created": {}, "resolved": {"resolved_at": FIRST_END}}
+        payloads = [_of_incident_io(name, {"created_at": START} | times[name]) for name in posts]
+        assert become(endpoint, *payloads) == made
+        assert endpoint.subjects.get().data["alert"]["status"] == "resolved"
+
+
+def _of_incident_io(name: str, about: dict[str, str]) -> dict[str, Any]:
+    kind = f"public_alert.alert_{name}_v1"
+    status = "firing" if name == "created" else name
+    return {"event_type": kind, kind: {"id": "a1", "title": "CPU", "status": status} | about}

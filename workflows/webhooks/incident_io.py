@@ -18,6 +18,7 @@ NAMES = {
     "public_incident.follow_up_created": "action_item_created",
     "public_incident.follow_up_updated": "action_item_updated",
     "public_alert.alert_created": "alert_created",
+    "public_alert.alert_resolved": "alert_status_updated",
 }
 _VERSION = re.compile(r"_v\d+\Z")
 _STATUSES = {"firing": "open"}
@@ -34,8 +35,8 @@ def read(headers: Mapping[str, str], body: Any, options: Mapping[str, Any]) -> R
     about = child(payload, kind)
     if name.startswith("action_item"):
         return Reading((_task(name, about, key=key),))
-    if name == "alert_created":
-        return Reading((Foreign(name, key, {"alert": _alert(about)}),))
+    if name.startswith("alert"):
+        return Reading((_told_of_alert(name, about, key=key),))
     incident = _incident(child(about, "incident") or about) | _change(about)
     return Reading((Foreign(name, key, {"incident": incident}, subject=incident["id"]),))
 
@@ -66,8 +67,25 @@ def _change(about: dict[str, Any]) -> dict[str, Any]:
     return without_nothing({"status": now, "previous_status": before, "message": text(about, "message")})
 
 
+def _told_of_alert(name: str, about: dict[str, Any], *, key: str) -> Foreign:
+    """Return the event of an alert; one that is resolved never fires again: the next one has another id."""
+    alert = _alert(about)
+    if is_over := name == "alert_status_updated":
+        alert["status"] = "resolved"
+    return Foreign(
+        "alert_status_updated",
+        key,
+        {"alert": alert},
+        first="" if is_over else "alert_created",
+        subject=alert["id"],
+        state="resolved" if is_over else "open",
+        last=is_over,
+        ordered=True,
+    )
+
+
 def _alert(alert: dict[str, Any]) -> dict[str, Any]:
-    status = text(alert, "status")
+    status, created, resolved = (text(alert, name) for name in ("status", "created_at", "resolved_at"))
     return {
         "id": fitting(needed(alert, "id")),
         "title": text(alert, "title"),
@@ -77,8 +95,9 @@ def _alert(alert: dict[str, Any]) -> dict[str, Any]:
         "source": "incident.io",
         "url": text(alert, "source_url") or None,
         "external_id": text(alert, "deduplication_key"),
-        "started_at": text(alert, "created_at") or None,
-        "ended_at": text(alert, "resolved_at") or None,
+        "started_at": created or None,
+        "updated_at": text(alert, "updated_at") or resolved or created or None,
+        "ended_at": resolved or None,
         "data": alert,
     }
 
