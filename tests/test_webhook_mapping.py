@@ -94,16 +94,22 @@ ALERT = {
 @pytest.mark.parametrize(
     ("lines", "payload", "event"),
     [
-        (LINES, PAYLOAD, Foreign("alert_created", "u-1", {"alert": ALERT})),
+        (LINES, PAYLOAD, Foreign("alert_created", "alert_created u-1", {"alert": ALERT})),
         (
             LINES,
             PAYLOAD | {"kind": "check.over"},
-            Foreign("alert_status_updated", "u-1", {"alert": ALERT | {"data": PAYLOAD | {"kind": "check.over"}}}),
+            Foreign(
+                "alert_status_updated",
+                "alert_status_updated u-1",
+                {"alert": ALERT | {"data": PAYLOAD | {"kind": "check.over"}}},
+            ),
         ),
         (
             "event = incident_created\nid = $.level\nincident.hosts = $.check.hosts.name\nincident.missing = $.no.such",
             PAYLOAD,
-            Foreign("incident_created", "2", {"incident": {"hosts": ["db-1", "db-2"], "data": PAYLOAD}}),
+            Foreign(
+                "incident_created", "incident_created 2", {"incident": {"hosts": ["db-1", "db-2"], "data": PAYLOAD}}
+            ),
         ),
         (
             "event = incident_created\nincident.labels.team = shop\nincident.all = $",
@@ -119,7 +125,7 @@ ALERT = {
             PAYLOAD,
             Foreign(
                 "deploy.finished",
-                "u-1",
+                "deploy.finished u-1",
                 PAYLOAD | {"check": PAYLOAD["check"] | {"owner": "shop"}, "title": "Disk full"},  # type: ignore[operator]
             ),
         ),
@@ -148,7 +154,11 @@ ALERT = {
         (
             "event = alert_created\nid = $.id",
             {"id": "x" * 300},
-            Foreign("alert_created", digest("x" * 300), {"id": "x" * 300, "alert": {"data": {"id": "x" * 300}}}),
+            Foreign(
+                "alert_created",
+                digest("alert_created " + "x" * 300),
+                {"id": "x" * 300, "alert": {"data": {"id": "x" * 300}}},
+            ),
         ),
     ],
 )

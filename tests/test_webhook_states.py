@@ -138,3 +138,10 @@ def _of_incident_io(name: str, about: dict[str, str]) -> dict[str, Any]:
     kind = f"public_alert.alert_{name}_v1"
     status = "firing" if name == "created" else name
     return {"event_type": kind, kind: {"id": "a1", "title": "CPU", "status": status} | about}
+
+
+def test_a_mapping_tells_begin_and_end_apart_that_have_one_id(endpoint: WebhookEndpoint) -> None:
+    lines = ["event = $.state", "event.down = alert_created", "event.up = alert_status_updated", "id = $.check"]
+    endpoint.kind, endpoint.options = "json", {"mapping": "\n".join(lines)}
+    posts = [{"check": "shop-7", "state": state, "tries": tries} for state in ("down", "up") for tries in (1, 2)]
+    assert become(endpoint, *posts) == [CREATED, "", UPDATED, ""]

@@ -128,7 +128,8 @@ def mapped(payload: Any, rules: Rules, *, key: str = "") -> Reading:
     own_key = _scalar(_found(payload, rules.id)) if rules.id else ""
     if rules.id and not own_key:
         raise Unreadable(f"There is no text or number at {rules.id}, which tells repeats apart.")
-    told = fitting(own_key or key) or digest(payload)
+    # What begins and ends something may have one id, that of what it is about.
+    told = fitting(f"{name} {own_key}" if own_key else key) or digest(payload)
     return Reading((Foreign(name, told, _data(payload, rules, name=name)),))
 
 
