@@ -218,9 +218,12 @@ def test_any_names_can_be_written_as_a_path(names: list[str]) -> None:
 
 
 def test_a_path_in_a_payload_keeps_its_lists() -> None:
-    assert look_up(ALERT, "alert.services.slug") == ["checkout", "api"]
-    assert look_up({"a": [{"b": [{"c": 1}, {}]}, {}]}, "a.b.c") == [[1]]
-    assert (look_up(ALERT, "alert.no.such"), look_up({"a": 1}, "a.b")) == (None, None)
+    assert look_up(ALERT, ["alert", "services", "slug"]) == ["checkout", "api"]
+    assert look_up({"a": [{"b": [{"c": 1}, {}]}, {}]}, ["a", "b", "c"]) == [[1]]
+    assert look_up({"a": [{"b": [{"c": 1}, {"c": 2}]}, {}]}, ["a", 0, "b", -1, "c"]) == 2
+    missing = ["alert", "no", "such"], ["alert", 0], ["alert", "services", 2], ["alert", "services", -3]
+    assert [look_up(ALERT, path) for path in missing] == [None] * 4
+    assert look_up({"a": 1}, ["a", "b"]) is None
 
 
 def test_a_jsonpath_that_finds_one_text_looks_for_parts_of_it() -> None:

@@ -61,6 +61,9 @@ def test_reads_lines() -> None:
         ("event = alert_created\nalert..a = $.x", "Line 2: 'alert..a' cannot be a name."),
         ("event = alert_created\nalert.a = $..x", "Line 2: '$..x' is not a path."),
         ("event = alert_created\nalert.a = $.x y", "Line 2: '$.x y' is not a path."),
+        ("event = alert_created\nalert.a = $.x[*].y", "Line 2: '$.x[*].y' is not a path."),
+        ("event = alert_created\nalert.a = $.x[y]", "Line 2: '$.x[y]' is not a path."),
+        ("event = $[kind]", "Line 1: '$[kind]' is not a path."),
         ("event = alert_created\nevent = alert_created", "Line 2: 'event' stands in line 1 already. Keep one of the"),
         ("event = alert_created\nalert.a = $.x\nalert.a.b = $.y", "Line 3: 'alert.a.b' and 'alert.a' cannot both be"),
         ("event = alert_created\nalert.a.b = $.x\nalert.a = $.y", "Line 3: 'alert.a' and 'alert.a.b' cannot both be"),
@@ -81,6 +84,11 @@ PAYLOAD = {
     "check": {"id": "c-7", "hosts": [{"name": "db-1"}, {"name": "db-2"}]},
     "message": "Disk full",
     "level": 2,
+}
+BRACKETS = {
+    "x.kind": "alert_created",
+    "alerts": [{"id": "a-1", "title": "one"}, {"title": "two"}],
+    "labels": {"k8s.io/pod": "p-1"},
 }
 ALERT = {
     "id": "c-7",
@@ -127,6 +135,16 @@ ALERT = {
                 "deploy.finished",
                 "deploy.finished u-1",
                 PAYLOAD | {"check": PAYLOAD["check"] | {"owner": "shop"}, "title": "Disk full"},  # type: ignore[operator]
+            ),
+        ),
+        (
+            'event = $["x.kind"]\nid = $.alerts[0].id\nalert.title = $.alerts[-1].title\nalert.all = $.alerts.title\n'
+            "alert.pod = $.labels['k8s.io/pod']\nalert.none = $.alerts[9].title",
+            BRACKETS,
+            Foreign(
+                "alert_created",
+                "alert_created a-1",
+                {"alert": {"title": "two", "all": ["one", "two"], "pod": "p-1", "data": BRACKETS}},
             ),
         ),
         ("event = deploy.finished", {"a": 1}, Foreign("deploy.finished", digest({"a": 1}), {"a": 1})),
@@ -190,7 +208,7 @@ def test_a_payload_without_what_the_mapping_needs_cannot_be_read(change: dict[st
     assert (str(raised.value), raised.value.status) == (complaint, 400)
 
 
-@given(st.text(alphabet="even.t$ =_id\nalrcu#x"))
+@given(st.text(alphabet="even.t$ =_id\nalrcu#x[]\"'0"))
 def test_any_lines_are_read_or_refused(text: str) -> None:
     with suppress(ValueError):
         assert parse_mapping(text).event

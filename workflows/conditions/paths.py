@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -45,16 +45,25 @@ def find(data: Any, *, path: str, effort: Effort) -> Found:
     return found
 
 
-def look_up(data: Any, path: str) -> Any:
-    """Return what stands at plain names with dots, a list for each list on the way; None where it is missing.
+def look_up(data: Any, steps: Sequence[str | int]) -> Any:
+    """Return what stands at names, and places in lists; None where it is missing.
 
-    For payloads of others, whose depth is limited already: neither brackets nor JSONPath, and nothing is counted.
+    A name goes through lists and gives one for each on the way. For payloads of others, whose depth is limited already:
+    no JSONPath, and nothing is counted.
     """
-    name, _, rest = path.partition(".")
-    if isinstance(data, list):
-        return [found for item in data if (found := look_up(item, path)) is not None]
-    value = data.get(name) if isinstance(data, Mapping) else None
-    return look_up(value, rest) if rest else value
+    if not steps or data is None:
+        return data
+    step, rest = steps[0], steps[1:]
+    if isinstance(data, list) and isinstance(step, str):
+        return [found for item in data if (found := look_up(item, steps)) is not None]
+    return look_up(_at(data, step), rest)
+
+
+def _at(data: Any, step: str | int) -> Any:
+    if isinstance(step, int):
+        is_there = isinstance(data, list) and -len(data) <= step < len(data)
+        return data[step] if is_there else None
+    return data.get(step) if isinstance(data, Mapping) else None
 
 
 def check(path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from workflows import conditions, events
@@ -13,7 +14,10 @@ from .base import Foreign, Reading, Unreadable
 from .parts import digest, fitting
 
 _TARGET = re.compile(r"[A-Za-z0-9_-]{1,60}(?:\.[A-Za-z0-9_-]{1,60}){0,5}\Z")
-_PATH = re.compile(r"\$(?:\.[^.\s]+)*\Z")
+_STEP = re.compile(
+    r"""\.(?P<name>[^.\s\[\]]+) | \["(?P<double>[^"\\]+)"\] | \['(?P<single>[^'\\]+)'\] | \[(?P<place>-?\d{1,6})\]""",
+    re.VERBOSE,
+)
 _NAMED = "event."  # `event.fired = alert_created`: what the sender calls 'fired'
 EXAMPLE = "alert.title = $.message"
 
@@ -74,7 +78,7 @@ def _name(right: str, *, number: int) -> str:
 
 
 def _identity(right: str, *, number: int) -> str:
-    if not right.startswith("$."):
+    if not right.startswith(("$.", "$[")):
         raise ValueError(f"Line {number}: 'id' needs the path of what differs for each event, for example: id = $.uuid")
     return _path(right, number=number)
 
@@ -92,9 +96,24 @@ def _value(left: str, right: str, *, others: Mapping[str, str], number: int) -> 
 
 
 def _path(right: str, *, number: int) -> str:
-    if not _PATH.match(right):
-        raise ValueError(f"Line {number}: '{right}' is not a path. Write $ and names after dots, such as $.alert.title")
+    if _steps(right) is None:
+        raise ValueError(
+            f"Line {number}: '{right}' is not a path. Write $ and names after dots, such as $.alert.title; a name with "
+            'dots or brackets as $.labels["a.b"]; a place in a list as $.alerts[0].title'
+        )
     return right
+
+
+@lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[str | int, ...] | None:
+    """Return the names and places after the $ of a path; None where it is none."""
+    steps, place = list[str | int](), 1
+    while place < len(path):
+        if not (step := _STEP.match(path, place)):
+            return None
+        steps.append(int(step["place"]) if step["place"] else step["name"] or step["double"] or step["single"])
+        place = step.end()
+    return tuple(steps)
 
 
 def _check_whole(rules: Rules) -> None:
@@ -169,9 +188,7 @@ def _put(data: dict[str, Any], target: str, value: Any) -> None:
 
 
 def _found(payload: Any, source: str) -> Any:
-    if source == "$":
-        return payload
-    return conditions.look_up(payload, source[2:]) if source.startswith("$.") else source
+    return conditions.look_up(payload, _steps(source) or ()) if source.startswith("$") else source
 
 
 def parse_severities(text: str) -> dict[str, str]:
