@@ -18,7 +18,7 @@ GROUP = digest('{}/{team="shop"}:{alertname="CheckoutSlow"}')
 def test_a_group_of_one_alert_is_an_event() -> None:
     payload = a_payload("alertmanager")
     alert = {
-        "id": GROUP,
+        "id": f"{GROUP}-2026-03-02T09:14:05.512Z",
         "title": "CheckoutSlow",
         "status": "open",
         "severity": "critical",
@@ -48,7 +48,7 @@ def test_a_group_of_several_alerts_is_one_event() -> None:
     payload = a_payload("alertmanager_group")
     event = the_event("alertmanager", payload)
     assert event.data["alert"] == {
-        "id": digest('{}:{team="shop"}'),
+        "id": digest('{}:{team="shop"}') + "-2026-03-02T08:00:00Z",
         "title": "DiskFull, QueueLong, CheckoutSlow",
         "status": "open",
         "severity": "warning",

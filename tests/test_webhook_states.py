@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from integrations import clock
-from workflows import endpoints, intake
-from workflows.models import Event
+from workflows import endpoints, intake, starters
+from workflows.models import Event, Run, Workflow
 from workflows.webhook_models import WebhookEndpoint
 
 from .foreign import EACH, a_group, a_payload, an_alert
@@ -75,6 +75,49 @@ class TestWhatFiresAgainWithTheStartOfBefore:
     ) -> None:
         endpoint.options = options
         assert become(endpoint, *told(FIRING, end, FIRING)) == [CREATED, UPDATED, ""]
+
+
+def ids() -> list[str]:
+    return [data["alert"]["id"] for data in Event.objects.order_by("pk").values_list("data", flat=True)]
+
+
+class TestTheIdOfAnOutage:
+    def test_stays_until_it_is_over_and_the_next_one_has_another(self, endpoint: WebhookEndpoint) -> None:
+        one, other = an_alert(FIRING, start=START), an_alert(FIRING, start=FIRST_END) | {"fingerprint": "b"}
+        over = {"status": "resolved", "endsAt": SECOND_END}
+        later = an_alert(FIRING, start=SECOND_END)
+        posts = [(one,), (one, other), (one | over, other), (other,), (other | over,), (other | over,)]
+        posts += [(later,), (later | {"status": "resolved", "endsAt": "2026-03-02T05:00:00Z"},)]
+        made = [CREATED, UPDATED, UPDATED, "", UPDATED, "", CREATED, UPDATED]
+        assert become(endpoint, *(a_group(*alerts) for alerts in posts)) == made
+        group = endpoint.subjects.get().subject
+        assert ids() == [f"{group}-{START}"] * 4 + [f"{group}-{SECOND_END}"] * 2
+
+    @pytest.mark.parametrize("options", [{}, EACH])
+    def test_differs_though_it_fires_with_the_start_of_before(
+        self, endpoint: WebhookEndpoint, options: dict[str, str]
+    ) -> None:
+        endpoint.options = options
+        become(endpoint, *told(FIRING, FIRST_END, FIRING, SECOND_END, FIRING))
+        first, first_end, second, second_end, third = ids()
+        assert (first_end, second_end) == (first, second)
+        assert len({first, second, third}) == 3
+        assert {second.startswith(f"{first}-"), third.startswith(f"{first}-")} == {True}
+
+    def test_makes_one_run_for_each_outage(self, endpoint: WebhookEndpoint) -> None:
+        (starter,) = (one for one in starters.all_of_them() if one.key == "alert-on-call")
+        starters.make(starter, actor="ada")
+        Workflow.objects.update(enabled=True, conditions=[])
+        become(endpoint, *told(FIRING, FIRST_END), a_group(an_alert(FIRING, start=SECOND_END)))
+        assert list(Run.objects.values_list("workflow__slug", "status")) == [("alert-on-call", "queued")] * 2
+
+    def test_of_an_older_version_is_kept_until_its_end(self, endpoint: WebhookEndpoint) -> None:
+        become(endpoint, *told(FIRING))
+        row = endpoint.subjects.get()
+        row.data["alert"]["id"] = row.subject
+        row.save()
+        become(endpoint, *told(SECOND_END, FIRING))
+        assert ids()[1:] == [row.subject, f"{row.subject}-{START}"]
 
 
 def acted(*actions: str) -> Iterable[dict[str, Any]]:

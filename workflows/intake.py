@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -211,6 +211,7 @@ class _Ledger:
     def enter(self, told: Foreign, *, now: datetime) -> Incoming | None:
         """Note what is told; return the event that it makes, or None where it is known. Raises EventError."""
         key, row = _short(told.key), self._subjects.get(_short(told.subject))
+        told = _of_occurrence(told, row, now=now)
         is_new_key = key not in self._known
         overtaken = row is not None and told.ordered and _is_older(told.data, than=row.data)
         repeat = self._is_repeat(told, row, overtaken=overtaken, now=now)
@@ -258,6 +259,22 @@ class _Ledger:
             unique_fields=["endpoint", "subject"],
             update_fields=["state", "data", "ended", "seen_at"],
         )
+
+
+def _of_occurrence(told: Foreign, row: WebhookSubject | None, *, now: datetime) -> Foreign:
+    """Return what is told of an alert under the id with which it began, and under another one where it begins anew.
+
+    So its end is the end of what began, and nothing but that: runs are about what has that id.
+    """
+    alert, before = told.data.get("alert"), row.data.get("alert") if row else None
+    if row is None or not isinstance(alert, dict) or not isinstance(before, dict) or not before.get("id"):
+        return told
+    identity = alert.get("id")
+    if not (row.ended and told.first):
+        identity = before["id"]
+    elif str(before["id"]).startswith(str(identity)):  # it fires again with the start of before
+        identity = f"{identity}-{now:%Y-%m-%dT%H:%M:%S.%f}Z"
+    return replace(told, data={**told.data, "alert": {**alert, "id": identity}})
 
 
 def _is_over(row: WebhookSubject, *, now: datetime) -> bool:

@@ -92,22 +92,26 @@ def _single(member: Member, frame: dict[str, Any], *, dialect: Dialect) -> Forei
         "external_id": text(member.raw, "fingerprint"),
         "data": {**frame, "alerts": [member.raw]},
     }
-    return _foreign(alert, key=member.key, state=member.status, is_firing=member.is_firing)
+    return _foreign(alert, member.identity, key=member.key, state=member.status, is_firing=member.is_firing)
 
 
 def _group(members: list[Member], frame: dict[str, Any], *, dialect: Dialect, ranks: list[str]) -> Foreign:
-    """Return the event of a whole group. Its state is which alerts fire: a resolved one is told once, then left out."""
+    """Return the event of a whole group. Its state is which alerts fire: a resolved one is told once, then left out.
+
+    The group is the same for ever; its id is that of an outage, as it begins: who remembers it keeps it until the end.
+    """
     firing = [member for member in members if member.is_firing]
     left_out = number(frame, "truncatedAlerts")
     group = digest(needed(frame, "groupKey"))
     is_alone = len(members) == 1 and not left_out
+    start = min(text(member.raw, "startsAt") for member in members)
     alert = {
-        "id": group,
+        "id": fitting(f"{group}-{start}"),
         "title": _title(members),
         "status": "open" if firing else "resolved",
         "severity": _severity(firing or members, ranks=ranks),
         "labels": child(frame, "commonLabels"),
-        "started_at": min(text(member.raw, "startsAt") for member in members),
+        "started_at": start,
         "ended_at": None if firing else max(_end(member) or "" for member in members) or None,
         **_told(members[0].annotations if is_alone else child(frame, "commonAnnotations"), source=dialect.source),
         **(_extras(members[0], dialect=dialect) if is_alone else _sum(members, frame, left_out=left_out)),
@@ -116,14 +120,14 @@ def _group(members: list[Member], frame: dict[str, Any], *, dialect: Dialect, ra
     }
     key = digest(group, sorted(member.key for member in members), left_out)
     state = f"open {digest(sorted(member.identity for member in firing), left_out)}" if firing else "resolved"
-    return _foreign(alert, key=key, state=state, is_firing=bool(firing))
+    return _foreign(alert, group, key=key, state=state, is_firing=bool(firing))
 
 
-def _foreign(alert: dict[str, Any], *, key: str, state: str, is_firing: bool) -> Foreign:
+def _foreign(alert: dict[str, Any], subject: str, *, key: str, state: str, is_firing: bool) -> Foreign:
     """Return the event; what is heard of first when it is over was never created here."""
     first = "alert_created" if is_firing else ""
     data = {"alert": alert}
-    return Foreign("alert_status_updated", key, data, first=first, subject=alert["id"], state=state, last=not is_firing)
+    return Foreign("alert_status_updated", key, data, first=first, subject=subject, state=state, last=not is_firing)
 
 
 def _told(annotations: dict[str, Any], *, source: str) -> dict[str, Any]:
