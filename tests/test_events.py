@@ -11,6 +11,7 @@ from workflows import events
 from workflows.events import EventError, Incoming
 
 LONG = f"sha256:{sha256(b'incident:' + b'x' * 300).hexdigest()}"
+LONG_OF_OWN = f"sha256:{sha256(b'custom.' + b'd' * 90 + b':' + b'x' * 103).hexdigest()}"
 
 
 def read_event(body: bytes | str, *, key: str | None = None) -> Incoming:
@@ -140,7 +141,11 @@ def test_the_key_may_come_as_a_header() -> None:
         ("incident_created", {"incident": "7"}, ""),
         ("incident_created", {"incident": {"id": "x" * 191}}, "incident:" + "x" * 191),
         ("incident_created", {"incident": {"id": "x" * 300}}, f"incident:{LONG}"),
-        ("deploy.finished", {"id": "d-19"}, "custom:d-19"),
+        ("deploy.finished", {"id": "d-19"}, "custom.deploy:d-19"),
+        ("deploy.of-web.finished", {"id": 19}, "custom.deploy:19"),
+        ("incident.noticed", {"id": 7}, "custom.incident:7"),
+        (f"{'d' * 90}.finished", {"id": "x" * 102}, f"custom.{'d' * 90}:{'x' * 102}"),
+        (f"{'d' * 90}.finished", {"id": "x" * 103}, f"custom.{'d' * 90}:{LONG_OF_OWN}"),
         ("deploy.finished", {"deploy": {"id": 1}}, ""),
     ],
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
@@ -15,6 +17,8 @@ from workflows import occasions, repeats, run_control, runs, services
 from workflows.events import Incoming
 from workflows.models import Action, Delivery, Event, Run, Workflow
 from workflows.run_control import NotPossible
+
+own_resources: Any = import_module("workflows.migrations.0016_resources_of_own_events")
 
 pytestmark = pytest.mark.django_db
 
@@ -138,6 +142,43 @@ def test_a_clock_that_is_set_back_makes_no_moment_twice(go: Go) -> None:
     go(timedelta(seconds=-5))
     runs.execute(Run.objects.get(number=1))
     assert [due for _, _, due in story()] == ["25 09:00", "25 10:00", "25 11:00"]
+
+
+def test_events_of_ones_own_are_about_the_same_where_their_names_begin_alike(go: Go) -> None:
+    made(slug="order", trigger_type="custom", triggers=["order.created"], conditions=[], wait="10 minutes")
+    services.trigger(Incoming("order.created", {"id": 3, "title": "Order 3", "incident": {"status": "new"}}))
+    services.trigger(Incoming("deploy.finished", {"id": 3, "title": "Deploy", "incident": {"status": "failed"}}))
+    run = Run.objects.get()
+    assert occasions.data_of(run) == run.event.data
+    services.trigger(Incoming("order.paid", {"id": 3, "incident": {"status": "paid"}}))
+    assert occasions.data_of(run) == {"id": 3, "title": "Order 3", "incident": {"status": "paid"}}
+
+
+def test_what_was_told_of_ones_own_before_the_upgrade_is_about_the_same_as_what_comes_after(go: Go) -> None:
+    made(trigger_type="custom", triggers=["order.created"], conditions=[], run_once_per_resource=True)
+    about = "x" * 180
+    names = ["order.created", "order.paid", "deploy.finished"]
+    for event in [Incoming(name, {"id": number}) for name in names for number in (3, about)]:
+        services.trigger(event)
+    services.trigger(Incoming("incident_created", {"incident": {"id": 3}}))
+    before = [f"custom:{number}" for number in (3, about)]
+    for number, old in zip((3, about), before, strict=True):
+        Event.objects.filter(resource__startswith="custom.", data__id=number).update(resource=old)
+        Run.objects.filter(event__data__id=number).update(once_key=old)
+    own_resources.tell_apart(apps, None)
+    told = sorted(Event.objects.values_list("resource", flat=True))
+    now = [f"custom.{part}:{number}" for part in ("deploy", "order", "order") for number in (3, about)]
+    assert told == sorted(["incident:3", *now])
+    assert sorted(Run.objects.values_list("once_key", flat=True)) == ["custom.order:3", f"custom.order:{about}"]
+    services.trigger(Incoming("order.created", {"id": 3}))
+    assert Run.objects.latest("pk").status == "canceled"
+
+
+def test_one_that_would_be_too_long_stays_as_it_was(go: Go) -> None:
+    services.trigger(Incoming(f"{'d' * 90}.done", {"id": "x" * 103}))
+    Event.objects.update(resource=f"custom:{'x' * 103}")
+    own_resources.tell_apart(apps, None)
+    assert Event.objects.get().resource == f"custom:{'x' * 103}"
 
 
 def test_news_of_another_resource_changes_nothing(go: Go) -> None:
