@@ -221,7 +221,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget sessions": {"task": "integrations.tasks.forget_sessions", "schedule": 3600.0, "options": {"expires": 3600}},
     "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": {"expires": 60}},
 }
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory; a file outlives a clock that is set back
+CELERY_BEAT_SCHEDULER = "rootmail.beat:Scheduler"
 
 # --- mail ------------------------------------------------------------------------------------
 EMAIL_ROUTER = "integrations.backends.EmailBackend"

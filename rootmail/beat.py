@@ -1,0 +1,38 @@
+"""Beat's clock: what rings for the sweepers goes on when the machine's clock is set back."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from celery import beat
+
+from integrations import clock
+
+logger = logging.getLogger(__name__)
+
+STEP = timedelta(seconds=2)  # less does no harm, and clocks that are kept right are moved by less
+
+
+class Scheduler(beat.Scheduler):  # type: ignore[misc]
+    """Celery's compares times of the wall clock, so it would be silent for as long as that was set back.
+
+    It is in memory: a file would outlive the time that the clock was wrong.
+    """
+
+    _ahead: timedelta | None = None  # by how much the wall clock is ahead of the steady one
+
+    def tick(self) -> float:
+        """Send what is due; returns seconds until the next call."""
+        before, self._ahead = self._ahead, timedelta(seconds=self.app.now().timestamp() - clock.steady())
+        if before is not None and self._ahead < before - STEP:
+            self._set_back(before - self._ahead)
+        seconds: float = super().tick()
+        return seconds
+
+    def _set_back(self, by: timedelta) -> None:
+        """Move what was noted along with the clock, so that every entry keeps its rhythm."""
+        logger.warning("the clock was set back by %.0f seconds", by.total_seconds())
+        for entry in self.schedule.values():
+            entry.last_run_at -= by
+        self._heap = None  # of the times at which they are due
