@@ -308,7 +308,7 @@ def test_a_clock_that_differs_and_connections_that_run_out_are_told(monkeypatch:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("ago", "level"), [(5, OK), (60, WARNING), (600, PROBLEM), (None, PROBLEM)])
+@pytest.mark.parametrize(("ago", "level"), [(5, OK), (60, WARNING), (600, PROBLEM), (-600, PROBLEM), (None, PROBLEM)])
 def test_a_sweep_that_does_not_come_is_told(ago: int | None, level: Level) -> None:
     if ago is not None:
         Heartbeat.objects.create(pk=Heartbeat.ONLY, at=timezone.now() - timedelta(seconds=ago))

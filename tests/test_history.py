@@ -68,6 +68,13 @@ def test_a_worker_that_sweeps_is_alive() -> None:
     assert heartbeat.silence() is None
 
 
+def test_a_sign_of_life_from_the_future_is_none() -> None:
+    """A clock that was ahead has left it."""
+    Heartbeat.objects.create(pk=Heartbeat.ONLY, at=timezone.now() + timedelta(hours=2))
+    assert timedelta(hours=1) < heartbeat.age() <= timedelta(hours=2)
+    assert heartbeat.silence() is not None
+
+
 def test_banners_say_why_mail_cannot_leave(smtp: SmtpIntegration) -> None:
     assert _banners(HttpRequest()) == [
         "No worker has ever been heard of, so no mail leaves. Start one: manage.py up runs everything."

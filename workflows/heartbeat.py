@@ -23,6 +23,9 @@ def silence() -> timedelta | None:
 
 
 def age() -> timedelta:
-    """Return how long ago a worker was last heard of; a long time where there never was one."""
+    """Return how long ago a worker was last heard of; a long time where there never was one.
+
+    A sign from the future was left by a clock that has been set back since: it is as far away as one from the past.
+    """
     last = Heartbeat.objects.filter(pk=Heartbeat.ONLY).values_list("at", flat=True).first()
-    return timedelta.max if last is None else clock.now() - last
+    return timedelta.max if last is None else abs(clock.now() - last)

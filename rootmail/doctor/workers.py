@@ -89,7 +89,7 @@ def look_at_beat() -> Iterator[Finding]:
     if last is None:
         yield problem("no sweep has ever come", todo)
         return
-    quiet = max(clock.now() - last, timedelta())
+    quiet = abs(clock.now() - last)  # as `heartbeat.age`
     said = f"the last sweep came {quiet.total_seconds():.0f} seconds ago"
     if quiet > heartbeat.SILENT_AFTER:
         yield problem(f"the last sweep came at {last:%Y-%m-%d %H:%M:%S} UTC", todo)
