@@ -211,15 +211,17 @@ if CELERY_BROKER_URL.startswith("redis"):
     }
 CELERY_WORKER_ALIVE_FILE = env.str("WORKER_ALIVE_FILE", default="")  # a worker touches it: its sign of life
 SWEEP_SECONDS = env.seconds("SWEEP_SECONDS", default=5.0)
+# One that nobody took is worth nothing: the next one does the same. But a worker goes by its own machine's clock here,
+# and where that is ahead by more than this, it throws all of them away.
+LATE = {"expires": 3600}
 CELERY_BEAT_SCHEDULE = {
-    # One that nobody took in time is worth nothing: the next one does the same.
-    "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": 10 * SWEEP_SECONDS}},
-    "count new": {"task": "workflows.tasks.count_new", "schedule": 10.0, "options": {"expires": 10}},
-    "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": {"expires": 60}},
-    "forget old": {"task": "workflows.tasks.forget_old", "schedule": 120.0, "options": {"expires": 60}},
-    "recheck": {"task": "integrations.tasks.recheck_integrations", "schedule": 300.0, "options": {"expires": 300}},
-    "forget sessions": {"task": "integrations.tasks.forget_sessions", "schedule": 3600.0, "options": {"expires": 3600}},
-    "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep": {"task": "workflows.tasks.sweep", "schedule": SWEEP_SECONDS, "options": LATE},
+    "count new": {"task": "workflows.tasks.count_new", "schedule": 10.0, "options": LATE},
+    "tell admins": {"task": "integrations.tasks.tell_admins", "schedule": 60.0, "options": LATE},
+    "forget old": {"task": "workflows.tasks.forget_old", "schedule": 120.0, "options": LATE},
+    "recheck": {"task": "integrations.tasks.recheck_integrations", "schedule": 300.0, "options": LATE},
+    "forget sessions": {"task": "integrations.tasks.forget_sessions", "schedule": 3600.0, "options": LATE},
+    "forget errands": {"task": "integrations.tasks.forget_errands", "schedule": 60.0, "options": LATE},
 }
 CELERY_BEAT_SCHEDULER = "rootmail.beat:Scheduler"
 

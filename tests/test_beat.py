@@ -81,3 +81,8 @@ def test_a_clock_that_is_kept_right_moves_nothing(running: Beat, caplog: pytest.
 
 def test_the_settings_name_it(settings: Any) -> None:
     assert f"{beat.__name__}:{beat.Scheduler.__name__}" == settings.CELERY_BEAT_SCHEDULER
+
+
+def test_a_worker_whose_clock_is_somewhat_ahead_throws_nothing_away(settings: Any) -> None:
+    expire = {entry["options"]["expires"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert min(expire) >= timedelta(hours=1).total_seconds()

@@ -241,6 +241,38 @@ def test_an_old_ring_does_not_keep_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
     work(until=shift.until(-1.0))
 
 
+@pytest.mark.parametrize(("ago", "carried_out"), [(0.0, 1), (9.0, 1), (11.0, 0)])
+def test_a_call_that_nobody_took_in_time_is_worth_nothing(relay: FakeRelay, ago: float, carried_out: int) -> None:
+    trigger()
+    tasks.work(shift.until(-ago))
+    assert len(relay.ledger) == carried_out
+
+
+def test_a_call_for_another_worker_is_as_young_as_it_is(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would otherwise grow old with the ring that the first worker of a row has heard."""
+    rung: list[float] = []
+    monkeypatch.setattr(tasks.work, "apply_async", lambda args: rung.extend(args))
+    monkeypatch.setattr(runs, "BATCH", 2)
+    trigger(3)
+    tasks.work(shift.until(-9.0))
+    trigger(3)
+    tasks.sweep()
+    assert len(rung) == 2
+    assert min(rung) > shift.until(-5.0)
+
+
+def test_a_call_for_another_worker_names_the_moment_of_the_ring(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[float] = []
+    monkeypatch.setattr(tasks.work, "apply_async", lambda args: rung.extend(args))
+    monkeypatch.setattr(runs, "BATCH", 2)
+    trigger(3)
+    soon = shift.until(0.5)
+    tasks.work(soon)
+    assert rung == [soon]
+
+
 def test_another_worker_is_called_once_for_more_than_a_batch(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "BATCH", 2)
     trigger(7)

@@ -206,7 +206,7 @@ def ring() -> None:
         return
     _spoken_for_until = now + RING_EVERY
     try:
-        tasks.work.apply_async(args=[shift.until(2 * RING_EVERY)], retry=False, expires=shift.CALL_EXPIRES)
+        tasks.work.apply_async(args=[shift.until(2 * RING_EVERY)], retry=False)
     except Exception as error:
         _silent_until = time.monotonic() + RING_AGAIN_AFTER
         logger.warning("The broker does not answer (%s). The sweeper will ring again.", error)

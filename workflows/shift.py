@@ -29,6 +29,14 @@ def until(seconds: float) -> float:
     return clock.now().timestamp() + seconds
 
 
+def is_too_late(until: float) -> bool:
+    """Say whether nobody took a call in time that names this moment; 0 names none.
+
+    Celery's own way to let tasks expire goes by the clock of each machine, and one that is ahead would throw all away.
+    """
+    return 0.0 < until < clock.now().timestamp() - CALL_EXPIRES
+
+
 def work(*, until: float, call_another: Callable[[float], object], longest: float = LONGEST) -> None:
     """Carry out what is due: runs first, then the mails that they made. Look on until this moment, and once after it.
 

@@ -20,14 +20,15 @@ def stop_after_this_mail(**_: object) -> None:
 
 @shared_task  # type: ignore[untyped-decorator]
 def work(until: float = 0.0) -> None:
-    """Carry out what is due, and look on until a moment of the installation's clock."""
-    shift.work(until=until, call_another=_call_another)
+    """Carry out what is due, and look on until a moment of the installation's clock. One long past is an old call."""
+    if not shift.is_too_late(until):
+        shift.work(until=until, call_another=_call_another)
 
 
 def _call_another(until: float) -> None:
-    """Ring for another worker. Without a broker this one works on, and the sweeper rings again."""
+    """Ring for another worker, now. Without a broker this one works on, and the sweeper rings again."""
     try:
-        work.apply_async(args=[until], expires=shift.CALL_EXPIRES)
+        work.apply_async(args=[max(until, shift.until(0.0))])
     except Exception as error:
         logger.warning("The broker does not answer (%s): no other worker is called.", error)
 
