@@ -168,6 +168,18 @@ def test_a_backlog_is_counted_in_steps(begun: Delivery, monkeypatch: pytest.Monk
     assert seen == [(True, 2), (True, 4), (True, 5), (False, 5), (False, 5)]
 
 
+def test_a_clock_that_was_ahead_for_a_moment_does_not_stop_the_counting(
+    begun: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "MARGIN", timedelta())
+    year = clock.now() + timedelta(days=365)
+    CountMark.objects.update(runs=year, next_runs=year)
+    counting.count_new()
+    end("failed")
+    fold()
+    assert counting.counts() == {Key("runs", outcome="failed"): 1}
+
+
 def test_numbers_that_are_left_out_cost_no_step(begun: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "STEP", 2)
     attempt(begun, pk=10_000_000)

@@ -85,6 +85,7 @@ def count_new() -> bool:
     """
     reach = _reach()  # before it is asked who is writing
     mark, _ = CountMark.objects.get_or_create(pk=CountMark.ONLY, defaults=_beginning(reach))
+    _take_back_from_the_future(mark)
     if not _is_settled(mark):
         return False
     attempts = _attempts(after=mark.attempts, until=mark.next_attempts)
@@ -145,6 +146,12 @@ def _is_settled(mark: CountMark) -> bool:
     if not mark.open_then or mark.noted_at < clock.now() - LONGEST:
         return True
     return not set(mark.open_then) & set(_writers())
+
+
+def _take_back_from_the_future(mark: CountMark) -> None:
+    """A clock that was ahead has noted how far to count: nothing would be counted until then."""
+    now = clock.now()
+    mark.runs, mark.next_runs = min(mark.runs, now), min(mark.next_runs, now)
 
 
 def _look_ahead(mark: CountMark, reach: Reach) -> dict[str, Any]:
