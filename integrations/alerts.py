@@ -41,11 +41,15 @@ def _in_force() -> str:
 
 
 def _news() -> Q:
-    """A pause that lasts, or that only people can end; one mail for each, at most one an hour, and one a day."""
+    """A pause that lasts, or that only people can end; one mail for each, at most one an hour, and one a day.
+
+    What lies in the future was written by a clock that was ahead, and counts as long ago.
+    """
     now = clock.now()
-    matters = Q(paused_at__lte=now - PATIENCE) | Q(next_try_at=None)
+    future = now + PATIENCE
+    matters = Q(paused_at__lte=now - PATIENCE) | Q(paused_at__gt=future) | Q(next_try_at=None)
     another = Q(told_at__lte=now - AT_MOST_EVERY, told_at__lt=F("paused_at"))
-    news = Q(told_at=None) | another | Q(told_at__lte=now - REMIND_EVERY)
+    news = Q(told_at=None) | another | Q(told_at__lte=now - REMIND_EVERY) | Q(told_at__gt=future)
     return Q(paused_at__isnull=False, failures__gt=0) & matters & news
 
 

@@ -30,6 +30,7 @@ SCATTER = 0.2
 LONGEST = timedelta(days=1)
 PROBE = timedelta(seconds=200)  # outlasts one mail
 AT_MOST_EVERY = timedelta(hours=1)  # an entry in the audit log for a pause that passes
+FUTURE = timedelta(minutes=1)  # a pause that begins only then was noted by a clock that was ahead
 NOT_SHOWN_YET = "Connected without a check: the next mail will show whether it works."
 CREDENTIALS_REFUSED = (530, 534, 535)  # RFC 4954 section 6; some relays say so at MAIL only
 BY_ITSELF = "rootmail itself"  # no account is named so: a username holds no blank
@@ -127,7 +128,8 @@ def demand_open(name: str) -> None:
 def _due(now: datetime) -> Q:
     """A probe may go: its time has come, and no other is under way. What lies absurdly far ahead is a clock's fault."""
     nobody = Q(probe_until=None) | Q(probe_until__lte=now) | Q(probe_until__gt=now + PROBE + PROBE)
-    come = Q(next_try_at__lte=now) | Q(next_try_at__gt=now + LONGEST + LONGEST)
+    wrong = Q(next_try_at__gt=now + LONGEST + LONGEST) | Q(next_try_at__gt=now, paused_at__gt=now + FUTURE)
+    come = Q(next_try_at__lte=now) | wrong
     return Q(paused_at__isnull=False) & come & nobody
 
 
@@ -170,7 +172,7 @@ def begin(name: str, error: TransportError, *, version: int | None = None) -> No
         news |= Q(next_try_at__isnull=False)
     rows = ProviderState.objects.filter(news, pk=name, version=state.version if version is None else version)
     changed = rows.update(
-        paused_at=state.paused_at or now,
+        paused_at=min(state.paused_at or now, now),
         next_try_at=None if delay is None else now + timedelta(seconds=delay),
         probe_until=None,
         failures=F("failures") + 1,

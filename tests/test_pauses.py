@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from typing import Any
@@ -382,6 +383,32 @@ def test_a_clock_that_was_wrong_for_a_moment_does_not_stop_the_mail(smtp: SmtpIn
     assert len(relay.ledger) == 1
 
 
+@pytest.mark.parametrize(("code", "mails"), [(421, 1), (535, 0)])
+def test_a_pause_that_begins_in_the_future_is_over_unless_only_people_can_end_it(
+    smtp: SmtpIntegration, relay: FakeRelay, code: int, mails: int
+) -> None:
+    """A clock that was ahead has noted it."""
+    soon = timezone.now() + timedelta(hours=2)
+    pauses.begin("smtp", _by_smtp(fault(code, Stage.AUTH, text="not now")))
+    ProviderState.objects.update(paused_at=soon)
+    ProviderState.objects.filter(next_try_at__isnull=False).update(next_try_at=soon)
+    with suppress(TransportError):
+        send()
+    assert len(relay.ledger) == mails
+
+
+def test_a_fault_after_a_pause_from_the_future_waits_as_always(smtp: SmtpIntegration) -> None:
+    down = TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER)
+    pauses.begin("smtp", down)
+    soon = timezone.now() + timedelta(hours=2)
+    ProviderState.objects.update(paused_at=soon, next_try_at=soon)
+    assert pauses.admit("smtp").probing
+    pauses.begin("smtp", down)
+    assert state().paused_at <= timezone.now() < state().next_try_at < soon
+    with pytest.raises(TransportError, match="smtp is paused: down"):
+        pauses.admit("smtp")
+
+
 def test_a_test_mail_and_a_check_end_the_wait(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     down = TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER)
     pauses.begin("smtp", down)
@@ -538,6 +565,9 @@ class TestAlerts:
             (timedelta(minutes=70), timedelta(minutes=2), True),
             (timedelta(hours=20), timedelta(hours=21), False),
             (timedelta(hours=25), timedelta(hours=26), True),
+            (timedelta(seconds=-5), timedelta(minutes=2), False),
+            (timedelta(days=-365), timedelta(minutes=2), True),  # by a clock that was ahead
+            (timedelta(days=-365), timedelta(days=-365), True),
         ],
     )
     def test_at_most_one_mail_an_hour_and_one_a_day_for_the_same_pause(
