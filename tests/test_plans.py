@@ -16,7 +16,7 @@ from integrations import clock
 from tests.statements import watched
 from tests.test_documents import changed
 from tests.test_trigger import SEV1
-from workflows import documents, runs, services
+from workflows import delivery, documents, runs, services
 from workflows.claims import is_any_mail_due, is_any_run_due
 from workflows.events import Incoming
 from workflows.ids import new_id
@@ -27,7 +27,16 @@ pytestmark = pytest.mark.django_db
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
-def plan_for_all_values(statement: str, values: dict[str, Any]) -> str:
+def named(statement: str, values: Any) -> tuple[str, dict[str, Any]]:
+    """Return a statement of Django's compiler as ours are, whose parameters have names."""
+    if isinstance(values, dict):
+        return statement, values
+    names = [f"p{number}" for number in range(len(values))]
+    return statement % tuple(f"%({name})s" for name in names), dict(zip(names, values, strict=True))
+
+
+def plan_for_all_values(statement: str, values: Any) -> str:
+    statement, values = named(statement, values)
     names = list(dict.fromkeys(PARAMETER.findall(statement)))
     text = PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
     literals = sql.SQL(", ").join(sql.Literal(values[name]) for name in names)
@@ -39,7 +48,7 @@ def plan_for_all_values(statement: str, values: dict[str, Any]) -> str:
     return "\n".join(line for (line,) in plan)
 
 
-def only_plan(statement: str, values: dict[str, Any]) -> str:
+def only_plan(statement: str, values: Any) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
         return "\n".join(row[3] for row in cursor.fetchall())
@@ -77,3 +86,15 @@ def test_what_is_due_is_found_by_its_index_however_much_waits(index: str, look: 
     with watched(connection, lambda *asked: plans.append(PLANS[connection.vendor](*asked))):
         assert not look(clock.now())
     assert [index in plan for plan in plans] == [True], plans
+
+
+@pytest.mark.usefixtures("much_for_tomorrow")
+@pytest.mark.parametrize(
+    ("index", "sweep"), [("run_leased", runs.free_expired_leases), ("delivery_leased", delivery.free_expired_leases)]
+)
+def test_what_the_dead_held_is_found_among_what_is_held(index: str, sweep: Callable[[], object]) -> None:
+    plans: list[str] = []
+    with watched(connection, lambda *asked: plans.append(PLANS[connection.vendor](*asked))):
+        sweep()
+    assert plans
+    assert all(index in plan for plan in plans), plans

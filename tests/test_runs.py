@@ -170,9 +170,10 @@ def test_a_worker_that_lost_its_lease_stores_nothing() -> None:
     assert not Delivery.objects.exists()
 
 
-def test_the_run_of_a_dead_worker_is_queued_again_and_made_once() -> None:
+@pytest.mark.parametrize("ends_in", [timedelta(seconds=-1), timedelta(hours=2)])  # by a clock that was ahead
+def test_the_run_of_a_dead_worker_is_queued_again_and_made_once(ends_in: timedelta) -> None:
     queued(changed("wait", None))
-    Run.objects.update(status="started", lease=new_id(), lease_expires_at=clock.now() - timedelta(seconds=1))
+    Run.objects.update(status="started", lease=new_id(), lease_expires_at=clock.now() + ends_in)
     assert (runs.free_expired_leases(), runs.free_expired_leases()) == (1, 0)
     runs.execute_due()
     runs.execute_due()

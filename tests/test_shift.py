@@ -169,6 +169,16 @@ def test_a_lease_that_was_stored_in_parts_is_taken_over_whole(relay: FakeRelay) 
     assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["unknown", "queued"]
 
 
+def test_a_lease_from_the_future_ends_like_any_other(relay: FakeRelay) -> None:
+    """A clock wrote it that was ahead. Who holds it may live: nothing is taken away at once."""
+    trigger(2)
+    runs.execute_due(hold=Lease())
+    Delivery.objects.update(lease_expires_at=clock.now() + timedelta(days=1))
+    delivery.free_expired_leases()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"sending"}
+    assert max(Delivery.objects.values_list("lease_expires_at", flat=True)) <= clock.now() + leases.LEASE
+
+
 def test_a_large_mail_is_not_kept_in_memory_until_its_turn(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "SMALL", 10)
     trigger(1)

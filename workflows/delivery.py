@@ -21,7 +21,7 @@ from integrations import clock
 from integrations.transports.base import Receipt, Scope, TransportError
 
 from . import acceptance, log_fields, starts
-from .leases import BATCH, Lease
+from .leases import BATCH, Lease, shorten_leases_from_the_future
 from .models import Delivery, Recipient
 from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
 from .outlook import Outlook
@@ -196,6 +196,7 @@ def free_expired_leases() -> None:
 
     Where the database crashed as well, notes of acceptances may be lost: the outcome of the whole batch is unknown.
     """
+    shorten_leases_from_the_future()
     expired = Delivery.objects.filter(lease__isnull=False, lease_expires_at__lt=clock.now())
     for dead in expired.values_list("lease", flat=True).distinct():
         try:
