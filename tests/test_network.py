@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -135,13 +136,36 @@ def test_time_that_is_up_is_a_timeout() -> None:
         Clock(-1).left()
 
 
-def test_own_name_is_a_full_name_or_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"host": "", "host.example.org": "host.example.org", "1.0.0.127.in-addr.arpa": ""}
-    for name, expected in names.items():
-        network.own_name.cache_clear()
-        monkeypatch.setattr(socket, "getfqdn", lambda name=name: name)
-        assert network.own_name() == expected
-    network.own_name.cache_clear()
+@pytest.fixture
+def nameless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Our own name has not been looked for yet."""
+    monkeypatch.setattr(network, "_own_name", "")
+    network._look_for_own_name.cache_clear()
+    yield
+    network._look_for_own_name.cache_clear()
+
+
+@pytest.mark.usefixtures("nameless")
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("host", ""), ("host.example.org", "host.example.org"), ("1.0.0.127.in-addr.arpa", "")],
+)
+def test_own_name_is_a_full_name_or_empty(name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda: name)
+    assert network.own_name() == expected
+
+
+@pytest.mark.usefixtures("nameless")
+def test_own_name_is_remembered_but_not_for_long_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS is away when a machine starts."""
+    names, now = ["host", "host.example.org", "other.example.org"], [6000.0]
+    monkeypatch.setattr(network, "monotonic", lambda: now[0])
+    monkeypatch.setattr(socket, "getfqdn", lambda: names.pop(0))
+    assert (network.own_name(), network.own_name()) == ("", "")
+    now[0] += network.NO_NAME_FOR
+    assert network.own_name() == "host.example.org"
+    now[0] += 10 * network.NO_NAME_FOR
+    assert network.own_name() == "host.example.org"
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")
 TRANSLATED = ipaddress.ip_network("::ffff:0:0:0/96")  # RFC 2765
 LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215: leads to addresses that we cannot see
 IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+NO_NAME_FOR = 60.0  # seconds
+_own_name = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,18 @@ def ascii_domain(domain: str) -> str:
     return idna.encode(domain, uts46=True).decode("ascii")  # IDNAError is a ValueError
 
 
-@lru_cache(maxsize=1)
 def own_name() -> str:
-    """Return this machine's full name, or '' where it has none or DNS is slow to say so."""
+    """Return this machine's full name, or '' where it has none or DNS is slow to say so.
+
+    A name is remembered; that there is none for a minute, since DNS may only be away.
+    """
+    global _own_name
+    _own_name = _own_name or _look_for_own_name(int(monotonic() // NO_NAME_FOR))
+    return _own_name
+
+
+@lru_cache(maxsize=1)
+def _look_for_own_name(minute: int) -> str:
     try:
         name = _within(Clock(2), socket.getfqdn)
     except OSError:
