@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import ssl
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,6 +179,19 @@ def test_a_chain_that_python_3_13_would_find_too_loose_is_good() -> None:
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert client_context("none", ca_certificates="").minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_renewed_file_of_public_cas_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cas.pem"
+    file.write_text(certificate("other.test").cert_chain_pems[0].bytes().decode())
+    os.utime(file, (1, 1))
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    before = client_context("peer", ca_certificates="")
+    assert client_context("peer", ca_certificates="") is before
+    file.write_text(authority_pem())
+    with FakeRelay(tls="implicit") as relay:
+        send(relay, ssl=True, verify="peer", host="localhost")
+    assert len(relay.ledger) == 1
 
 
 def test_a_certificate_for_another_host_is_refused() -> None:

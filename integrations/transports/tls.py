@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -26,9 +27,25 @@ CLEAR_TEXT_REASONS = frozenset(
 TOO_OLD_REASONS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"})
 
 
-@lru_cache(maxsize=32)
 def client_context(verify: str, *, ca_certificates: str) -> ssl.SSLContext:
-    """Return the context for 'none' or 'peer'; TLS 1.2 is the least in both."""
+    """Return the context for 'none' or 'peer'; TLS 1.2 is the least in both.
+
+    It is kept until the system's file of CAs changes, which OpenSSL reads once for each context.
+    """
+    return _context(verify, ca_certificates, _state_of_public_cas())
+
+
+def _state_of_public_cas() -> tuple[str, int]:
+    """Return which file holds them and when it was changed. New ones in a folder are found by OpenSSL itself."""
+    path = ssl.get_default_verify_paths().cafile
+    try:
+        return (path, Path(path).stat().st_mtime_ns) if path else ("", 0)
+    except OSError:  # it is just being replaced
+        return "", 0
+
+
+@lru_cache(maxsize=32)
+def _context(verify: str, ca_certificates: str, public_cas: tuple[str, int]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Python 3.13 began to check X.509 strictly; chains of many real relays and of company CAs fail that.
