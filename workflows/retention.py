@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from integrations import clock
 
@@ -99,8 +99,9 @@ def _delete_runs(before: uuid.UUID) -> int:
 
 def _delete_events(before: uuid.UUID) -> int:
     # What waits works with the newest data of its resource, whichever event told them.
-    waiting = Run.objects.filter(status=Run.Status.QUEUED).exclude(event__resource="").values("event__resource")
-    heard = Event.objects.filter(pk__lt=before, runs__isnull=True).exclude(resource__in=waiting)
+    of_it = Run.objects.filter(~Q(event__resource=""), event__resource=OuterRef("resource"))
+    waiting = of_it.alias(kind=Unindexed("status")).filter(kind=Run.Status.QUEUED)
+    heard = Event.objects.filter(Q(resource="") | ~Exists(waiting), pk__lt=before, runs__isnull=True)
     old = list(heard.order_by("pk").values_list("pk", flat=True)[:BATCH])
     Event.objects.filter(pk__in=old, runs__isnull=True).delete()
     return len(old)
