@@ -189,6 +189,39 @@ def test_dates(source: str, text: str) -> None:
     assert filled(source) == text
 
 
+@pytest.mark.parametrize("number", [1772442000456000000, 1772442000123, 10**40, float("nan"), float("inf")])
+@pytest.mark.parametrize("filter_", ["date: '%F'", "to_iso8601", "to_utc", "date_add: 1, 'day'", "in_time_zone: 'UTC'"])
+def test_a_number_that_is_no_time_stays_as_it_is(number: float, filter_: str) -> None:
+    assert filled("{{ n | " + filter_ + " }}", n=number) == str(number)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ v | in_time_zone: 'America/New_York' }}",
+        "{{ v | date_minus: 1, 'day' }}",
+        "{{ v | date_minus: 1, 'month' }}",
+        "{{ v | date_add: 9999, 'years' }}",
+        "{{ v | date_add: 99999999999, 'weeks' }}",
+        "{{ v | smart_date: 'yesterday' }}",
+    ],
+)
+def test_a_date_never_leaves_the_calendar(source: str) -> None:
+    assert filled(source, v="0001-01-01T00:00:00Z") == "0001-01-01T00:00:00Z"
+
+
+def test_a_table_shows_what_is_no_time_as_it_is() -> None:
+    rows = [{"created_at": 1772442000456000000}, {"created_at": "0001-01-01T00:00:00Z"}, {"created_at": 1795352531}]
+    drawn = filled("{{ rows | to_table: '', '', 'America/New_York' }}", rows=rows)
+    assert drawn.split("\n")[3:6] == ["| 1772442000456000000 |", "| 0001-01-01T00:00:00Z |", "| 2026-11-22 08:02 |"]
+
+
+def test_whatever_a_filter_raises_is_an_error_of_the_template() -> None:
+    message, line = error("{{ v | html_to_markdown }}", v="<![foo]>x")
+    assert "rejected by the parser" in message
+    assert line == 1
+
+
 @pytest.mark.parametrize(
     ("source", "message", "line"),
     [

@@ -3,7 +3,7 @@
 import calendar
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +23,14 @@ DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
 
 def moment(value: object, *, now: datetime) -> datetime | None:
-    """Return the point in time that a value names, in UTC when it names no zone."""
+    """Return the point in time that a value names, in UTC when it names no zone; None for what is no date."""
+    try:
+        return _moment(value, now=now)
+    except (ValueError, OverflowError, OSError):  # a number of milliseconds is no year that Python knows
+        return None
+
+
+def _moment(value: object, *, now: datetime) -> datetime | None:
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
@@ -80,14 +87,21 @@ def to_iso8601(value: object, *, context: Any) -> str:
 
 @with_context
 def in_time_zone(value: object, zone: object = "UTC", *, context: Any) -> object:
-    when = moment(value, now=context.now)
-    return value if when is None else when.astimezone(time_zone(zone))
+    return changed(value, lambda when: when.astimezone(time_zone(zone)), context=context)
 
 
 @with_context
 def to_utc(value: object, *, context: Any) -> object:
+    return changed(value, lambda when: when.astimezone(UTC), context=context)
+
+
+def changed(value: object, change: Callable[[datetime], datetime], *, context: Any) -> object:
+    """Return the changed date; what is no date, or would leave the calendar, stays as it is."""
     when = moment(value, now=context.now)
-    return value if when is None else when.astimezone(UTC)
+    try:
+        return value if when is None else change(when)
+    except OverflowError:
+        return value
 
 
 def time_zone(name: object) -> ZoneInfo:
@@ -99,14 +113,12 @@ def time_zone(name: object) -> ZoneInfo:
 
 @with_context
 def date_add(value: object, amount: object, unit: object = "day", *, context: Any) -> object:
-    when = moment(value, now=context.now)
-    return value if when is None else _moved(when, float(to_text(amount) or 0), to_text(unit))
+    return changed(value, lambda when: _moved(when, float(to_text(amount) or 0), to_text(unit)), context=context)
 
 
 @with_context
 def date_minus(value: object, amount: object, unit: object = "day", *, context: Any) -> object:
-    when = moment(value, now=context.now)
-    return value if when is None else _moved(when, -float(to_text(amount) or 0), to_text(unit))
+    return changed(value, lambda when: _moved(when, -float(to_text(amount) or 0), to_text(unit)), context=context)
 
 
 def _moved(when: datetime, amount: float, unit: str) -> datetime:
@@ -116,17 +128,20 @@ def _moved(when: datetime, amount: float, unit: str) -> datetime:
     if single not in MONTHS:
         raise ValueError(f'unknown unit "{unit}"')
     years, month = divmod(when.month - 1 + int(amount) * MONTHS[single], 12)
-    last_day = calendar.monthrange(when.year + years, month + 1)[1]
-    return when.replace(year=when.year + years, month=month + 1, day=min(when.day, last_day))
+    year = when.year + years
+    if not MINYEAR <= year <= MAXYEAR:
+        raise OverflowError(f"there is no year {year}")
+    return when.replace(year=year, month=month + 1, day=min(when.day, calendar.monthrange(year, month + 1)[1]))
 
 
 @with_context
 def smart_date(value: object, phrase: object = "today", *, context: Any) -> object:
     """Return noon of the day that a phrase names, counted from the value: 'tomorrow', 'friday', '3 days'."""
-    when = moment(value, now=context.now)
-    if when is None:
-        return value
-    day = _named_day(when, to_text(phrase).strip().casefold())
+    words = to_text(phrase).strip().casefold()
+    return changed(value, lambda when: _noon(_named_day(when, words)), context=context)
+
+
+def _noon(day: datetime) -> datetime:
     return day.replace(hour=12, minute=0, second=0, microsecond=0)
 
 

@@ -205,12 +205,17 @@ def _line_of_unclosed(text: str, source: str) -> int | None:
 
 
 def _guarded(function: Callable[..., object], *arguments: object, **options: object) -> object:
-    """Call a filter, refusing what is too big on the way in and on the way out."""
+    """Call a filter, refusing what is too big on the way in and on the way out.
+
+    Whatever a filter raises is the template's fault or the event's: another try would raise it again.
+    """
     for argument in arguments:
         _check_size(argument)
     try:
         result = function(*arguments, **options)
-    except (ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+    except (LiquidError, TypeError):  # python-liquid adds the line, and words for wrong arguments
+        raise
+    except Exception as error:
         raise LiquidError(str(error) or type(error).__name__, token=None) from error
     _check_size(result)
     return result

@@ -3,11 +3,12 @@
 import html
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from liquid.filter import with_context
 
-from .dates import moment, time_zone
+from .dates import changed, time_zone
 from .shielding import TrustedText, shield
 from .values import as_list, dig, is_blank, to_text
 
@@ -68,8 +69,8 @@ def _time_writer(zone: object, *, context: Any) -> Callable[[object], str]:
     place = time_zone(zone)
 
     def write(value: object) -> str:
-        when = moment(value, now=context.now)
-        return to_text(value) if when is None else f"{when.astimezone(place):%Y-%m-%d %H:%M}"
+        local = changed(value, lambda when: when.astimezone(place), context=context)
+        return f"{local:%Y-%m-%d %H:%M}" if isinstance(local, datetime) else to_text(value)
 
     return write
 
