@@ -189,6 +189,22 @@ def test_dates(source: str, text: str) -> None:
     assert filled(source) == text
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ now | in_time_zone: 'Asia/Tokyo' }}", "2026-11-22 22:30:00 +0900"),
+        ("{{ now }} {{ today }}", "2026-11-22 13:30:00 +0000 2026-11-22"),
+        ("{{ now | date: '%H:%M %z' }} {{ today | date: '%d %b' }}", "13:30 +0000 22 Nov"),
+    ],
+)
+def test_now_and_today_without_quotes_are_the_time_of_the_run(source: str, text: str) -> None:
+    assert filled(source) == text
+
+
+def test_a_now_of_the_event_goes_before_the_time_of_the_run() -> None:
+    assert filled("{{ now }}", now="mine") == "mine"
+
+
 @pytest.mark.parametrize("number", [1772442000456000000, 1772442000123, 10**40, float("nan"), float("inf")])
 @pytest.mark.parametrize("filter_", ["date: '%F'", "to_iso8601", "to_utc", "date_add: 1, 'day'", "in_time_zone: 'UTC'"])
 def test_a_number_that_is_no_time_stays_as_it_is(number: float, filter_: str) -> None:

@@ -125,7 +125,9 @@ def fill(
         return Filled(text=source, warnings=())
     template = compiled(source, kind)
     deadline = time.monotonic() + SECONDS if deadline is None else deadline
-    context = SandboxContext(template, now=now, deadline=deadline, globals=variables)
+    # The library's own `now` and `today` are those of the clock, without a time zone.
+    names = {"now": now, "today": now.date(), **variables}
+    context = SandboxContext(template, now=now, deadline=deadline, globals=names)
     buffer = new_buffer(template.env, limit=OUTPUT_LIMIT)
     with _errors_for_people():
         template.render_with_context(context, buffer)
