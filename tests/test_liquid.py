@@ -166,6 +166,47 @@ def test_filters(source: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
+        ("{{ v.items | sort: 'due' | map: 'id' | join: ',' }}", "3,1,2,4"),
+        ("{{ v.items | sort: 'owner.name' | map: 'id' | join: ',' }}", "2,1,3,4"),
+        ("{{ v.items | sort_natural: 'due' | map: 'id' | join: ',' }}", "3,1,2,4"),
+        ("{{ v.items | sort: 'mixed' | map: 'id' | join: ',' }}", "2,1,3,4"),
+        ("{{ v.letters | sort | join: ',' }} {{ v.letters | sort_natural | join: ',' }}", "C,a,b, a,b,C,"),
+        ("{{ v.numbers | sort | join: ',' }} {{ v.void | sort | size }} {{ 'x' | sort | join }}", "2,10, 0 x"),
+        ("{% if v.number contains '4' or v.yes contains 'true' or v.void contains 'x' %}!{% endif %}", ""),
+        ("{% if v.object contains v.letters or v.object contains 'b' %}!{% endif %}", ""),
+        ("{% if v.object contains 'a' and v.letters contains 'b' and 'x42' contains v.number %}!{% endif %}", "!"),
+        ("{% case v.void %}{% when blank %}blank{% else %}full{% endcase %}", "blank"),
+        ("{% case v.none %}{% when 'x', '', blank %}blank{% else %}full{% endcase %}", "blank"),
+        ("{% case v.number %}{% when blank %}blank{% when 42 %}full{% endcase %}", "full"),
+        ("{% case 'x' %}{% when 'y' %}y{% when nil or 'x' %}x{% endcase %}", "x"),
+        ("{% for n in v.numbers limit: v.void offset: v.missing %}{{ n }},{% endfor %}", "10,,2,"),
+        ("{% for n in v.numbers limit: v.missing offset: v.void %}{{ n }},{% endfor %}", "10,,2,"),
+        (
+            "{{ 2.5 | round }} {{ 3.5 | round }} {{ -2.5 | round }} {{ '0.5' | round }} {{ v.void | round }}",
+            "3 4 -3 1 0",
+        ),
+        (
+            "{{ 1.005 | round: 2 }} {{ 7 | round: 2 }} {{ 2.5 | round: v.void }} {{ '1e30' | round: 3 }}",
+            "1.01 7 3 1e+30",
+        ),
+    ],
+)
+def test_nothing_and_mixed_things_do_no_harm(source: str, text: str) -> None:
+    items = [
+        {"id": 1, "due": "2026-02-01", "owner": {"name": "Bo"}, "mixed": 9},
+        {"id": 2, "due": None, "owner": {"name": "Ann"}, "mixed": "10"},
+        {"id": 3, "due": "2026-01-01", "mixed": "a"},
+        {"id": 4, "mixed": None},
+    ]
+    simple = {"void": None, "none": "", "number": 42, "yes": True, "object": {"a": 1}}
+    assert (
+        filled(source, v={"items": items, "letters": ["b", None, "a", "C"], "numbers": [10, None, 2], **simple}) == text
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
         ("{{ '2026-11-22T14:02:11+01:00' | date: '%Y-%m-%d %H:%M %z' }}", "2026-11-22 14:02 +0100"),
         ("{{ '2026-11-22T13:02:11.250Z' | date: '%-d %b %L %:z %s %P %%' }}", "22 Nov 250 +00:00 1795352531 pm %"),
         ("{{ '2026-11-22 13:02:11 UTC' | to_iso8601 }}", "2026-11-22T13:02:11Z"),

@@ -30,6 +30,7 @@ GROUPS = {
         {{ 'b a b' | split: ' ' | uniq | sort | join }}
         {{ 'a,b' | split: ',' | compact | reverse | join }}
         {{ people | sort: 'name' | size }}
+        {{ 'b,C,a' | split: ',' | sort_natural | join: ' ' }}
         {{ people | shuffle | size }}
         {{ severity | slice: 'name', 'slug' | to_values | join: ' ' }}
         {{ severity | to_values | first }}
@@ -64,6 +65,7 @@ GROUPS = {
         {{ 'a & b' | escape }}
         {{ 'a &amp; b' | escape_once }}
         {{ 'one, two' | newline_to_br }}
+        {{ 2.5 | round }}
         {{ 'card_payments' | humanize }}
         {{ 'card_payments' | titleize }}
         {{ 'card_payments' | camelize }}

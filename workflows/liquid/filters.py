@@ -5,11 +5,12 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 import inflection
 from liquid.builtin.filters.string import slice_ as standard_slice
-from liquid.filter import with_context
+from liquid.filter import math_filter, num_arg, with_context
 from liquid.undefined import Undefined
 
 from . import dates, patterns, tables
@@ -18,6 +19,7 @@ from .values import as_list, dig, present, to_text
 
 Filter = Callable[..., object]
 LONGEST_WORD = 100
+EXACT = Context(prec=400)  # the digits of the greatest float, and some behind the point
 LONGEST_HTML = 8_000  # the parser takes time by the square of what is wrong in it: half a second for the worst of these
 
 
@@ -56,6 +58,25 @@ def join(value: object, separator: object = " ", *, context: Any) -> str:
     if isinstance(separator, TrustedText) and context.env.shielding:
         return TrustedText(separator.join(text if isinstance(text, TrustedText) else shield(text) for text in texts))
     return to_text(separator).join(texts)
+
+
+def sort(value: object, path: object = None) -> list[object]:
+    """Return the elements in order, what is nothing last; as texts where they cannot be compared."""
+    try:
+        return _sorted(value, path, by=lambda found: found)
+    except TypeError:
+        return _sorted(value, path, by=to_text)
+
+
+def sort_natural(value: object, path: object = None) -> list[object]:
+    return _sorted(value, path, by=lambda found: to_text(found).casefold())
+
+
+def _sorted(value: object, path: object, *, by: Callable[[object], Any]) -> list[object]:
+    items, name = flatten(value), to_text(path)
+    found = [(dig(item, name) if name else item, item) for item in items]
+    there = sorted((pair for pair in found if present(pair[0])), key=lambda pair: by(pair[0]))
+    return [item for _, item in [*there, *(pair for pair in found if not present(pair[0]))]]
 
 
 def concat(value: object, other: object) -> list[object]:
@@ -186,6 +207,16 @@ def _word(value: object) -> str:
     return word
 
 
+@math_filter
+def round_(number: float, digits: object = 0) -> float:
+    """Return the number rounded half away from zero, as Ruby does: Python makes 2 of 2.5."""
+    if isinstance(number, int):
+        return number
+    places = int(num_arg(digits, default=0))
+    rounded = Decimal(str(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, EXACT)
+    return float(rounded) if places > 0 else int(rounded)
+
+
 def shuffle(value: object) -> list[object]:
     return random.sample(as_list(value), k=len(as_list(value)))  # nosec B311 # an order for people, no secret
 
@@ -210,6 +241,8 @@ FILTERS: dict[str, Filter] = {
     "map": map_,
     "flatten": flatten,
     "join": join,
+    "sort": sort,
+    "sort_natural": sort_natural,
     "concat": concat,
     "first": first,
     "last": last,
@@ -232,6 +265,7 @@ FILTERS: dict[str, Filter] = {
     "humanize": humanize,
     "pluralize": pluralize,
     "singularize": singularize,
+    "round": round_,
     "shuffle": shuffle,
     "html_to_markdown": html_to_markdown,
     **dates.FILTERS,

@@ -14,19 +14,22 @@ from liquid import BoundTemplate, RenderContext
 from liquid.ast import Node
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, LoopExpression
-from liquid.builtin.expressions.logical import EqExpression, NeExpression
+from liquid.builtin.expressions.logical import ContainsExpression, EqExpression, NeExpression
+from liquid.builtin.expressions.logical import _eq as equal_values
 from liquid.builtin.expressions.path import Path
 from liquid.builtin.expressions.primitive import Blank, RangeLiteral, StringLiteral
 from liquid.builtin.output import OutputNode
+from liquid.builtin.tags.case_tag import _AnyExpression as AnyExpression
 from liquid.builtin.tags.echo_tag import EchoNode
 from liquid.builtin.tags.for_tag import ForNode
 from liquid.exceptions import LiquidTypeError, OutputStreamLimitError
 from liquid.expression import Expression
+from liquid.token import Token
 from liquid.undefined import UNDEFINED as UNDEFINED
 from liquid.undefined import is_undefined
 
 from .shielding import TrustedText, open_tag, shield, shield_in_tag
-from .values import flat_texts, is_blank, to_text
+from .values import COLLECTIONS, flat_texts, is_blank, present, to_text
 
 RANGE_LIMIT = 10_000
 LINE_BEFORE_TAG = re.compile(r"[ \t]*(?:\{%-?[ \t]*)?")
@@ -130,21 +133,39 @@ class NotingLoop(LoopExpression):
             note_missing(self.iterable, context)
         return super().evaluate(context)
 
+    def _to_int(self, obj: object, *, token: Token) -> int | None:  # type: ignore[override]
+        """Return the limit or the offset; None is no limit, and no offset."""
+        return super()._to_int(obj, token=token) if present(obj) else None
+
 
 class BlankAwareEq(EqExpression):
     __slots__ = ()
 
     def evaluate(self, context: RenderContext) -> bool:
-        blank = _compared_with_blank(self, context)
-        return bool(super().evaluate(context)) if blank is None else blank
+        return _are_equal(self.left, self.right, context)
 
 
 class BlankAwareNe(NeExpression):
     __slots__ = ()
 
     def evaluate(self, context: RenderContext) -> bool:
-        blank = _compared_with_blank(self, context)
-        return bool(super().evaluate(context)) if blank is None else not blank
+        return not _are_equal(self.left, self.right, context)
+
+
+class BlankAwareWhen(AnyExpression):
+    """`{% when 'a', 'b' %}`; the library would write the block once for each that is equal."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> list[bool]:
+        return [any(_are_equal(self.left, right, context) for right in self.expressions)]
+
+
+class TolerantContains(ContainsExpression):
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> bool:
+        return _contains(self.left.evaluate(context), self.right.evaluate(context))
 
 
 class BoundedRange(RangeLiteral):
@@ -172,6 +193,8 @@ REPLACEMENTS: dict[type, type] = {
     LoopExpression: NotingLoop,
     EqExpression: BlankAwareEq,
     NeExpression: BlankAwareNe,
+    AnyExpression: BlankAwareWhen,
+    ContainsExpression: TolerantContains,
     RangeLiteral: BoundedRange,
     StringLiteral: AuthorLiteral,
 }
@@ -227,13 +250,25 @@ def _write_value(value: object, *, context: RenderContext, buffer: TextIO) -> in
     return buffer.write_value(text) if isinstance(buffer, Buffer) else buffer.write(text)
 
 
-def _compared_with_blank(expression: EqExpression | NeExpression, context: RenderContext) -> bool | None:
-    """Return whether the other side is blank, or None when no side is the word 'blank'."""
-    if isinstance(expression.right, Blank):
-        return is_blank(expression.left.evaluate(context))
-    if isinstance(expression.left, Blank):
-        return is_blank(expression.right.evaluate(context))
-    return None
+def _are_equal(left: Expression, right: Expression, context: RenderContext) -> bool:
+    """Return whether both sides are equal, or the one is blank when the other is the word 'blank'."""
+    if isinstance(right, Blank):
+        return is_blank(left.evaluate(context))
+    if isinstance(left, Blank):
+        return is_blank(right.evaluate(context))
+    return bool(equal_values(left.evaluate(context), right.evaluate(context)))
+
+
+def _contains(whole: object, part: object) -> bool:
+    """Return whether the part is in a text, a list or the keys of an object; nothing is in anything else."""
+    if not present(part) or part is False:
+        return False
+    if isinstance(whole, str):
+        return to_text(part) in whole
+    try:
+        return isinstance(whole, (range, *COLLECTIONS)) and part in whole
+    except TypeError:  # a list or an object is no key
+        return False
 
 
 def demand_time(context: RenderContext) -> None:
