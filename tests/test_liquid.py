@@ -141,6 +141,9 @@ def test_takes_what_is_missing_for_blank() -> None:
         ("{{ v.people | where: 'user.name', 'Bo' | size }}", "1"),
         ("{{ v.people | get: '1.user.name' }}", "Bo"),
         ("{{ v.people | find: 'user.name', 'No' | get: 'user.name' }}", ""),
+        ("{{ v.people | find: 'id', '2' | get: 'user.name' }}{{ v.people | where: 'id', '1' | size }}", "Bo1"),
+        ("{{ v.people | find: 'user', '' | to_json }}", "null"),
+        ("{{ v.people | size }} {{ 'four' | size }} {{ v.none | size }} {{ 5 | size }}", "2 4 0 0"),
         ("{{ v.people | first | slice: 'id' | to_json }}", '{"id": 1}'),
         ("{{ 'abcdef' | slice: 1, 3 }}", "bcd"),
         ("{{ 'a,b' | split: ',' | last }}", "b"),
@@ -161,6 +164,46 @@ def test_filters(source: str, text: str) -> None:
     people = [{"id": 1, "user": {"name": "Ann"}}, {"id": 2, "user": {"name": "Bo"}}]
     v = {"none": None, "yes": True, "names": ["a", None, "b"], "object": {"k": "ü"}, "people": people}
     assert filled(source, v=v) == text
+
+
+ALERT = "Alert\nSeverity: high\nHost: db-2 (0xFf)\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ v | regex_match: '^Severity: .+$' }}", "Severity: high"),
+        ("{{ v | regex_match: 'SEVERITY', 'i' }}{{ v | regex_match: 'SEVERITY' }}", "Severity"),
+        ("{{ v | regex_match: 'alert.severity', 'im' | size }}", "1"),
+        ("{{ v | regex_match: ' h i g h ', 'x' }}", "high"),
+        ("{{ v | regex_match: '(?<key>Host): (?<name>\\S+)' | last }}", "db-2"),
+        ("{{ v | regex_match: '(?<=0x)\\h+' }} {{ v | regex_match: '[x\\h]{4}' }}", "Ff 0xFf"),
+        ("{{ 'ab\nab' | regex_replace: 'b\\z', '!' }}", "ab\na!"),
+        ("{{ v | regex_match: '[(?<a]+' }} {{ 'a\\h' | regex_match: 'a\\\\h' }}", "( a\\h"),
+        ("{{ v | regex_replace: '^', '> ' | regex_match: '> H.*' }}", "> Host: db-2 (0xFf)"),
+        ("{{ v | regex_match_all: 'H', 'i' | join: ',' }}", "h,h,H"),
+        (
+            "{% assign m = v | regex_match: '(\\w+): (high)' %}{{ m }}|{{ m[1] }}|{{ m.last }}|{{ m.size }}",
+            "M|Severity|high|3",
+        ),
+        (
+            "{% assign m = v | regex_match: '(\\w+): (high)' %}{% for part in m %}{{ part }},{% endfor %}",
+            "M,Severity,high,",
+        ),
+        ("{% assign m = v | regex_match: '(\\w+): (high)' %}{{ m | first }}|{{ m | join: ',' }}", "M|M,Severity,high"),
+        (
+            "{% assign m = v|regex_match: 'h(ig)h' %}{% if m == 'high' and m contains 'gh' %}{{ m|upcase }}{% endif %}",
+            "HIGH",
+        ),
+        ("{{ v | regex_match: 'h(x)?igh' | size }} {{ v | regex_match: 'nothing' | last }}", "2 "),
+    ],
+)
+def test_patterns_are_those_of_ruby(source: str, text: str) -> None:
+    assert filled(source, v=ALERT) == text.replace("M", "Severity: high")
+
+
+def test_a_flag_that_nobody_knows_is_an_error() -> None:
+    assert error("{{ 'x' | regex_match: 'x', 'q' }}") == ('a pattern knows the flags i, m and x, not "q"', 1)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +266,12 @@ def test_nothing_and_mixed_things_do_no_harm(source: str, text: str) -> None:
         ("{{ 'now' | smart_date: 'next friday' | date: '%F' }}", "2026-11-27"),
         ("{{ '2026-11-22T13:00:00Z' | distance_of_time_in_words: 'now' }}", "30 minutes"),
         ("{{ '2026-11-22T10:00:00Z' | distance_of_time_in_words_to_now }}", "about 4 hours"),
+        ("{{ '2026-11-22T10:00:00Z' | distance_of_time_in_words_to_now: 'precise' }}", "about 4 hours"),
+        (
+            "{{ 3720 | distance_of_time_in_words }} {{ 3720 | distance_of_time_in_words: 0, 'precise' }}",
+            "about 1 hour about 1 hour",
+        ),
+        ("{{ 1795352400 | distance_of_time_in_words: 'now' }}", "30 minutes"),
         ("{{ '2024-01-01' | distance_of_time_in_words: '2026-12-01' }}", "almost 3 years"),
     ],
 )

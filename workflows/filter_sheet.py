@@ -47,6 +47,7 @@ GROUPS = {
         {{ 'tomorrow' | smart_date | date: '%d %b' }}
         {{ started | distance_of_time_in_words_to_now }}
         {{ started | distance_of_time_in_words: '2026-11-22T13:54:00Z' }}
+        {{ 3720 | distance_of_time_in_words }}
     """,
     "Text": """
         {{ nothing | default: 'not known yet' }}
@@ -77,6 +78,7 @@ GROUPS = {
     """,
     "Patterns": r"""
         {{ 'INC-482 open' | regex_match: '\d+' }}
+        {{ 'Region: Europe' | regex_match: 'region: (.+)', 'i' | last }}
         {{ 'a1 b2' | regex_match_all: '\d' | join: ' ' }}
         {{ 'a1 b2' | regex_replace: '\d', '#' }}
         {{ 'a1 b2' | regex_replace_first: '\d', '#' }}

@@ -19,6 +19,7 @@ EXTRA_DIRECTIVES = re.compile(r"%(%|s|L|:z|P)")
 UNIX_TIME = re.compile(r"\d{9,11}")
 UTC_BY_NAME = re.compile(r"\s*UTC$")
 BLANK_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d|Z$)")
+OMITTED = object()
 DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
 
@@ -159,8 +160,20 @@ def _named_day(when: datetime, phrase: str) -> datetime:
 
 
 @with_context
-def distance_of_time_in_words(value: object, other: object = "now", *, context: Any) -> str:
-    start, end = moment(value, now=context.now), moment(other, now=context.now)
+def distance_of_time_in_words(value: object, other: object = OMITTED, precision: object = "", *, context: Any) -> str:
+    """Return the time between two dates, one and now, or 0 and a number of seconds; `precision` changes nothing."""
+    if other is OMITTED:
+        other = 0 if isinstance(value, int | float) else "now"
+    return _distance(value, other, now=context.now)
+
+
+@with_context
+def distance_of_time_in_words_to_now(value: object, precision: object = "", *, context: Any) -> str:
+    return _distance(value, context.now, now=context.now)
+
+
+def _distance(value: object, other: object, *, now: datetime) -> str:
+    start, end = moment(value, now=now), moment(other, now=now)
     return _in_words(abs((end - start).total_seconds())) if start and end else ""
 
 
@@ -199,5 +212,5 @@ FILTERS: dict[str, Callable[..., object]] = {
     "date_minus": date_minus,
     "smart_date": smart_date,
     "distance_of_time_in_words": distance_of_time_in_words,
-    "distance_of_time_in_words_to_now": distance_of_time_in_words,
+    "distance_of_time_in_words_to_now": distance_of_time_in_words_to_now,
 }

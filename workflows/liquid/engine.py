@@ -18,7 +18,7 @@ from liquid.token import Token
 
 from . import filters, nodes
 from .nodes import Buffer, Kind
-from .values import COLLECTIONS
+from .values import COLLECTIONS, Match
 
 SOURCE_LIMIT = 100_000
 OUTPUT_LIMIT = 200_000
@@ -70,7 +70,7 @@ class SandboxContext(RenderContext):
         # Only data: a Python object in an event must not become a door.
         if not isinstance(obj, DATA):
             raise TypeError("not a list or an object")
-        return super().get_item(obj, key)
+        return super().get_item(obj.parts if isinstance(obj, Match) else obj, key)
 
     def get(self, path: list[object], *, token: Token | None, default: object = nodes.UNDEFINED) -> object:
         self.check_time()

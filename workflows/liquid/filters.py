@@ -4,7 +4,7 @@ import html
 import json
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from liquid.undefined import Undefined
 
 from . import dates, patterns, tables
 from .shielding import TrustedText, shield
-from .values import as_list, dig, present, to_text
+from .values import Match, as_list, dig, present, to_text
 
 Filter = Callable[..., object]
 LONGEST_WORD = 100
@@ -24,7 +24,10 @@ LONGEST_HTML = 8_000  # the parser takes time by the square of what is wrong in 
 
 
 def find(value: object, path: object, wanted: object = None) -> object:
-    """Return the first element whose value at the dotted path is the wanted one, or is anything at all."""
+    """Return the first element whose value at the dotted path is the wanted one, or is anything at all.
+
+    A number is the wanted one when it is printed alike: `find: 'id', '2'`.
+    """
     return next((item for item in as_list(value) if _matches(item, path, wanted)), None)
 
 
@@ -36,7 +39,7 @@ def _matches(item: object, path: object, wanted: object) -> bool:
     found = dig(item, str(path))
     if not present(wanted):
         return present(found) and found is not False
-    return found == wanted
+    return found == wanted or (isinstance(found, str | int | float) and to_text(found) == to_text(wanted))
 
 
 def get(value: object, path: object) -> object:
@@ -84,13 +87,21 @@ def concat(value: object, other: object) -> list[object]:
 
 
 def first(value: object) -> object:
-    items = as_list(value)
-    return items[0] if items and not isinstance(value, str) else None
+    return next(iter(_elements(value)), None)
 
 
 def last(value: object) -> object:
-    items = as_list(value)
-    return items[-1] if items and not isinstance(value, str) else None
+    return next(reversed(_elements(value)), None)
+
+
+def _elements(value: object) -> list[object]:
+    """Return a list of what there is; a text has no elements."""
+    return [] if isinstance(value, str) and not isinstance(value, Match) else as_list(value)
+
+
+def size(value: object) -> int:
+    counted = value.parts if isinstance(value, Match) else value
+    return len(counted) if isinstance(counted, Sized) else 0
 
 
 def uniq(value: object, path: object = None) -> list[object]:
@@ -246,6 +257,7 @@ FILTERS: dict[str, Filter] = {
     "concat": concat,
     "first": first,
     "last": last,
+    "size": size,
     "uniq": uniq,
     "compact": compact,
     "to_values": to_values,

@@ -29,7 +29,7 @@ from liquid.undefined import UNDEFINED as UNDEFINED
 from liquid.undefined import is_undefined
 
 from .shielding import TrustedText, open_tag, shield, shield_in_tag
-from .values import COLLECTIONS, flat_texts, is_blank, present, to_text
+from .values import COLLECTIONS, Match, flat_texts, is_blank, present, to_text
 
 RANGE_LIMIT = 10_000
 LINE_BEFORE_TAG = re.compile(r"[ \t]*(?:\{%-?[ \t]*)?")
@@ -132,6 +132,9 @@ class NotingLoop(LoopExpression):
         if is_undefined(self.iterable.evaluate(context)):
             note_missing(self.iterable, context)
         return super().evaluate(context)
+
+    def _to_iter(self, obj: object, context: RenderContext) -> tuple[Iterator[Any], int]:
+        return super()._to_iter(obj.parts if isinstance(obj, Match) else obj, context)
 
     def _to_int(self, obj: object, *, token: Token) -> int | None:  # type: ignore[override]
         """Return the limit or the offset; None is no limit, and no offset."""

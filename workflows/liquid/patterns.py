@@ -3,6 +3,8 @@
 Python's `re` cannot be interrupted and backtracks. So the work a pattern could cause is estimated before it
 starts: every place where the pattern may choose is a border that could stand anywhere in the text. A pattern
 that could cost too much leaves the value alone, with a warning: a mail without a tidied title is better than none.
+
+Patterns are written as for Ruby, whose Liquid this is: what it writes differently is put in Python's way.
 """
 
 import math
@@ -15,7 +17,7 @@ from typing import Any
 
 from liquid.filter import with_context
 
-from .values import to_text
+from .values import Match, to_text
 
 STEPS = 50_000_000
 TEXT_LIMIT = 10_000
@@ -23,22 +25,49 @@ PATTERN_LIMIT = 500
 RESULT_LIMIT = 100_000
 REFERENCES = {kinds.GROUPREF, kinds.GROUPREF_EXISTS}
 REPEATS = {kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT}
+FLAGS = {"i": re.IGNORECASE, "m": re.DOTALL, "x": re.VERBOSE}
+HEXADECIMAL = "0-9a-fA-F"
+# A set of characters as a whole, an escaped character, the beginning of a named group.
+RUBY = re.compile(r"(?P<set>\[\^?\]?(?:\\.|[^\\\]])*\])|\\(?P<escaped>.)|(?P<named>\(\?<(?=[A-Za-z_]))", re.DOTALL)
 
 
 @lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str, flags: str = "") -> re.Pattern[str]:
     if len(pattern) > PATTERN_LIMIT:
         raise ValueError(f"a pattern may have {PATTERN_LIMIT} characters")
     try:
-        return re.compile(pattern)
+        return re.compile(_in_python(pattern), _flags(flags))
     except re.error as error:
         raise ValueError(f"the pattern {pattern} is wrong: {error}") from error
 
 
+def _flags(letters: str) -> int:
+    flags = re.MULTILINE  # in Ruby ^ and $ are always the borders of a line
+    for letter in letters:
+        if letter not in FLAGS:
+            raise ValueError(f'a pattern knows the flags i, m and x, not "{letter}"')
+        flags |= FLAGS[letter]
+    return int(flags)
+
+
+def _in_python(pattern: str) -> str:
+    return RUBY.sub(_part_in_python, pattern)
+
+
+def _part_in_python(found: re.Match[str]) -> str:
+    if found["named"]:
+        return "(?P<"
+    if found["set"]:
+        return re.sub(
+            r"\\(.)", lambda inner: HEXADECIMAL if inner[1] == "h" else inner[0], found["set"], flags=re.DOTALL
+        )
+    return {"z": r"\Z", "h": f"[{HEXADECIMAL}]"}.get(found["escaped"], found[0])
+
+
 @lru_cache(maxsize=256)
-def choices(pattern: str) -> float:
+def choices(pattern: str, flags: str = "") -> float:
     """Return how many places of the pattern may choose; infinite when a repetition repeats them."""
-    return _choices(parser.parse(pattern))
+    return _choices(parser.parse(_in_python(pattern), _flags(flags)))
 
 
 def _choices(part: Any) -> float:
@@ -67,20 +96,26 @@ def _inner_parts(argument: Any) -> list[Any]:
     return [candidate for candidate in candidates if isinstance(candidate, parser.SubPattern)]
 
 
-def _affordable(pattern: str, text: str) -> bool:
-    compiled(pattern)
-    borders = choices(pattern) + 1
+def _affordable(pattern: str, text: str, flags: str) -> bool:
+    compiled(pattern, flags)
+    borders = choices(pattern, flags) + 1
     if math.isinf(borders) or borders > 40 or len(text) > TEXT_LIMIT:
         return False
     return math.comb(len(text) + int(borders), int(borders)) <= STEPS
 
 
 def _run(
-    action: Callable[[str, str], object], *, value: object, pattern: object, otherwise: object, context: Any
+    action: Callable[[re.Pattern[str], str], object],
+    *,
+    value: object,
+    pattern: object,
+    flags: object = "",
+    otherwise: object,
+    context: Any,
 ) -> Any:
-    text, rule = to_text(value), to_text(pattern)
-    if _affordable(rule, text):
-        return action(rule, text)
+    text, rule, letters = to_text(value), to_text(pattern), to_text(flags)
+    if _affordable(rule, text, letters):
+        return action(compiled(rule, letters), text)
     context.warn(f"the pattern {rule} could run too long on this text and was not used")
     return otherwise
 
@@ -90,7 +125,7 @@ def _replacer(*, once: bool) -> Callable[..., object]:
     def replacer(value: object, pattern: object, replacement: object = "", *, context: Any) -> object:
         new = to_text(replacement)[:PATTERN_LIMIT]
 
-        def action(rule: str, text: str) -> str:
+        def action(rule: re.Pattern[str], text: str) -> str:
             length = 0
 
             def put(match: re.Match[str]) -> str:
@@ -101,7 +136,7 @@ def _replacer(*, once: bool) -> Callable[..., object]:
                     raise ValueError(f"the result is longer than {RESULT_LIMIT} characters")
                 return put_in
 
-            return compiled(rule).sub(put, text, count=int(once))
+            return rule.sub(put, text, count=int(once))
 
         return _run(action, value=value, pattern=pattern, otherwise=to_text(value), context=context)
 
@@ -114,20 +149,22 @@ def _expanded(match: re.Match[str], replacement: str) -> str:
 
 
 @with_context
-def regex_match(value: object, pattern: object, *, context: Any) -> object:
-    def action(rule: str, text: str) -> str | None:
-        match = compiled(rule).search(text)
-        return match.group() if match else None
+def regex_match(value: object, pattern: object, flags: object = "", *, context: Any) -> object:
+    """Return the first match and its groups, or None."""
 
-    return _run(action, value=value, pattern=pattern, otherwise=None, context=context)
+    def action(rule: re.Pattern[str], text: str) -> Match | None:
+        match = rule.search(text)
+        return Match(match.group(), *match.groups()) if match else None
+
+    return _run(action, value=value, pattern=pattern, flags=flags, otherwise=None, context=context)
 
 
 @with_context
-def regex_match_all(value: object, pattern: object, *, context: Any) -> object:
-    def action(rule: str, text: str) -> list[str]:
-        return [match.group() for match in compiled(rule).finditer(text)]
+def regex_match_all(value: object, pattern: object, flags: object = "", *, context: Any) -> object:
+    def action(rule: re.Pattern[str], text: str) -> list[str]:
+        return [match.group() for match in rule.finditer(text)]
 
-    return _run(action, value=value, pattern=pattern, otherwise=[], context=context)
+    return _run(action, value=value, pattern=pattern, flags=flags, otherwise=[], context=context)
 
 
 FILTERS: dict[str, Callable[..., object]] = {

@@ -3,12 +3,23 @@
 import json
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Self
 
 from liquid.undefined import is_undefined
 
 MAPPINGS = (dict, Mapping)  # the abstract one last: asking it is slow
 COLLECTIONS = (list, tuple, *MAPPINGS)
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S %z"
+
+
+class Match(str):
+    """What a pattern has found: the text when it is printed or compared, a list of it and its groups for the rest."""
+
+    def __new__(cls, text: str, *_: str | None) -> Self:
+        return super().__new__(cls, text)
+
+    def __init__(self, *parts: str | None) -> None:
+        self.parts = list(parts)
 
 
 def to_text(value: object) -> str:
@@ -56,6 +67,8 @@ def is_blank(value: object) -> bool:
 
 def as_list(value: object) -> list[object]:
     """Return a list of what there is: nothing for nil, the one thing for anything but a list."""
+    if isinstance(value, Match):
+        return list(value.parts)
     if isinstance(value, list | tuple | range):
         return list(value)
     return [value] if present(value) else []
