@@ -472,6 +472,45 @@ def test_in_a_body_values_are_text_and_the_markup_of_the_author_is_markup(source
     assert to_entities(filled(source, kind=Kind.BODY, **values)) == html
 
 
+BOLD = "&lt;b>x&lt;/b>"
+JOINED = "{% assign j = l | join: ', ' %}"
+CAPTURED = "{% capture c %}{{ v }}{% endcapture %}"
+
+
+@pytest.mark.parametrize(
+    ("source", "html"),
+    [
+        ("{{ l | join: ', ' | url_encode }}", "%3Cb%3Ex%3C%2Fb%3E%2C+R%26D"),
+        ("{{ l | join: ', ' | replace: '&', ' and ' }}", f"{BOLD}, R and D"),
+        ("{{ l | join: '<br>' | upcase }}", "&lt;B>X&lt;/B>&lt;BR>R&amp;D"),
+        ("{{ l | join: ',' | split: ',' | join: '<br>' }}", f"{BOLD}<br>R&amp;D"),
+        (JOINED + "{% if j contains 'R&D' and j contains l[0] %}{{ j }}{% endif %}", f"{BOLD}, R&amp;D"),
+        (JOINED + "{% if j == '<b>x</b>, R&D' and '<b>x</b>, R&D' == j %}{{ j }}{% endif %}", f"{BOLD}, R&amp;D"),
+        (JOINED + "{% if j != '<b>x</b>, R&D' %}!{% endif %}", ""),
+        (JOINED + "{% case j %}{% when '<b>x</b>, R&D' %}{{ j }}{% endcase %}", f"{BOLD}, R&amp;D"),
+        (
+            JOINED + "{% assign k = j | split: ', ' %}{% if k contains 'R&D' and k[0] == l[0] %}{{ k[0] }}{% endif %}",
+            BOLD,
+        ),
+        (CAPTURED + "{{ c | url_encode }}", "%3Cb%3Ex%3C%2Fb%3E"),
+        (CAPTURED + "{{ c | append: v | prepend: c }}", BOLD * 3),
+        (CAPTURED + "{{ 'x' | append: c }}{{ c | size }}", f"x{BOLD}8"),
+        (CAPTURED + "{{ c | escape }}{{ c | escape_once }}{{ c | strip_html }}", f"{BOLD}{BOLD}x"),
+        (CAPTURED + "{{ c | regex_replace: 'x', '<hr>' }}", "&lt;b>&lt;hr>&lt;/b>"),
+        ("{% capture c %}<i>{{ v }}</i>{% endcapture %}{{ c | default: '-' }}", f"<i>{BOLD}</i>"),
+        ("{% capture c %}<i>{{ v }}</i>{% endcapture %}{{ l | concat: c | last }}", f"<i>{BOLD}</i>"),
+        ("{% capture c %}<i>{{ v }}</i>{% endcapture %}{{ c | upcase }}", "&lt;I>&lt;B>X&lt;/B>&lt;/I>"),
+        ("{% capture c %}<p title='{{ q }}'>{% endcapture %}{{ c | upcase }}", "&lt;P TITLE='\">&lt;B>'>"),
+        ("{% capture c %}{{ q }}{% endcapture %}<p title='{{ c | upcase }}'>", "<p title='&quot;&gt;&lt;B&gt;'>"),
+        ("{{ v | newline_to_br | append: v }}{{ v | newline_to_br | newline_to_br }}", BOLD * 3),
+        ("{{ s | append: s }}{{ s | upcase }}", "&lt;b>&lt;b>&lt;B>"),
+    ],
+)
+def test_filters_and_comparisons_in_a_body_see_the_values_themselves(source: str, html: str) -> None:
+    values = {"v": "<b>x</b>", "l": ["<b>x</b>", "R&D"], "q": '"><b>', "s": "\U000f003cb>"}
+    assert to_entities(filled(source, kind=Kind.BODY, **values)) == html
+
+
 def test_shielded_values_come_back_as_they_were() -> None:
     value = "<a href='x'>&amp;</a> \"'`=\\\n"
     assert to_characters(filled("{{ v }}<p {{ v }}>", kind=Kind.BODY, v=value)) == f"{value}<p {value}>"

@@ -28,7 +28,7 @@ from liquid.token import Token
 from liquid.undefined import UNDEFINED as UNDEFINED
 from liquid.undefined import is_undefined
 
-from .shielding import TrustedText, open_tag, shield, shield_in_tag
+from .shielding import TrustedText, open_tag, plain, shield, shield_in_tag
 from .values import COLLECTIONS, Match, flat_texts, is_blank, present, to_text
 
 RANGE_LIMIT = 10_000
@@ -168,7 +168,7 @@ class TolerantContains(ContainsExpression):
     __slots__ = ()
 
     def evaluate(self, context: RenderContext) -> bool:
-        return _contains(self.left.evaluate(context), self.right.evaluate(context))
+        return _contains(plain(self.left.evaluate(context)), plain(self.right.evaluate(context)))
 
 
 class BoundedRange(RangeLiteral):
@@ -259,7 +259,7 @@ def _are_equal(left: Expression, right: Expression, context: RenderContext) -> b
         return is_blank(left.evaluate(context))
     if isinstance(left, Blank):
         return is_blank(right.evaluate(context))
-    return bool(equal_values(left.evaluate(context), right.evaluate(context)))
+    return bool(equal_values(plain(left.evaluate(context)), plain(right.evaluate(context))))
 
 
 def _contains(whole: object, part: object) -> bool:

@@ -67,6 +67,11 @@ def to_characters(text: str) -> str:
     return STAND_INS.sub(lambda match: chr(ord(match.group()) - BASE), text)
 
 
+def plain(value: object) -> object:
+    """Return a text that has stand-ins as the text that it stands for, which is not trusted; anything else as it is."""
+    return str(to_characters(value)) if isinstance(value, str) and STAND_INS.search(value) else value
+
+
 def _entity(match: re.Match[str]) -> str:
     character = chr(ord(match.group()) - BASE)
     return NAMED_ENTITIES.get(character) or f"&#{ord(character)};"
