@@ -280,6 +280,47 @@ def test_dates(source: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Mar 2, 2026, 9:15 PM", "2026-03-02T21:15:00Z"),
+        ("Monday, March 2nd, 2026 at 9:15 pm", "2026-03-02T21:15:00Z"),
+        ("2 Mar 2026", "2026-03-02T00:00:00Z"),
+        ("Mon Mar  2 21:15:00 PST 2026", "2026-03-02T21:15:00-08:00"),
+        ("02-Mar-2026 21:15", "2026-03-02T21:15:00Z"),
+        ("2026/03/02 9:15 PM", "2026-03-02T21:15:00Z"),
+        ("2026-03-02T21:15:00 EDT", "2026-03-02T21:15:00-04:00"),
+        ("Mon, 02 Mar 2026 21:15:00 +01:00", "2026-03-02T21:15:00+01:00"),
+        ("Mon Mar 02 2026 21:15:00 GMT+0100", "2026-03-02T21:15:00+01:00"),
+        ("Mon, 02 Mar 2026 21:15:00 +0100 (CET)", "2026-03-02T21:15:00+01:00"),
+        ("2 Mar 26 21:15 EST", "2026-03-02T21:15:00-05:00"),
+    ],
+)
+def test_reads_dates_in_words(text: str, read: str) -> None:
+    assert filled("{{ v | to_iso8601 }}", v=text) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 2 Mar 2026 21:15:00 CET",
+        "Mar 2, 2026 9:15 PM ET",
+        "3/2/2026 9:15 PM",
+        "2026-13-01",
+        "March 2026",
+        "Tuesday, March 2026",
+        "Feb 30, 2026",
+        "Mar 2 2026 2027",
+        "Mar 2, 2026 13:15 PM",
+        "Deploy of May 2 2026",
+        "Mon, 2 Mar 2026 21:15:00 +9900",
+        "Mar 2, 2026 " + "," * 60,
+    ],
+)
+def test_what_is_not_clearly_a_date_stays_as_it_is(text: str) -> None:
+    assert filled("{{ v | date: '%F %H:%M' }}", v=text) == text
+
+
+@pytest.mark.parametrize(
     ("source", "text"),
     [
         ("{{ now | in_time_zone: 'Asia/Tokyo' }}", "2026-11-22 22:30:00 +0900"),

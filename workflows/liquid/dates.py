@@ -4,12 +4,12 @@ import calendar
 import re
 from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from liquid.filter import with_context
 
+from . import written_dates
 from .values import is_blank, present, to_text
 
 SECONDS = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
@@ -17,8 +17,6 @@ MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # What Ruby's strftime knows and the C library does not, or answers in the machine's own time zone.
 EXTRA_DIRECTIVES = re.compile(r"%(%|s|L|:z|P)")
 UNIX_TIME = re.compile(r"\d{9,11}")
-UTC_BY_NAME = re.compile(r"\s*UTC$")
-BLANK_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d|Z$)")
 OMITTED = object()
 DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
@@ -46,17 +44,7 @@ def _moment_in_text(text: str, *, now: datetime) -> datetime | None:
         return now
     if UNIX_TIME.fullmatch(text):
         return datetime.fromtimestamp(int(text), tz=UTC)
-    for read in (_read_iso, parsedate_to_datetime):
-        try:
-            return moment(read(text), now=now)
-        except ValueError:
-            continue
-    return None
-
-
-def _read_iso(text: str) -> datetime:
-    # '2026-11-22 10:30:00 UTC' and '... +0100' are how other systems print their times.
-    return datetime.fromisoformat(BLANK_BEFORE_ZONE.sub("", UTC_BY_NAME.sub("Z", text)))
+    return moment(written_dates.read(text), now=now)
 
 
 @with_context
