@@ -61,7 +61,7 @@ def after_failure(fault: Fault, *, step: str) -> Hint:
     code = fault.error.code or 0
     if code == 421 or (step == "greeting" and 400 <= code < 500):
         return Hint(f"The relay takes no connection just now: {fault.error.reply}. Try again later.")
-    if 400 <= code < 500:
+    if 400 <= code < 500 and not (step == "mail" and _wants_other_settings(fault)):
         return Hint(f"{fault.error.text.rstrip('.')}. The relay says that this will pass: try again later.")
     return _HINTS[step](fault)
 
@@ -241,12 +241,31 @@ def _other_mechanism_hint(fault: Fault, *, other: str) -> Hint:
     return Hint(text, "authentication", {"authentication": other})
 
 
+def _wants_other_settings(fault: Fault) -> bool:
+    """Exchange says 451 where it wants TLS or a log-in first: that does not pass."""
+    return _wants_starttls(fault) or _wants_login(fault)
+
+
+def _wants_starttls(fault: Fault) -> bool:
+    session = fault.session
+    return not session.tls and "starttls" in _words(fault) and "starttls" in session.features
+
+
+def _wants_login(fault: Fault) -> bool:
+    error, words = fault.error, _words(fault)
+    asks = "authentication required" in words or "require basic authentication" in words
+    return asks or error.code == 530 or error.enhanced_code == "5.7.57"
+
+
+def _words(fault: Fault) -> str:
+    return (fault.error.reply.text if fault.error.reply else "").lower()
+
+
 def _mail_hint(fault: Fault) -> Hint:
-    error, session = fault.error, fault.session
-    words = (error.reply.text if error.reply else "").lower()
-    if not session.tls and "starttls" in words and "starttls" in session.features:
+    error, words = fault.error, _words(fault)
+    if _wants_starttls(fault):
         return _proposing(fault, f"The relay wants TLS first: {error.reply}", "enable_starttls", USE_STARTTLS)
-    if error.code == 530 or error.enhanced_code == "5.7.57" or "authentication required" in words:
+    if _wants_login(fault):
         return Hint(f"The relay wants a username and a password: {error.reply}", "user_name")
     if any(word in words for word in ("client host", "access denied", "relaying denied", "blocked", "blacklist")):
         return Hint(f"The relay does not let this machine send: {error.reply}. Its operator has to allow it.")

@@ -96,6 +96,41 @@ def test_classifies_a_refusal(stage: Stage, code: int, enhanced: str, scope: Sco
     assert (verdict.scope, verdict.permanent) == (scope, permanent)
 
 
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (554, "5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message"),
+        (554, "5.2.2 mailbox full; STOREDRV.Submission.Exception:QuotaExceededException.MapiExceptionQuotaExceeded"),
+        (550, "5.2.251 Sender throttled due to continuous invalid recipients errors; STOREDRV.Submission"),
+        (550, "5.7.1 Daily SMTP relay limit exceeded for customer. For more information visit"),
+        (450, "4.2.1 Peak SMTP relay limit exceeded for customer. Please try again later"),
+        (554, "Message rejected: Sending suspended for this account. For more information"),
+        (454, "Throttling failure: Sending paused for this account."),
+        (550, "5.1.8 Access denied, bad outbound sender. For more information please go to"),
+        (451, "5.7.3 STARTTLS is required to send mail"),
+        (451, "5.7.3 Require basic authentication"),
+    ],
+)
+def test_what_concerns_the_account_pauses_the_provider_and_ends_no_mail(stage: Stage, code: int, text: str) -> None:
+    verdict = classify(Reply.parse(code, text), stage=stage)
+    assert (verdict.scope, verdict.permanent) == (P, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "permanent"),
+    [
+        (552, "5.2.2 quota exceeded", True),
+        (554, "5.2.2 mailbox full; STOREDRV.Deliver.Exception:QuotaExceededException", True),
+        (550, "5.1.8 Sender address rejected: Domain not found", True),
+        (451, "5.1.1 no such user", False),
+    ],
+)
+def test_similar_words_about_one_recipient_concern_that_one(code: int, text: str, permanent: bool) -> None:
+    verdict = classify(Reply.parse(code, text), stage=Stage.RCPT)
+    assert (verdict.scope, verdict.permanent) == (R, permanent)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

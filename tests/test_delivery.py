@@ -210,6 +210,17 @@ def test_the_words_to_all_are_kept_beside_those_to_one(
     assert replies == ["550 5.1.1 no such user", said_of_b]
 
 
+@pytest.mark.parametrize("point", ["RCPT", "."])
+def test_a_quota_that_is_used_up_ends_no_mail(smtp: SmtpIntegration, relay: FakeRelay, point: str) -> None:
+    stored()
+    relay.replies = {point: "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; the quota was"}
+    delivery.send_due()
+    assert Delivery.objects.get().state == "deferred"
+    state = pauses.paused("smtp")
+    assert state is not None
+    assert state.next_try_at is not None
+
+
 @pytest.mark.parametrize("reply", ["503 5.5.1 authenticate first", "500 what", "502 5.5.1 not here"])
 def test_an_answer_about_our_commands_ends_no_mail(smtp: SmtpIntegration, relay: FakeRelay, reply: str) -> None:
     stored()

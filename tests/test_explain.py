@@ -16,6 +16,10 @@ def said(state: str = "failed", **values: Any) -> tuple[str, str]:
     return found.sentence, found.advice
 
 
+QUOTA = "The provider's quota is used up."
+STOPPED = "The provider has stopped this account's mail."
+
+
 @pytest.mark.parametrize(
     ("stage", "code", "enhanced", "words", "sentence"),
     [
@@ -57,6 +61,13 @@ def said(state: str = "failed", **values: Any) -> tuple[str, str]:
         ("http", 429, "", "", "The provider finds that we send too much."),
         ("http", 500, "", "", "The relay is overloaded or under repair."),
         ("data", 550, "5.4.5", "", "The provider's quota is used up."),
+        ("data", 554, "5.2.0", "STOREDRV.Submission.Exception:SubmissionQuotaExceededException", QUOTA),
+        ("rcpt", 550, "5.7.1", "Daily SMTP relay limit exceeded for customer", QUOTA),
+        ("rcpt", 450, "4.2.1", "Peak SMTP relay limit exceeded for customer", QUOTA),
+        ("data", 554, "", "Message rejected: Sending suspended for this account", STOPPED),
+        ("rcpt", 550, "5.1.8", "Access denied, bad outbound sender", STOPPED),
+        ("mail", 451, "", "The relay answered 451 5.7.3 Require basic authentication", "The relay wants a log-in."),
+        ("mail", 451, "", "5.7.3 STARTTLS is required", "The relay wants an encrypted connection."),
         ("mail", 421, "4.7.0", "", "The relay finds that we send too much."),
         ("mail", 421, "", "", "The relay is overloaded, full or under repair."),
         ("connect", 421, "", "", "The relay is overloaded or under repair."),
@@ -145,6 +156,6 @@ def test_every_state_has_a_sentence() -> None:
 
 def test_every_cause_has_whole_sentences() -> None:
     for one in causes.CAUSES:
-        assert one.codes or one.stages or one.word
+        assert one.codes or one.stages or one.words
         assert one.sentence.endswith(".")
         assert one.advice.endswith(".")

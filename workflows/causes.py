@@ -6,29 +6,32 @@ Enhanced status codes: RFC 3463 and the registry of RFC 5248. Reply codes: RFC 5
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from integrations.transports.base import QUOTA_WORDS, STOPPED_WORDS
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What a reply means. `stages` empty: at any. `codes`: reply codes or enhanced ones, '*' for any rest; empty: any.
 
-    `word`: what the relay's words must hold, in small letters. `again`: once the advice was followed, the same mail
-    may get through.
+    `words`: a pattern that must be found in what the relay says, whatever its capitals. `again`: once the advice was
+    followed, the same mail may get through.
     """
 
     sentence: str
     advice: str
     codes: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
-    word: str = ""
+    words: str = ""
     again: bool = True
 
     def fits(self, *, stage: str, codes: tuple[str, ...], said: str) -> bool:
         return (
             (not self.stages or stage in self.stages)
             and (not self.codes or any(_fits(code, pattern) for code in codes for pattern in self.codes))
-            and self.word in said.casefold()
+            and (not self.words or re.search(self.words, said, re.IGNORECASE) is not None)
         )
 
 
@@ -53,6 +56,16 @@ CAUSES = (
         "The relay wants a log-in.", f"An Admin fills in username and password {_SETTINGS}.", codes=("530", "5.7.57")
     ),
     Cause(
+        "The relay wants a log-in.",
+        f"An Admin fills in username and password {_SETTINGS}.",
+        words="require basic authentication",
+    ),
+    Cause(
+        "The relay wants an encrypted connection.",
+        f"An Admin turns on STARTTLS {_SETTINGS}.",
+        words="starttls is required",
+    ),
+    Cause(
         "SendGrid does not let us send this.",
         "Verify the From address or its domain at SendGrid, and see that the API key has the right 'Mail Send'.",
         codes=("403",),
@@ -71,6 +84,12 @@ CAUSES = (
         "Wait until it begins anew, or ask for a larger one.",
         codes=("5.4.5", "5.1.90", "5.7.705", "5.7.708"),
     ),
+    Cause("The provider's quota is used up.", "Wait until it begins anew, or ask for a larger one.", words=QUOTA_WORDS),
+    Cause(
+        "The provider has stopped this account's mail.",
+        "Its words say why; whoever looks after the account there can get it going again.",
+        words=STOPPED_WORDS,
+    ),
     Cause("The provider finds that we send too much.", "Set a limit in Configuration → Integrations.", codes=("429",)),
     Cause(
         "The relay takes no more recipients in one mail.",
@@ -86,7 +105,7 @@ CAUSES = (
     Cause(
         "The relay lets unknown senders wait (greylisting).",
         "The next attempt usually gets through.",
-        word="greylist",
+        words="greylist",
     ),
     Cause(
         "The relay lets unknown senders wait (greylisting).",
@@ -116,7 +135,7 @@ CAUSES = (
         "An Admin of the relay allows this server to relay, or username and password are missing.",
         codes=("5.7.1", "551"),
         stages=("rcpt",),
-        word="relay",
+        words="relay",
     ),
     Cause(
         "The recipient takes no mail from us.",

@@ -261,12 +261,27 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
 )
 
 
+# What providers say in a 550 or 554 about the account and not about the mail, with codes that say something else
+# elsewhere: a recipient's full mailbox is a 5.2.2, too. Microsoft: learn.microsoft.com/exchange/troubleshoot/
+# send-emails/smtp-submission-improvements; Google: support.google.com/a/answer/3726730.
+QUOTA_WORDS = r"SubmissionQuotaExceeded|STOREDRV\.Submission\S*QuotaExceeded|SMTP relay limit exceeded"
+STOPPED_WORDS = r"Sender throttled due to|sending (?:suspended|paused)|bad outbound sender"
+_ACCOUNT = re.compile(f"{QUOTA_WORDS}|{STOPPED_WORDS}", re.IGNORECASE)
+
+
 def classify(reply: Reply, *, stage: Stage) -> Verdict:
     """Say what a refusal means: whose fault, and whether another try can help."""
+    if _is_about_account(reply):
+        return _PROVIDER_WAITS
     for row_stage, pattern, verdict in CLASSES:
         if row_stage in ("", stage) and _fits(reply, pattern):
             return verdict
     return _PROVIDER_WAITS  # not an SMTP refusal at all: a server out of step
+
+
+def _is_about_account(reply: Reply) -> bool:
+    """Exchange pairs 451 with 5.7.3 where it wants STARTTLS or a log-in first: a code of two classes is in the text."""
+    return bool(_ACCOUNT.search(reply.text)) or (reply.code == 451 and reply.text.startswith("5.7.3"))
 
 
 def _fits(reply: Reply, pattern: str) -> bool:
