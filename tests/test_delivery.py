@@ -18,7 +18,7 @@ from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, message_id
 from tests.test_runs import queued, with_tasks
-from workflows import delivery, delivery_documents, interventions, leases, outcomes, runs, stubborn
+from workflows import delivery, delivery_documents, interventions, leases, outcomes, runs, story, stubborn
 from workflows.ids import new_id
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.outlook import Outlook
@@ -189,6 +189,71 @@ def test_those_who_are_too_many_for_one_transaction_come_at_once(
     delivery.send_due()
     assert [mail.recipients for mail in relay.ledger] == [("a@example.org",), ("b@example.org",)]
     assert Delivery.objects.get().state == "accepted"
+
+
+def test_a_hundred_and_twenty_recipients_get_it_once_each(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    people = [f"r{n}@example.org" for n in range(120)]
+    stored({"to": people[:1], "cc": people[1:60], "bcc": people[60:]})
+    delivery.send_due()
+    row = Delivery.objects.get()
+    assert (row.state, row.tries, row.reason) == ("deferred", 0, "70 more come next")
+    found = story.of(story.with_counts(Delivery.objects.all()).get())
+    assert found.explanation.sentence == (
+        "The relay has taken it over, but for 70 of 120 recipients: they come next, by themselves."
+    )
+    delivery.send_due()
+    delivery.send_due()
+    assert [len(mail.recipients) for mail in relay.ledger] == [50, 50, 20]
+    assert sorted(address for mail in relay.ledger for address in mail.recipients) == sorted(people)
+    assert len({mail.content for mail in relay.ledger}) == 1
+    row = Delivery.objects.get()
+    assert (row.state, row.tries, row.reason, row.run.status) == ("accepted", 1, "", "completed")
+    assert {recipient.state for recipient in row.recipients.all()} == {"accepted"}
+    assert [attempt.outcome for attempt in row.attempts.all()] == ["accepted"] * 3
+
+
+def test_a_mail_for_hidden_recipients_alone_goes_to_all_of_them(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    people = [f"r{n}@example.org" for n in range(60)]
+    stored({"to": ["nobody@example.org"], "bcc": people})
+    Recipient.objects.filter(kind="to").update(state="suppressed")
+    delivery.send_due()
+    delivery.send_due()
+    assert sorted(address for mail in relay.ledger for address in mail.recipients) == sorted(people)
+    assert Delivery.objects.get().state == "accepted"
+
+
+def test_whom_the_relay_puts_off_holds_up_nobody(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored({"to": [f"r{n}@example.org" for n in range(60)]})
+    relay.replies = {"RCPT TO:<r0@": "450 4.7.1 greylisted, try again in 5 minutes"}
+    delivery.send_due()
+    delivery.send_due()
+    assert [len(mail.recipients) for mail in relay.ledger] == [49, 10]
+    row = Delivery.objects.get()
+    assert (row.state, row.tries) == ("deferred", 1)
+    assert row.next_attempt_at > timezone.now() + timedelta(minutes=4)  # type: ignore[operator]
+    assert row.reason == "r0@example.org deferred: 450 4.7.1 greylisted, try again in 5 minutes"
+
+
+def test_fifty_who_are_all_put_off_hold_up_nobody(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored({"to": [f"r{n}@example.org" for n in range(60)]})
+    relay.replies = {"RCPT": ["450 4.2.2 full"] * 50}
+    delivery.send_due()
+    make_due()
+    delivery.send_due()
+    [first] = relay.ledger
+    assert first.recipients[:10] == tuple(f"r{n}@example.org" for n in range(50, 60))
+
+
+def test_who_was_not_named_is_not_considered_delivered(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    stored({"to": [f"r{n}@example.org" for n in range(110)]})
+    Delivery.objects.update(hold_unknown=True)
+    relay.replies = {".": ["250 ok", "221 2.0.0 bye"]}
+    delivery.send_due()
+    delivery.send_due()
+    assert Delivery.objects.get().state == "held"
+    interventions.intervene("consider-delivered", [Delivery.objects.get().pk], actor="ada")
+    states = list(Recipient.objects.order_by("pk").values_list("state", flat=True))
+    assert states == ["accepted"] * 100 + ["failed"] * 10
 
 
 @pytest.mark.parametrize(
@@ -505,7 +570,8 @@ def test_thousands_of_recipients_are_recorded_in_a_few_statements(
     Recipient.objects.bulk_create([Recipient(delivery=row, address=f"r{n}@example.org", kind="to") for n in range(200)])
     with django_assert_max_num_queries(30):
         delivery.send_due()
-    assert Recipient.objects.filter(state="accepted", reply="queued as 1").count() == 203
+    assert Recipient.objects.filter(state="accepted", reply="queued as 1").count() == 50
+    assert Recipient.objects.filter(state="deferred", reply="Others come first").count() == 153
 
 
 class TestLeases:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from integrations.transports.base import Reply, Scope, Stage, TransportError
 from integrations.transports.smtp import SmtpTransport
-from integrations.transports.smtp_transaction import FLIGHT_BYTES
+from integrations.transports.smtp_transaction import FLIGHT_BYTES, TOGETHER
 
 from .fake_relay import Accepted, FakeRelay
 from .test_smtp import CONTENT, MAIL, fail, mail, meaning, send, settings_for
@@ -152,15 +152,36 @@ def test_a_lost_reply_to_the_final_dot_leaves_the_outcome_unknown() -> None:
     assert len(relay.ledger) == 1
 
 
-def test_a_thousand_recipients_leave_in_flights_that_fit_into_buffers() -> None:
-    recipients = [f"somebody-with-quite-a-long-name-{number}@x.test" for number in range(1000)]
+def test_long_recipients_leave_in_flights_that_fit_into_buffers() -> None:
+    recipients = [f"{number}@{'.'.join(['quite-a-long-label-of-a-domain'] * 7)}.test" for number in range(TOGETHER)]
     with FakeRelay(extensions=OFFERED) as relay:
         receipt = send(relay, mail(*recipients))
     assert relay.ledger[0].recipients == tuple(recipients)
     assert receipt.refused == {}
     sizes = [sum(len(line) + 2 for line in flight) for flight in relay.flights]
     assert max(sizes) <= 2 * FLIGHT_BYTES, "a flight may arrive together with the one behind it"
-    assert len(relay.flights) < 20
+    assert len(relay.flights) < 8
+
+
+def test_those_beyond_fifty_come_in_the_next_attempt() -> None:
+    recipients = [f"{number}@x.test" for number in range(TOGETHER + 1)]
+    with FakeRelay(extensions=OFFERED) as relay:
+        receipt = send(relay, mail(*recipients))
+    assert relay.ledger[0].recipients == tuple(recipients[:TOGETHER])
+    assert receipt.refused == {recipients[-1]: Reply(None, "Others come first", "4.5.3")}
+
+
+def test_a_refusal_of_the_mail_says_nothing_of_those_who_would_have_come_next() -> None:
+    with FakeRelay(extensions=OFFERED, replies={"RCPT TO:<0@": "550 5.1.1 unknown", ".": "554 5.7.1 spam"}) as relay:
+        error = fail(relay, mail(*(f"{number}@x.test" for number in range(TOGETHER + 1))))
+    assert (meaning(error), list(error.refused)) == ((Stage.DATA, Scope.MESSAGE, True), ["0@x.test"])
+
+
+def test_where_the_first_fifty_are_all_refused_the_others_still_come() -> None:
+    with FakeRelay(extensions=OFFERED, replies={"RCPT": "550 5.1.1 unknown"}) as relay:
+        error = fail(relay, mail(*(f"{number}@x.test" for number in range(TOGETHER + 1))))
+    assert meaning(error) == (Stage.RCPT, Scope.RECIPIENT, False)
+    assert [address for address, reply in error.refused.items() if not reply.permanent] == [f"{TOGETHER}@x.test"]
 
 
 def test_recipients_beyond_ascii_are_left_out_of_the_flight() -> None:

@@ -243,15 +243,15 @@ def test_what_is_no_smtp_server_is_shown() -> None:
 # Limits
 
 
-def test_five_thousand_recipients_are_shortened_in_the_middle() -> None:
-    recipients = [f"somebody{number}@x.test" for number in range(5000)]
+def test_many_long_recipients_are_shortened_in_the_middle() -> None:
+    recipients = [f"somebody{number}@{'.'.join(['label'] * 30)}.test" for number in range(50)]
     with FakeRelay(extensions=PIPELINING) as relay:
         receipt = send(relay, mail(*recipients), total_seconds=200)
     shown = lines(receipt)
     [gap] = [line for line in shown if "left out" in line]
-    everything = 6 + 5002 + 5002 + 3  # opening, commands, replies, and the content with its reply
+    everything = 6 + 52 + 52 + 3  # opening, commands, replies, and the content with its reply
     assert gap == f"* … {everything - len(shown) + 1:,} lines left out …"
-    assert shown[6:8] == ["> MAIL FROM:<a@x.test>", "> RCPT TO:<somebody0@x.test>"]
+    assert shown[6:8] == ["> MAIL FROM:<a@x.test>", f"> RCPT TO:<{recipients[0]}>"]
     assert shown[-4:] == ["< 354 go ahead", *told()[-3:]]
     assert 6_000 < len(receipt.transcript.encode()) <= 8_000
 

@@ -178,7 +178,9 @@ class StoredMail(EmailMessage):
     receipt: Receipt
 
     def __init__(self, delivery: Delivery, *, connection: Any) -> None:
-        due = [recipient.address for recipient in delivery.people if recipient.state in Recipient.OPEN]
+        waiting = [recipient for recipient in delivery.people if recipient.state in Recipient.OPEN]
+        # Whom a relay has put off comes last: where not all are named at once, they hold up nobody.
+        due = [recipient.address for recipient in sorted(waiting, key=lambda one: one.code is not None)]
         super().__init__(delivery.subject, from_email=delivery.requested_from, to=due, connection=connection)
         self._stored = bytes(delivery.content)
 

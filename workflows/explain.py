@@ -133,6 +133,9 @@ def _accepted(facts: Facts) -> Explanation:
 
 
 def _deferred(facts: Facts) -> Explanation:
+    if facts.outcome == "accepted" and facts.stage != "rcpt":
+        missing = _some(facts, facts.without)
+        return Explanation(f"The relay has taken it over, but for {missing}: they come next, by themselves.")
     found = _cause(facts)
     return Explanation(f"{found.sentence} It is tried again by itself.", found.advice)
 

@@ -215,7 +215,9 @@ def _consider_delivered(keys: list[uuid.UUID], actor: str) -> int:
     done = free.update(state=_State.ACCEPTED, accepted_at=None, next_attempt_at=None, reason=reason)
     # FAILED: those were open until time ran out. What the relay refused stays refused.
     open_ones = Recipient.objects.filter(delivery__in=keys, state__in=[*Recipient.OPEN, _Kept.FAILED])
-    open_ones.update(state=_Kept.ACCEPTED, code=None, enhanced_code="", reply=f"considered delivered by {actor}")
+    open_ones.filter(Recipient.NOT_NAMED).update(state=_Kept.FAILED)  # they have certainly not got it
+    named = open_ones.exclude(Recipient.NOT_NAMED)
+    named.update(state=_Kept.ACCEPTED, code=None, enhanced_code="", reply=f"considered delivered by {actor}")
     run_ends.settle_anew(_runs_of(keys))
     return done
 

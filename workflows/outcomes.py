@@ -33,7 +33,7 @@ def record_receipt(delivery: Delivery, receipt: Receipt, *, addresses: Iterable[
         states={a: _refused(reply) if a in receipt.refused else Recipient.State.ACCEPTED for a, reply in said.items()},
         said=said,
         delay=_delay_of_deferred(delivery, receipt.refused),
-        spends_try=not _are_too_many(receipt.refused),
+        spends_try=not _others_come_next(receipt.refused),
         sent_from=receipt.sender,
         provider_id=receipt.provider_id,
     )
@@ -44,15 +44,17 @@ def _delay_of_deferred(delivery: Delivery, refused: Mapping[str, Reply]) -> int 
     deferred = _deferred(refused)
     if not deferred:
         return None
-    if _are_too_many(refused):
+    if _others_come_next(refused):
         return 0
     return _delay(delivery, TransportError.from_reply(deferred[0], stage=Stage.RCPT))
 
 
-def _are_too_many(refused: Mapping[str, Reply]) -> bool:
-    """Say whether the others merely come next: each attempt reaches some of them, so that it ends."""
-    deferred = _deferred(refused)
-    return bool(deferred) and all(reply.is_about_number for reply in deferred)
+def _others_come_next(refused: Mapping[str, Reply]) -> bool:
+    """Say whether some were merely too many: they do not wait for those who were put off for their own sake.
+
+    Each attempt reaches some of them, so that it ends.
+    """
+    return any(reply.is_about_number for reply in refused.values())
 
 
 def _deferred(refused: Mapping[str, Reply]) -> list[Reply]:
@@ -89,10 +91,15 @@ def record_given_up(delivery: Delivery) -> None:
 
 
 def _said_to_all(delivery: Delivery, error: TransportError) -> dict[str, Reply]:
-    """A refusal of the message concerns everybody whom it was for."""
-    if error.reply is None or error.scope != Scope.MESSAGE:
+    """A refusal of the message concerns everybody whom it was for.
+
+    Where a transport has not heard the answer, nothing of before counts any more of those whom it named.
+    """
+    unheard = error.outcome_unknown and error.scope == Scope.PROVIDER
+    reply = Reply(None, "") if unheard else error.reply
+    if reply is None or not (unheard or error.scope == Scope.MESSAGE):
         return {}
-    return {row.address: error.reply for row in delivery.recipients.all() if row.state in Recipient.OPEN}
+    return {row.address: reply for row in delivery.recipients.all() if row.state in Recipient.OPEN}
 
 
 def _delay(delivery: Delivery, error: TransportError) -> int | None:
@@ -227,7 +234,9 @@ def _new_state(tried: list[Recipient], outcome: Outcome, *, ended: bool) -> str:
 def _without_the_mail(delivery: Delivery) -> str:
     """Say who did not get the mail, in this attempt or before, and why, in the server's words."""
     without = [row for row in delivery.recipients.all() if row.state != Recipient.State.ACCEPTED]
-    return "; ".join(f"{row.address} {row.state}: {row.said}" for row in without)
+    told = [f"{row.address} {row.state}: {row.said}" for row in without if not row.comes_next]
+    others = len(without) - len(told)
+    return "; ".join([*told, f"{others} more come next"] if others else told)
 
 
 def unknown(text: str) -> TransportError:

@@ -50,7 +50,7 @@ class SmtpTransport:
             message_id=envelope.message_id_of(submission.content),
             milliseconds=_milliseconds(started),
             tls=self._tls,
-            refused=transaction.refused,
+            refused=transaction.left_out,
             transcript=transcript,
         )
 

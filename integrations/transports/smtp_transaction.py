@@ -36,6 +36,9 @@ class Mail:
         return not (all(map(str.isascii, addresses)) and envelope.headers_of(self.content).isascii())
 
 
+# Relays must take 100 recipients in one transaction (RFC 5321 section 4.5.3.1.8); some refuse a mail with more than 50
+# for good (SES), and Postfix hangs up after too many refusals of those beyond its limit.
+TOGETHER = 50
 FLIGHT_BYTES = 8 * 1024  # more could fill both sides' buffers, each waiting for the other (RFC 2920 section 3.1)
 
 
@@ -64,7 +67,9 @@ class Transaction:
         self.utf8 = mail.needs_utf8 and "smtputf8" in session.features
         self.unfit = dict(mail.refused) | self._beyond_ascii()  # whom it cannot be sent to, whatever the relay says
         self.refused = dict(self.unfit)
-        self.named = [address for address in mail.recipients if address not in self.refused]
+        fit = [address for address in mail.recipients if address not in self.refused]
+        self.named = fit[:TOGETHER]
+        self.later = dict.fromkeys(fit[TOGETHER:], Reply(None, "Others come first", "4.5.3"))  # in the next attempt
         self.reply = Reply(None, "")  # to MAIL FROM
         self._flights: deque[list[Command]] = deque()
         self._unanswered: deque[Command] = deque()  # of the flight that has left
@@ -82,6 +87,11 @@ class Transaction:
         if not _positive(transaction.reply):
             transaction._refuse(transaction.reply, stage=Stage.MAIL)
         return transaction
+
+    @property
+    def left_out(self) -> dict[str, Reply]:
+        """Return whom this transaction does not reach, each with the reason."""
+        return self.refused | self.later
 
     def finish(self) -> Reply:
         """Name the recipients, send the content, and return the reply to the final dot."""
@@ -180,10 +190,10 @@ class Transaction:
                 self._leave()
                 self._refuse(reply, stage=Stage.RCPT)
             self.refused[address] = reply
-        if all(address in self.refused for address in self.mail.recipients):
+        if not taken:
             self._catch_up()
             self._demand_step(Stage.RCPT)
-            raise envelope.all_refused(self.refused)
+            raise envelope.all_refused(self.left_out)
         return None
 
     @property
@@ -193,7 +203,7 @@ class Transaction:
 
     def _put_off(self, addresses: list[str]) -> None:
         """Send to those who were taken; the relay is slow, and the others come next time."""
-        self.refused |= dict.fromkeys(addresses, Reply(None, "No time was left to name this one", "4.5.3"))
+        self.later |= dict.fromkeys(addresses, Reply(None, "No time was left to name this one", "4.5.3"))
         self._flights = deque([[Command("DATA", Stage.DATA)]])
 
     def _leave(self) -> None:
@@ -246,7 +256,7 @@ class Transaction:
             stage=Stage.DATA,
             scope=Scope.PROVIDER,
             outcome_unknown=True,
-            refused=self.refused,
+            refused=self.left_out,
         )
 
     def _refuse(self, reply: Reply, *, stage: Stage) -> NoReturn:
