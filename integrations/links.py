@@ -105,7 +105,7 @@ def _in_force() -> QuerySet[PasswordLink]:
 def _send(link: PasswordLink) -> bool:
     """Mail it. What went wrong is told without the relay's own words, which may quote the link.
 
-    Returns whether it has to wait: for a provider that is paused, or for its limits.
+    Returns whether it has to wait: for a provider that is paused or limited, or for a fault that passes.
     """
     name = link.person.get_username()
     context = {"name": name, "link": url_of(link), "site": settings.SITE_URL, "until": link.good_until}
@@ -113,7 +113,8 @@ def _send(link: PasswordLink) -> bool:
     try:
         send_mail("Set your password for rootmail", text, None, [link.person.email])
     except TransportError as error:
-        if error.untried:
+        if error.untried or not error.permanent:
+            logger.info("A link for person %s waits: %s, %s", link.person_id, error.stage, error.code)
             return True
         logger.warning("A link for person %s was not mailed: %s, %s", link.person_id, error.stage, error.code)
         audit.record("password link not mailed", actor=WORKER, name=name, stage=str(error.stage), code=error.code)

@@ -8,7 +8,8 @@ from celery import shared_task
 
 from . import alerts, jobs, links, sign_in
 
-AGAIN_AFTER = 20  # seconds, for a link that waits for its provider
+AGAIN_AFTER = 20  # seconds, for a link that waits; each time for twice as long
+AT_LEAST_EVERY = 600
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -46,4 +47,9 @@ def recheck_integrations() -> None:
 def mail_password_link(self: Any, pk: int) -> None:
     """Mail it as soon as mail leaves. It ends with the link: one that does not work any more waits for nothing."""
     if links.mail(pk):
-        raise self.retry(countdown=AGAIN_AFTER)
+        raise self.retry(countdown=wait_after(self.request.retries))
+
+
+def wait_after(retries: int) -> int:
+    """Return seconds until a link is tried again."""
+    return int(min(AGAIN_AFTER * 2**retries, AT_LEAST_EVERY))

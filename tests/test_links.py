@@ -17,7 +17,7 @@ from integrations import links, pauses, people
 from integrations.links import TOKENS
 from integrations.models import AuditEvent, PasswordLink, SmtpIntegration
 from integrations.people import Role
-from integrations.tasks import mail_password_link
+from integrations.tasks import mail_password_link, wait_after
 from integrations.transports.base import Scope, Stage, TransportError
 from tests.fake_relay import FakeRelay
 
@@ -145,6 +145,37 @@ def test_a_link_waits_for_a_paused_provider(smtp: SmtpIntegration, relay: FakeRe
     assert not links.mail(team["Viewer"].pk)
     assert (len(relay.ledger), PasswordLink.objects.get().mailed_at is None) == (1, False)
     assert not links.mail(team["Viewer"].pk), "once"
+
+
+@pytest.mark.usefixtures("live_router")
+@pytest.mark.parametrize("replies", [{"RCPT": ["450 4.2.0 Greylisted"]}, {"CONNECT": ["421 4.3.2 restarting"]}])
+def test_a_link_survives_what_passes(
+    smtp: SmtpIntegration, relay: FakeRelay, team: dict[str, User], replies: dict[str, Any]
+) -> None:
+    relay.replies = replies
+    links.make(team["Viewer"], seconds=HOUR)
+    with pytest.raises(Retry):
+        mail_password_link(team["Viewer"].pk)
+    assert not AuditEvent.objects.filter(action="password link not mailed").exists()
+    pauses.hasten("smtp")
+    assert not links.mail(team["Viewer"].pk)
+    assert len(relay.ledger) == 1
+
+
+@pytest.mark.usefixtures("live_router")
+def test_a_link_that_tries_a_paused_provider_in_vain_goes_on_waiting(
+    smtp: SmtpIntegration, relay: FakeRelay, team: dict[str, User]
+) -> None:
+    relay.replies = {"CONNECT": "421 4.3.2 restarting"}
+    pauses.begin("smtp", TransportError("down", stage=Stage.CONNECT, scope=Scope.PROVIDER))
+    links.make(team["Viewer"], seconds=HOUR)
+    pauses.hasten("smtp")
+    with pytest.raises(Retry):
+        mail_password_link(team["Viewer"].pk)
+
+
+def test_a_link_waits_longer_each_time() -> None:
+    assert [wait_after(retries) for retries in (0, 1, 4, 5, 400)] == [20, 40, 320, 600, 600]
 
 
 def test_the_table_alone_gives_nobody_a_link(team: dict[str, User], settings: Any) -> None:
