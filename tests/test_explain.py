@@ -17,6 +17,9 @@ def said(state: str = "failed", **values: Any) -> tuple[str, str]:
 
 
 QUOTA = "The provider's quota is used up."
+RELAYING = "The relay does not send to this recipient for us (relaying denied)."
+FROM = "The relay does not let us send as this From."
+MACHINE = "The relay does not let this machine send."
 STOPPED = "The provider has stopped this account's mail."
 
 
@@ -40,6 +43,34 @@ STOPPED = "The provider has stopped this account's mail."
             "Relay access denied",
             "The relay does not send to this recipient for us (relaying denied).",
         ),
+        ("rcpt", 454, "4.7.1", "<bob@x.test>: Relay access denied", RELAYING),
+        ("rcpt", 550, "5.7.1", "Unable to relay", RELAYING),
+        ("rcpt", 550, "", "relay not permitted", RELAYING),
+        ("mail", 550, "5.7.64", "TenantAttribution; Relay Access Denied", RELAYING),
+        ("rcpt", 550, "5.7.54", "SMTP; Unable to relay recipient in non-accepted domain", RELAYING),
+        ("rcpt", 551, "", "relaying prohibited", RELAYING),
+        ("rcpt", 550, "5.7.1", "the relay access denied", "The recipient takes no mail from us."),
+        ("rcpt", 550, "5.7.1", "the relay refuses mail with this policy", "The recipient takes no mail from us."),
+        ("rcpt", 553, "5.7.1", "<desk@x.test>: Sender address rejected: not owned by user desk", FROM),
+        ("rcpt", 550, "5.1.0", "<from@x.test>: Sender address rejected: User unknown", FROM),
+        ("rcpt", 550, "5.1.8", "<from@x.test>: Sender address rejected: Domain not found", FROM),
+        ("rcpt", 450, "4.1.8", "<from@x.test>: Sender address rejected: Domain not found", FROM),
+        ("rcpt", 450, "4.7.1", "<worker>: Helo command rejected: Host not found", MACHINE),
+        ("rcpt", 504, "5.5.2", "<worker>: Helo command rejected: need fully-qualified hostname", MACHINE),
+        ("rcpt", 554, "5.7.1", "Service unavailable; Client host [1.2.3.4] blocked using zen.spamhaus.org", MACHINE),
+        ("rcpt", 450, "4.7.25", "The relay answered 450 4.7.25 cannot find your hostname", MACHINE),
+        ("mail", 554, "5.7.1", "<unknown[10.0.0.9]>: Client host rejected: Access denied", MACHINE),
+        ("rcpt", 450, "4.7.1", "Client host greylisted", "The relay lets unknown senders wait (greylisting)."),
+        (
+            "auth",
+            454,
+            "4.7.0",
+            "Temporary authentication failure",
+            "The relay cannot check username and password just now.",
+        ),
+        ("rcpt", 550, "5.7.133", "RESOLVER.RST.SenderNotAuthenticatedForGroup", "The relay refused it for good."),
+        ("rcpt", 550, "5.4.1", "Recipient address rejected: Access denied", "The relay does not know this user."),
+        ("rcpt", 550, "5.1.0", "Address rejected", "The relay does not know this user."),
         ("rcpt", 550, "5.7.1", "blocked", "The recipient takes no mail from us."),
         ("mail", 552, "5.3.4", "too big", "The mail is too large for the relay."),
         ("data", 552, "", "too big", "The mail is too large for the relay."),

@@ -17,7 +17,7 @@ class Cause:
     """What a reply means. `stages` empty: at any. `codes`: reply codes or enhanced ones, '*' for any rest; empty: any.
 
     `words`: a pattern that must be found in what the relay says, whatever its capitals. `again`: once the advice was
-    followed, the same mail may get through.
+    followed, the same mail may get through. `bare`: only where the relay gives no enhanced code.
     """
 
     sentence: str
@@ -26,11 +26,13 @@ class Cause:
     stages: tuple[str, ...] = ()
     words: str = ""
     again: bool = True
+    bare: bool = False
 
-    def fits(self, *, stage: str, codes: tuple[str, ...], said: str) -> bool:
+    def fits(self, *, stage: str, codes: tuple[str, str], said: str) -> bool:
         return (
             (not self.stages or stage in self.stages)
             and (not self.codes or any(_fits(code, pattern) for code in codes for pattern in self.codes))
+            and not (self.bare and codes[1])
             and (not self.words or re.search(self.words, said, re.IGNORECASE) is not None)
         )
 
@@ -41,8 +43,21 @@ def _fits(code: str, pattern: str) -> bool:
 
 _SETTINGS = "in Configuration → Integrations, where Check names the field"
 _LIST = "Correct the address where it comes from: the action of the workflow, or the event's data."
+_MACHINE = (
+    "Whoever runs the relay allows it. Where its words name HELO, an Admin corrects Domain in Configuration → "
+    "Integrations; where the host name, our address needs one in DNS; where a blocklist, it has to come off that."
+)
+_RELAYING_DENIED = (
+    r"(?<!the )relay (?:access denied|not permitted)|unable to relay|relaying"  # 'the relay': redaction's
+)
 CAUSES = (
     # who we are
+    Cause(
+        "The relay cannot check username and password just now.",
+        "It usually passes; where it lasts, ask whoever runs the relay.",
+        codes=("4*",),
+        stages=("auth",),
+    ),
     Cause("The provider refused the username or password.", f"An Admin corrects them {_SETTINGS}.", stages=("auth",)),
     Cause(
         "The provider refused the username or password.",
@@ -107,6 +122,30 @@ CAUSES = (
         "The next attempt usually gets through.",
         words="greylist",
     ),
+    # who we are, told at RCPT: Postfix waits with what it has against client, HELO and sender until then
+    Cause(
+        "The relay does not send to this recipient for us (relaying denied).",
+        "An Admin of the relay allows this server to relay, or username and password are missing.",
+        words=_RELAYING_DENIED,
+    ),
+    Cause(
+        "The relay does not send to this recipient for us (relaying denied).",
+        "An Admin of the relay allows this server to relay, or username and password are missing.",
+        codes=("5.7.54", "5.7.64"),
+    ),
+    Cause(
+        "The relay does not let us send as this From.",
+        "Use a From that the account may send as: Default From in Configuration → Integrations, or From in the action.",
+        codes=("5.1.7", "5.1.8", "5.7.60", "5.7.68"),
+    ),
+    Cause(
+        "The relay does not let us send as this From.",
+        "Use a From that the account may send as: Default From in Configuration → Integrations, or From in the action.",
+        words="sender address rejected",
+    ),
+    Cause("The relay does not let this machine send.", _MACHINE, codes=("4.7.25",)),
+    Cause("The relay does not let this machine send.", _MACHINE, words="client host|helo command"),
+    # the recipient again
     Cause(
         "The relay lets unknown senders wait (greylisting).",
         "The next attempt usually gets through.",
@@ -131,25 +170,14 @@ CAUSES = (
     Cause("The recipient's domain does not exist or takes no mail.", _LIST, codes=("5.1.2", "5.1.10", "5.4.4", "556")),
     Cause("This is no address that the relay can use.", _LIST, codes=("5.1.3", "501", "553"), stages=("rcpt",)),
     Cause(
-        "The relay does not send to this recipient for us (relaying denied).",
-        "An Admin of the relay allows this server to relay, or username and password are missing.",
-        codes=("5.7.1", "551"),
-        stages=("rcpt",),
-        words="relay",
-    ),
-    Cause(
         "The recipient takes no mail from us.",
         "Ask whoever runs the recipient's mail system to let this sender in.",
         codes=("5.7.1", "5.7.0"),
         stages=("rcpt",),
     ),
-    Cause("The relay does not know this user.", _LIST, codes=("550", "551"), stages=("rcpt",)),
+    Cause("The relay does not know this user.", _LIST, codes=("5.1.*", "5.4.1"), stages=("rcpt",)),  # 5.4.1: Microsoft
+    Cause("The relay does not know this user.", _LIST, codes=("550", "551"), stages=("rcpt",), bare=True),
     # the sender
-    Cause(
-        "The relay does not let us send as this From.",
-        "Use a From that the account may send as: Default From in Configuration → Integrations, or From in the action.",
-        codes=("5.1.7", "5.1.8", "5.7.60", "5.7.68"),
-    ),
     Cause(
         "The relay does not let us send as this From.",
         "Use a From that the account may send as: Default From in Configuration → Integrations, or From in the action.",
