@@ -112,6 +112,19 @@ def test_starttls_comes_before_everything_and_ehlo_is_said_again(tls_settings: d
     assert receipt.tls == "TLSv1.3"
 
 
+@pytest.mark.parametrize("host", ["localhost", "localhost."])
+def test_the_name_that_tls_asks_for_has_no_dot_at_its_end(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *more, **named: ask(name.rstrip("."), *more, **named))
+    asked_for: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate("localhost").configure_cert(context)
+    context.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+    with FakeRelay(tls="implicit", context=context) as relay:
+        send(relay, host=host, ssl=True, verify="peer", ca_certificates=authority_pem())
+    assert asked_for == ["localhost"]
+
+
 def test_implicit_tls_encrypts_from_the_first_byte() -> None:
     with FakeRelay(tls="implicit") as relay:
         receipt = send(relay, ssl=True)

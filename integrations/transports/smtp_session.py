@@ -132,8 +132,9 @@ class SmtpSession(SmtpLine):
         with Edge(self, Stage.TLS, to="the TLS handshake"):
             self.clock.allow(settings.reply_seconds)
             sock.settimeout(self.clock.left())
+            name = network.ascii_domain(settings.host).rstrip(".")  # no dot at the end: RFC 6066 section 3
             # On failure wrap_socket closes the socket: nothing can go over it in clear text.
-            encrypted = context.wrap_socket(sock, server_hostname=network.ascii_domain(settings.host))
+            encrypted = context.wrap_socket(sock, server_hostname=name)
             self._adopt(encrypted)
         self.tls = encrypted.version() or ""
         self.certificate = encrypted.getpeercert(binary_form=True) or b""
