@@ -59,11 +59,19 @@ def after_success(session: SmtpSession, certificate: CertificateReport | None) -
 def after_failure(fault: Fault, *, step: str) -> Hint:
     """Return the advice for the step that failed; what passes by itself is nobody's wrong setting."""
     code = fault.error.code or 0
+    if code == 421 and _blames_greeting(fault.error):
+        both = "The relay takes no connection just now, or it does not accept the name that we greet with"
+        return Hint(f"{both}: {fault.error.reply}", "domain")
     if code == 421 or (step == "greeting" and 400 <= code < 500):
         return Hint(f"The relay takes no connection just now: {fault.error.reply}. Try again later.")
     if 400 <= code < 500 and not (step == "mail" and _wants_other_settings(fault)):
         return Hint(f"{fault.error.text.rstrip('.')}. The relay says that this will pass: try again later.")
     return _HINTS[step](fault)
+
+
+def _blames_greeting(error: TransportError) -> bool:
+    """Google writes behind a 421 which command it is about; at EHLO it is nearly always the name."""
+    return error.stage is Stage.EHLO and error.reply is not None and "(EHLO)" in error.reply.text
 
 
 def _proposing(fault: Fault, cause: str, field: str, values: Mapping[str, Any]) -> Hint:

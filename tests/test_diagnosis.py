@@ -316,6 +316,15 @@ def test_a_busy_relay_blames_no_field(point: str) -> None:
     assert found.cause == "The relay takes no connection just now: 421 4.7.0 too many connections. Try again later."
 
 
+@pytest.mark.parametrize("switches", [{"ssl": True, "starttls": False}, REQUIRED])
+def test_a_421_that_blames_the_greeting_names_the_field_of_its_name(switches: dict[str, Any]) -> None:
+    said = "421-4.7.0 Try again later, closing connection. (EHLO)\n421 4.7.0  For more information, go to"
+    with FakeRelay(tls="implicit" if switches["ssl"] else "starttls", replies={"EHLO": said}) as relay:
+        found = check(relay, **switches)
+    assert (found.ok, found.field, dict(found.proposal)) == (False, "domain", {})
+    assert "or it does not accept the name that we greet with: 421 4.7.0 Try again later" in found.cause
+
+
 @pytest.mark.parametrize(
     ("point", "reply", "field", "words"),
     [
