@@ -64,4 +64,4 @@ def _without(opening: str, *, host: str, user_name: str) -> str:
 
 def _is_named(text: str, *names: str) -> bool:
     folded = text.casefold()
-    return any(name and name.casefold() in folded for name in names)
+    return any(name and name.rstrip(".").casefold() in folded for name in names)

@@ -6,6 +6,7 @@ import pytest
 
 from integrations.redaction import redact_error, redact_receipt
 from integrations.transports.base import Receipt, Reply, Scope, Stage, TransportError
+from integrations.transports.veil import Veil
 
 P = Scope.PROVIDER
 
@@ -29,6 +30,27 @@ def test_an_error_names_neither_relay_nor_where_it_pauses_the_user(
     redact_error(error, host="smtp.acme.test", user_name="ada")
     assert (error.text, str(error), error.reply) == (expected, expected, Reply(535, expected))
     assert "smtp.acme.test " not in error.refused["x"].text + " " or stage == Stage.DATA
+
+
+@pytest.mark.parametrize(
+    ("host", "text", "expected"),
+    [
+        (
+            "mail",
+            "mail:587 did not answer. Whether it took the mail is unknown.",
+            "The relay did not answer. Whether it took the mail is unknown.",
+        ),
+        ("mail", "550 this mail looks like spam to mail", "550 this mail looks like spam to mail"),
+        ("smtp.acme.test.", "smtp.acme.test.:587 is down", "The relay is down"),
+        ("smtp.acme.test.", "550 ask smtp.acme.test.", "550 ask the relay."),
+        ("2001:db8::1", "2001:db8::1 is down", "The relay is down"),
+    ],
+)
+def test_a_host_without_a_dot_is_a_word_like_any_other(host: str, text: str, expected: str) -> None:
+    error = TransportError(text, stage=Stage.DATA, scope=P, reply=Reply(550, text))
+    redact_error(error, host=host, user_name="")
+    assert (error.text, error.reply) == (expected, Reply(550, expected))
+    assert Veil(host=host).over(text) == expected
 
 
 def test_a_receipt_does_not_name_the_relay() -> None:

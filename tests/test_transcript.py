@@ -335,12 +335,12 @@ def test_a_password_is_hidden_however_it_is_spelt_cut_or_broken(echo: str) -> No
 
 def test_the_relays_own_name_is_hidden_in_greeting_and_ehlo() -> None:
     replies = {
-        "CONNECT": "220 localhost ESMTP",
-        "EHLO": "250-localhost at your service\n250 HELP",
-        ".": "250 localhost",
+        "CONNECT": "220 127.0.0.1 ESMTP",
+        "EHLO": "250-127.0.0.1 at your service\n250 HELP",
+        ".": "250 127.0.0.1",
     }
     with FakeRelay(replies=replies) as relay:
-        receipt = send(relay, host="localhost")
+        receipt = send(relay, host="127.0.0.1")
     said = [line for line in lines(receipt) if line.startswith("<")]
     assert said[:3] == ["< 220 The relay ESMTP", "< 250-The relay at your service", "< 250 HELP"]
     assert said[-1] == "< 250 The relay"
@@ -429,18 +429,18 @@ def test_a_username_of_few_letters_is_hidden_where_it_is_a_word(user_name: str) 
 
 
 def test_a_transcript_is_looked_at_once_more_before_it_is_stored() -> None:
-    text = "> MAIL FROM:<ada@relay>\n< 250 ada at relay\n< 550-relay: the relay\n* relay:25 did not answer ada."
+    text = "> MAIL FROM:<ada@mx.test>\n< 250 ada at mx.test\n< 550-mx.test: the relay\n* mx.test:25 did not answer ada."
     receipt = Receipt(Reply(250, "ok"), "<1@x.test>", 1, transcript=text)
-    redacted = redact_receipt(receipt, host="relay", user_name="ada").transcript
+    redacted = redact_receipt(receipt, host="mx.test", user_name="ada").transcript
     assert redacted.split("\n") == [
-        "> MAIL FROM:<ada@relay>",
+        "> MAIL FROM:<ada@mx.test>",
         "< 250 the username at the relay",
         "< 550-The relay: the relay",
         "* The relay did not answer the username.",
     ]
-    assert redact_receipt(replace(receipt, transcript=redacted), host="relay", user_name="ada").transcript == redacted
+    assert redact_receipt(replace(receipt, transcript=redacted), host="mx.test", user_name="ada").transcript == redacted
     error = TransportError("no", stage=Stage.MAIL, scope=Scope.PROVIDER, transcript=text)
-    redact_error(error, host="relay", user_name="ada")
+    redact_error(error, host="mx.test", user_name="ada")
     assert error.transcript == redacted
 
 

@@ -21,7 +21,7 @@ class Veil:
 
     def __init__(self, *secrets: str, user_name: str = "", host: str = "") -> None:
         self._secrets: set[str] = set()
-        self._user_name, self._host = visible(user_name), host
+        self._user_name, self._host = visible(user_name), host.rstrip(".")
         self.keep(*secrets)
 
     def keep(self, *secrets: str) -> None:
@@ -94,8 +94,16 @@ def visible(text: str) -> str:
 
 def without_names(text: str, *, host: str, user_name: str = "") -> str:
     """Return the text without two names, where they stand as words; doing it twice changes nothing more."""
-    for word, instead in ((host, "the relay"), (user_name, "the username")):
-        if word:
-            name = rf"(?<![\w.-])(?:the )?{re.escape(word)}(?::\d+)?(?![\w-])"
-            text = re.sub(name, instead, text, flags=re.IGNORECASE)
+    for name, instead in ((_place(host), "the relay"), (re.escape(user_name), "the username")):
+        if name:
+            text = re.sub(rf"(?<![\w.-])(?:the )?{name}(?![\w-])", instead, text, flags=re.IGNORECASE)
     return text[:1].upper() + text[1:] if text.startswith("the relay") else text
+
+
+def _place(host: str) -> str:
+    """A name such as 'mail' is a word like any other: it is the host only with its port."""
+    name = host.rstrip(".")  # servers and certificates leave that dot out
+    if not name:
+        return ""
+    port = r"\.?:\d+"
+    return f"{re.escape(name)}(?:{port})?" if any(sign in name for sign in ".:") else f"{re.escape(name)}{port}"
