@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.mail import EmailMessage
 from django.db.models import F, Q
 from django.urls import reverse
 
 from . import audit, backends, clock, pauses, providers
 from .models import ProviderState
+from .notices import notice
 from .transports.base import TransportError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def _tell(state: ProviderState, *, way_out: providers.Provider) -> bool:
     if not to:
         logger.warning("%s is paused, and no admin has an e-mail address to be told at", label)
         return True
-    message = EmailMessage(f"rootmail: {label} is paused, mail waits", _text(state, label=label), to=to)
+    message = notice(f"rootmail: {label} is paused, mail waits", _text(state, label=label), to=to)
     try:
         route = providers.route_through(way_out)
         if route:

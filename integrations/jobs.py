@@ -10,11 +10,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.core.mail.message import make_msgid
 
 from . import backends, clock, detection, diagnosis, pauses, providers, rechecks, senders
 from .diagnosis import Diagnosis, Step
 from .models import KINDS, Errand, SendGridIntegration, SmtpIntegration
+from .notices import notice
 from .transports.base import Receipt, TransportError
 from .transports.smtp import SmtpSettings
 
@@ -132,9 +132,7 @@ def _test_mail(request: dict[str, Any], *, label: str) -> EmailMessage:
         f"{request['actor']} asked for it at {at}, to see whether mail leaves through {label}.\n"
         f"It was sent by rootmail at {settings.SITE_URL}\n"
     )
-    domain = senders.default_sender().domain
-    headers = {"Message-ID": make_msgid(domain=domain), "Auto-Submitted": "auto-generated"}
-    return EmailMessage(f"Test e-mail: rootmail through {label}", body, to=[request["to"]], headers=headers)
+    return notice(f"Test e-mail: rootmail through {label}", body, to=[request["to"]])
 
 
 def _success(receipt: Receipt) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
-from django.core.mail import send_mail
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -19,6 +18,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from . import audit
 from .models import AuditEvent, PasswordLink
+from .notices import notice
 from .transports.base import TransportError
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _send(link: PasswordLink) -> bool:
     context = {"name": name, "link": url_of(link), "site": settings.SITE_URL, "until": link.good_until}
     text = render_to_string("email/password_link.txt", context)
     try:
-        send_mail("Set your password for rootmail", text, None, [link.person.email])
+        notice("Set your password for rootmail", text, to=[link.person.email]).send()
     except TransportError as error:
         if error.untried or not error.permanent:
             logger.info("A link for person %s waits: %s, %s", link.person_id, error.stage, error.code)

@@ -62,6 +62,14 @@ def test_a_newer_link_ends_the_older_one_whoever_made_them(team: dict[str, User]
     assert opens(other), "of somebody else"
 
 
+def test_a_link_is_marked_as_automatic_and_names_no_machine(team: dict[str, User]) -> None:
+    made(team["Viewer"])
+    links.mail(team["Viewer"].pk)
+    sent = mail.outbox[-1].message()
+    assert sent["Auto-Submitted"] == "auto-generated"
+    assert str(sent["Message-ID"]).endswith("@rootmail.example>")
+
+
 def test_whoever_asks_for_a_link_does_not_end_an_invitation() -> None:
     """It may be shown to an Admin just now, since mail does not work yet."""
     zoe = invited()

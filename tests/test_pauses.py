@@ -519,6 +519,13 @@ class TestAlerts:
             alerts.tell_admins()
         assert len(self.mails(outbox)) == 1
 
+    def test_an_alert_is_marked_as_automatic_and_names_no_machine(self, smtp: SmtpIntegration, outbox: Any) -> None:
+        self.pause()
+        alerts.tell_admins()
+        [told] = self.mails(outbox)
+        assert "\nAuto-Submitted: auto-generated\n" in told
+        assert re.search(r"\nMessage-ID: <\S+@rootmail\.example>\n", told, re.IGNORECASE)
+
     def test_connected_without_a_check_is_no_news(self, smtp: SmtpIntegration, outbox: Any) -> None:
         services.connect("smtp", {"domain": "mail.example.com"}, actor="ada", check=False)
         ProviderState.objects.update(paused_at=timezone.now() - timedelta(days=1))
