@@ -23,7 +23,7 @@ from integrations.transports.base import Receipt, Scope, TransportError
 from . import acceptance, log_fields, starts
 from .leases import BATCH, Lease, shorten_leases_from_the_future
 from .models import Delivery, Recipient
-from .outcomes import record_error, record_given_up, record_nobody_left, record_receipt, unknown
+from .outcomes import others_come_next, record_error, record_given_up, record_nobody_left, record_receipt, unknown
 from .outlook import Outlook
 from .sparing import spare_suppressed
 from .told import leave_to_events
@@ -45,7 +45,7 @@ def send_due(made: Lease | None = None) -> bool:
             return False
         lease = Lease(began=made.began if made else None)
         batch = lease.claim()
-        return bool(batch) and _send_batch(lease, mailer=mailer) and len(batch) == BATCH
+        return bool(batch) and _send_batch(lease, mailer=mailer) and (len(batch) == BATCH or lease.goes_on)
     finally:
         mailer.close()
 
@@ -92,6 +92,7 @@ def _send_all(lease: Lease, *, mailer: Any) -> bool:
             wait = sent.others_wait
             lease.give_back(next_attempt_at=clock.now() + wait if wait else None)
             return False
+        lease.goes_on |= sent.goes_on
         lease.remember(sent.noted)
     lease.give_back()
     return True
@@ -102,11 +103,13 @@ class Sent:
     """What trying one mail led to, for the others of its batch: how long they have to wait, None where they need not.
 
     `untried`: nothing of it was handed over. `noted`: it was accepted for everybody, which is noted under the lease.
+    `goes_on`: it is due again at once, for those of its recipients who come next.
     """
 
     others_wait: timedelta | None = None
     untried: bool = False
     noted: acceptance.Note | None = None
+    goes_on: bool = False
 
 
 @log_fields.about_first
@@ -143,7 +146,7 @@ def _record(delivery: Delivery, message: StoredMail, outlook: Outlook) -> Sent:
         return Sent(noted=acceptance.note(delivery, message.receipt))
     outlook.forget()
     record_receipt(delivery, message.receipt, addresses=message.to)
-    return Sent()
+    return Sent(goes_on=others_come_next(message.receipt.refused))
 
 
 def _is_left_to_events(delivery: Delivery, outlook: Outlook) -> bool:

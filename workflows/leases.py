@@ -53,6 +53,7 @@ class Lease:
         self.id = starts.new_lease(of=after)
         self.batch: list[Delivery] = []
         self.untried = False  # the batch holds all mails of its runs, and none was tried before
+        self.goes_on = False  # a mail of the batch is due again at once
         self._tried: list[Delivery] = []
         self._noted: list[acceptance.Note] = []
         self._is_left = False

@@ -33,7 +33,7 @@ def record_receipt(delivery: Delivery, receipt: Receipt, *, addresses: Iterable[
         states={a: _refused(reply) if a in receipt.refused else Recipient.State.ACCEPTED for a, reply in said.items()},
         said=said,
         delay=_delay_of_deferred(delivery, receipt.refused),
-        spends_try=not _others_come_next(receipt.refused),
+        spends_try=not others_come_next(receipt.refused),
         sent_from=receipt.sender,
         provider_id=receipt.provider_id,
     )
@@ -44,12 +44,12 @@ def _delay_of_deferred(delivery: Delivery, refused: Mapping[str, Reply]) -> int 
     deferred = _deferred(refused)
     if not deferred:
         return None
-    if _others_come_next(refused):
+    if others_come_next(refused):
         return 0
     return _delay(delivery, TransportError.from_reply(deferred[0], stage=Stage.RCPT))
 
 
-def _others_come_next(refused: Mapping[str, Reply]) -> bool:
+def others_come_next(refused: Mapping[str, Reply]) -> bool:
     """Say whether some were merely too many: they do not wait for those who were put off for their own sake.
 
     Each attempt reaches some of them, so that it ends.
