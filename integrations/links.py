@@ -113,7 +113,7 @@ def _send(link: PasswordLink) -> bool:
     try:
         notice("Set your password for rootmail", text, to=[link.person.email]).send()
     except TransportError as error:
-        if error.untried or not error.permanent:
+        if error.untried or not (error.permanent or error.outcome_unknown):
             logger.info("A link for person %s waits: %s, %s", link.person_id, error.stage, error.code)
             return True
         logger.warning("A link for person %s was not mailed: %s, %s", link.person_id, error.stage, error.code)

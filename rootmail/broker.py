@@ -37,7 +37,7 @@ def command(url: str, *, folder: Path) -> list[str]:
         "port": parts.port,
         "requirepass": parts.password,
         "dir": str(folder),
-        "appendonly": "no",  # the database is the queue; a file that a power cut damaged would keep it from starting
+        "appendonly": "yes",
         "save": '""',
         "daemonize": "no",
         "loglevel": "warning",
@@ -45,6 +45,16 @@ def command(url: str, *, folder: Path) -> list[str]:
     lines = [f'{name} "{value}"' if name == "dir" else f"{name} {value}" for name, value in options.items()]
     state.replace(folder / "valkey.conf", "\n".join(lines))
     return [server_program(), str(folder / "valkey.conf")]
+
+
+def set_aside_what_it_kept(folder: Path) -> bool:
+    """Let it begin anew: a power cut may leave what no server reads. Returns whether there was anything."""
+    kept = folder / "appendonlydir"
+    if not kept.exists():
+        return False
+    shutil.rmtree(folder / "appendonlydir.unread", ignore_errors=True)
+    kept.rename(folder / "appendonlydir.unread")
+    return True
 
 
 def answers(url: str) -> bool:

@@ -110,8 +110,6 @@ class Lab:
     def start_broker(self) -> None:
         if not self.outer_broker:
             command = broker.command(self.broker_url, folder=self.folder / "broker")
-            with (self.folder / "broker" / "valkey.conf").open("a") as options:
-                options.write("\nappendonly yes\n")  # whatever it was ever sent: see lab_places
             self._start("broker", command)
             wait_until(lambda: broker.answers(self.broker_url), what="the broker")
 

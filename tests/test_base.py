@@ -124,6 +124,11 @@ def test_what_concerns_the_account_pauses_the_provider_and_ends_no_mail(stage: S
         (554, "5.2.2 mailbox full; STOREDRV.Deliver.Exception:QuotaExceededException", True),
         (550, "5.1.8 Sender address rejected: Domain not found", True),
         (451, "5.1.1 no such user", False),
+        (550, "5.1.1 <submissionquotaexceeded@x.test>: User unknown", True),
+        (550, "5.7.1 submissionquotaexceeded@x.test may not get this", True),
+        (550, "5.7.1 <SMTP relay limit exceeded>: rejected", True),
+        (550, "5.1.1 <b@x.test>: host mx.x.test said: 550 5.1.8 Access denied, bad outbound sender", True),
+        (450, "4.1.1 <b@x.test>: host mx.x.test said: 550 5.1.8 Access denied, bad outbound sender", False),
     ],
 )
 def test_similar_words_about_one_recipient_concern_that_one(code: int, text: str, permanent: bool) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings
 
 from integrations import clock
@@ -178,6 +179,20 @@ def test_a_clock_that_was_ahead_for_a_moment_does_not_stop_the_counting(
     end("failed")
     fold()
     assert counting.counts() == {Key("runs", outcome="failed"): 1}
+
+
+def test_what_ended_under_a_clock_that_was_ahead_is_counted_once(
+    begun: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "MARGIN", timedelta())
+    ahead = clock.now() + timedelta(hours=1)
+    end("failed")
+    Run.objects.update(finished_at=ahead - timedelta(minutes=1))
+    CountMark.objects.update(runs=ahead, next_runs=ahead)  # as far as was counted
+    counting.count_new()
+    with time_machine.travel(ahead + timedelta(minutes=1), tick=False):
+        fold()
+    assert counting.counts() == {}, "it was counted before"
 
 
 def test_numbers_that_are_left_out_cost_no_step(begun: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,22 @@ def test_a_hundred_and_twenty_recipients_get_it_once_each(smtp: SmtpIntegration,
     assert [attempt.outcome for attempt in row.attempts.all()] == ["accepted"] * 3
 
 
+def test_whom_a_dead_worker_may_have_named_is_not_said_to_have_been_left_out(
+    smtp: SmtpIntegration, relay: FakeRelay
+) -> None:
+    stored({"to": [f"r{n}@example.org" for n in range(60)]})
+    Delivery.objects.update(hold_unknown=True)
+    delivery.send_due()
+    assert Recipient.objects.filter(Recipient.NOT_NAMED).count() == 10
+    assert leases.Lease().claim()  # another worker has the other ten in flight, and dies
+    Delivery.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    delivery.free_expired_leases()
+    row = Delivery.objects.get()
+    assert (row.state, row.recipients.filter(Recipient.NOT_NAMED).count()) == ("held", 0)
+    interventions.intervene("consider-delivered", [row.pk], actor="ada")
+    assert {recipient.state for recipient in row.recipients.all()} == {"accepted"}
+
+
 def test_a_mail_for_hidden_recipients_alone_goes_to_all_of_them(smtp: SmtpIntegration, relay: FakeRelay) -> None:
     people = [f"r{n}@example.org" for n in range(60)]
     stored({"to": ["nobody@example.org"], "bcc": people})

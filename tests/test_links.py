@@ -182,6 +182,17 @@ def test_a_link_that_tries_a_paused_provider_in_vain_goes_on_waiting(
         mail_password_link(team["Viewer"].pk)
 
 
+@pytest.mark.usefixtures("live_router")
+def test_a_link_that_may_have_arrived_is_not_mailed_again(
+    smtp: SmtpIntegration, relay: FakeRelay, team: dict[str, User]
+) -> None:
+    links.make(team["Viewer"], seconds=3600)
+    relay.replies = {".": "221 2.0.0 bye"}
+    assert links.mail(team["Viewer"].pk) is False
+    assert len(relay.ledger) == 1
+    assert AuditEvent.objects.filter(action="password link not mailed").count() == 1
+
+
 def test_a_link_waits_longer_each_time() -> None:
     assert [wait_after(retries) for retries in (0, 1, 4, 5, 400)] == [20, 40, 320, 600, 600]
 

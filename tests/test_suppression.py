@@ -79,6 +79,7 @@ def earlier(state: str, *, days: int, to: str = "b@example.org", enhanced: str =
     at = timezone.now() - timedelta(days=days)
     mail = made(f"{state} {days}", hours_ago=24 * days, to=to, triggered_at=at)
     mail.recipients.update(state=state, code=550, enhanced_code=enhanced if state == "refused" else "")
+    Attempt.objects.create(delivery=mail, at=at, stage="rcpt", outcome="failed" if state == "refused" else "accepted")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,17 @@ def test_whoever_took_mail_before_is_listed_after_a_day_of_refusals(
     delivery.send_due()
     assert Recipient.objects.filter(state="refused", reply="no such user").exists()
     assert [row.address for row in Suppression.objects.all()] == (["b@example.org"] if is_listed else [])
+
+
+def test_the_day_begins_with_the_refusal_and_not_with_the_event(smtp: SmtpIntegration, relay: FakeRelay) -> None:
+    """A mail may have waited for a day before it was first refused."""
+    stored()
+    earlier("accepted", days=9)
+    earlier("refused", days=2)
+    Attempt.objects.filter(outcome="failed").update(at=timezone.now() - timedelta(seconds=5))
+    relay.replies = {"RCPT TO:<b@": "550 5.1.1 no such user"}
+    delivery.send_due()
+    assert not Suppression.objects.exists()
 
 
 def test_a_refusal_for_another_reason_is_none_of_those(smtp: SmtpIntegration, relay: FakeRelay) -> None:

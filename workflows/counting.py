@@ -149,8 +149,13 @@ def _is_settled(mark: CountMark) -> bool:
 
 
 def _take_back_from_the_future(mark: CountMark) -> None:
-    """A clock that was ahead has noted how far to count: nothing would be counted until then."""
+    """A clock that was ahead has noted how far to count: nothing would be counted until then.
+
+    Runs up to the mark have been counted. They must not be once more, when the time comes at which they say they ended.
+    """
     now = clock.now()
+    if mark.runs > now:
+        Run.objects.filter(finished_at__gt=now, finished_at__lte=mark.runs).update(finished_at=now)
     mark.runs, mark.next_runs = min(mark.runs, now), min(mark.next_runs, now)
 
 

@@ -93,11 +93,10 @@ def record_given_up(delivery: Delivery) -> None:
 def _said_to_all(delivery: Delivery, error: TransportError) -> dict[str, Reply]:
     """A refusal of the message concerns everybody whom it was for.
 
-    Where a transport has not heard the answer, nothing of before counts any more of those whom it named.
+    Where nobody heard the answer, nothing of before counts any more: whom the transport had named, it knows best.
     """
-    unheard = error.outcome_unknown and error.scope == Scope.PROVIDER
-    reply = Reply(None, "") if unheard else error.reply
-    if reply is None or not (unheard or error.scope == Scope.MESSAGE):
+    reply = Reply(None, "") if error.outcome_unknown else error.reply
+    if reply is None or not (error.outcome_unknown or error.scope == Scope.MESSAGE):
         return {}
     return {row.address: reply for row in delivery.recipients.all() if row.state in Recipient.OPEN}
 

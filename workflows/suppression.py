@@ -181,7 +181,7 @@ def _known_until_lately(delivery: Delivery, refused: Iterable[Recipient]) -> set
     taken = earlier.filter(state=Recipient.State.ACCEPTED).order_by("-delivery").values("delivery")[:1]
     for_a_day = earlier.exclude(delivery=delivery.pk).filter(
         delivery__gt=OuterRef("taken"),
-        delivery__triggered_at__lte=clock.now() - A_DAY,
+        delivery__attempts__at__lte=clock.now() - A_DAY,
         state=Recipient.State.REFUSED,
         enhanced_code__in=GONE,
     )

@@ -266,7 +266,9 @@ CLASSES: tuple[tuple[str, str, Verdict], ...] = (
 # send-emails/smtp-submission-improvements; Google: support.google.com/a/answer/3726730.
 QUOTA_WORDS = r"SubmissionQuotaExceeded|STOREDRV\.Submission\S*QuotaExceeded|SMTP relay limit exceeded"
 STOPPED_WORDS = r"Sender throttled due to|sending (?:suspended|paused)|bad outbound sender"
-_ACCOUNT = re.compile(f"{QUOTA_WORDS}|{STOPPED_WORDS}", re.IGNORECASE)
+_ACCOUNT = re.compile(rf"(?<![\w.@-])(?:{QUOTA_WORDS}|{STOPPED_WORDS})(?![\w.-]*@)", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"<[^<>]*>|\bsaid: .*", re.IGNORECASE | re.DOTALL)  # an address, another server's answer
+_UNKNOWN_RECIPIENT = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10")
 
 
 def classify(reply: Reply, *, stage: Stage) -> Verdict:
@@ -281,7 +283,9 @@ def classify(reply: Reply, *, stage: Stage) -> Verdict:
 
 def _is_about_account(reply: Reply) -> bool:
     """Exchange pairs 451 with 5.7.3 where it wants STARTTLS or a log-in first: a code of two classes is in the text."""
-    return bool(_ACCOUNT.search(reply.text)) or (reply.code == 451 and reply.text.startswith("5.7.3"))
+    if reply.code == 451 and reply.text.startswith("5.7.3"):
+        return True
+    return reply.enhanced not in _UNKNOWN_RECIPIENT and bool(_ACCOUNT.search(_OF_OTHERS.sub("", reply.text)))
 
 
 def _fits(reply: Reply, pattern: str) -> bool:
