@@ -44,7 +44,7 @@ GROUPS = {
         {{ started | to_iso8601 }}
         {{ started | date_add: 2, 'hours' | date: '%H:%M' }}
         {{ started | date_minus: 1, 'day' | date: '%d %b' }}
-        {{ 'tomorrow' | smart_date | date: '%d %b' }}
+        {{ started | smart_date: 'tomorrow' | date: '%d %b' }}
         {{ started | distance_of_time_in_words_to_now }}
         {{ started | distance_of_time_in_words: '2026-11-22T13:54:00Z' }}
         {{ 3720 | distance_of_time_in_words }}
