@@ -395,6 +395,7 @@ SCENES = [
     Scene("sendgrid-events", f"{CATALOGUE}sendgrid/", prepare=told_scenes.prepare),
     Scene("suppressed", "/suppressed/"),
     Scene("suppressed-none-fits", "/suppressed/?search=nobody"),
+    Scene("suppressed-wrong", "/suppressed/?since=yesterday&kind=refused"),
     Scene("delivery-told", "/", act=told_scenes.open_one("Told")),
     Scene("delivery-suppressed", "/", act=told_scenes.open_one("Suppressed")),
     Scene("deliveries-bounced", "/?bounced=on"),

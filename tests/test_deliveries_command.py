@@ -109,7 +109,10 @@ def test_with_yes_it_does_it(three: list[Delivery]) -> None:
         (["--state", "lost"], "argument --state: invalid choice: 'lost'"),
         (["--code", "x"], "--code: Enter a reply code such as 535, or an enhanced status code such as 5.7.1."),
         (["--workflow", "none"], "--workflow: Select a valid choice. none is not one of the available choices."),
-        (["--since", "soon", "--until", "later"], "--since: Enter a valid date/time.\n--until: Enter a valid"),
+        (
+            ["--since", "soon", "--until", "later"],
+            "--since: Enter a day, or a day and a time, such as 2026-11-27 14:30.\n--until: Enter a day",
+        ),
         (["--cancel", "--yes"], "--cancel needs a filter, such as --state failed."),
         (["--yes"], "--yes needs one of --send-again, --cancel, --consider-delivered."),
         (["--cancel", "--send-again", "--state", "held"], "not allowed with argument"),

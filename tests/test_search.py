@@ -150,7 +150,7 @@ NO_CODE = "--code: Enter a reply code such as 535, or an enhanced status code su
         ("state=lost", "--state: Select a valid choice. lost is not one of the available choices."),
         ("provider=pigeon", "--provider: Select a valid choice. pigeon is not one of the available choices."),
         ("workflow=none", "--workflow: Select a valid choice. none is not one of the available choices."),
-        ("since=yesterday", "--since: Enter a valid date/time."),
+        ("since=yesterday", "--since: Enter a day, or a day and a time, such as 2026-11-27 14:30."),
         ("until=0001-01-01", "--until: Enter a time between 1970 and 2999."),
         ("since=9999-12-31T23:59:59", "--since: Enter a time between 1970 and 2999."),
         (

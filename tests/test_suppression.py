@@ -388,6 +388,7 @@ def test_pages_go_on_from_an_address(browsers: dict[str, Client], monkeypatch: p
     assert 'href="?search=r&amp;before=' in browsers["Editor"].get("/suppressed/?search=r").content.decode()
     assert browsers["Editor"].get("/suppressed/?before=x").status_code == 404
     assert browsers["Editor"].get("/suppressed/?search=%00").status_code == 422
+    assert "Enter a day, or a day and a time" in words(browsers["Editor"], "/suppressed/?since=yesterday")
 
 
 def test_many_are_released_at_once(browsers: dict[str, Client]) -> None:

@@ -44,7 +44,8 @@ class MomentInput(forms.DateTimeInput):
 def moment_field(label: str) -> forms.DateTimeField:
     """Take a day (its midnight) or a day and a time."""
     widget = MomentInput(attrs={"type": "datetime-local", "step": "1"})
-    return forms.DateTimeField(label=label, required=False, widget=widget)
+    wrong = {"invalid": "Enter a day, or a day and a time, such as 2026-11-27 14:30."}
+    return forms.DateTimeField(label=label, required=False, widget=widget, error_messages=wrong)
 
 
 class FilterForm(forms.Form):

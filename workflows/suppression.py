@@ -205,7 +205,8 @@ def release_all(wanted: Wanted, *, until: datetime, actor: str) -> Counter[str]:
     """Send again to whom is wanted and was listed until then, but for reports of spam. Counts them by who told."""
     with transaction.atomic():
         rows = releasable(wanted).filter(since__lte=until)
-        found = Counter(rows.select_for_update().values_list("told_by", flat=True))
+        # In the order in which `enlist` locks them: neither waits for the other that waits for it.
+        found = Counter(rows.select_for_update().order_by("address").values_list("told_by", flat=True))
         if found:
             rows.update(released_at=clock.now(), released_by=actor[:150])
             audit.record("addresses released", actor=actor, addresses=found.total(), **wanted.in_words())
