@@ -63,6 +63,7 @@ def test_what_a_check_found_is_seen(phone: Page, smtp: SmtpIntegration, live_ser
 
 
 def test_whoever_types_on_is_not_carried_away(phone: Page) -> None:
+    phone.emulate_media(reduced_motion="reduce")  # or Chromium's own gliding to the address goes on meanwhile
     held: list[Route] = []
     phone.route("**/check/**", lambda route: held.append(route))
     with phone.expect_request("**/check/**"):
