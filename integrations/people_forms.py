@@ -105,8 +105,8 @@ class TokenForm(forms.Form):
 
     name = forms.CharField(label="Name", max_length=100, help_text="Who uses it, for example pager.")
     trigger = forms.BooleanField(label="Trigger", required=False, help_text="Post events, which make runs.")
-    read = forms.BooleanField(label="Read", required=False, help_text="Read workflows, runs and deliveries.")
-    write = forms.BooleanField(label="Write", required=False, help_text="Change workflows.")
+    read = forms.BooleanField(label="Read", required=False, help_text="Ask what became of runs and mails.")
+    write = forms.BooleanField(label="Write", required=False, help_text="Cancel runs and mails, and send them again.")
 
     @property
     def scopes(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec
 from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from integrations import tokens
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 Rest = ParamSpec("Rest")
 View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
+_CALLER = "rootmail.caller"  # no header can be called so
 
 
 class Problem(Exception):
@@ -42,8 +44,8 @@ class Problem(Exception):
         return answer
 
 
-def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
-    """Guard a JSON view: one method, a bearer token with this scope; `Problem` becomes the answer."""
+def api(*methods: str, scope: str) -> Callable[[View[Rest]], View[Rest]]:
+    """Guard a JSON view: its methods, a bearer token with this scope; `Problem` becomes the answer."""
 
     def decorate(view: View[Rest]) -> View[Rest]:
         def proved(request: HttpRequest, /, *args: Rest.args, **kwargs: Rest.kwargs) -> HttpResponse:
@@ -52,7 +54,7 @@ def api(method: str, *, scope: str) -> Callable[[View[Rest]], View[Rest]]:
             return view(request, *args, **kwargs)
 
         update_wrapper(proved, view)
-        return answering(method)(proved)
+        return never_cache(answering(*methods)(proved))
 
     return decorate
 
@@ -83,7 +85,14 @@ def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
 @csrf_exempt
 def unknown(request: HttpRequest) -> HttpResponse:
     """Answer for what is no address of the API, in the API's own form."""
-    return Problem(404, "Not found", "There is no such address. Events go to /v1/events.").response()
+    return Problem(
+        404, "Not found", "There is no such address. Events go to /v1/events; /v1/runs and /v1/deliveries tell of them."
+    ).response()
+
+
+def caller(request: HttpRequest) -> str:
+    """Return who asks, behind `api`, as the audit log names it. No account has a name with a blank."""
+    return f"API token {request.META[_CALLER]}"
 
 
 def demand_https(request: HttpRequest) -> None:
@@ -106,6 +115,7 @@ def _demand_token(request: HttpRequest, scope: str) -> None:
         raise Problem(401, "Unauthorized", "Send 'Authorization: Bearer TOKEN' with a token that is not revoked.")
     if scope not in row.scopes:
         raise Problem(403, "Forbidden", f"This token lacks the scope '{scope}'.")
+    request.META[_CALLER] = row.name
 
 
 def bounded_body(request: HttpRequest) -> bytes:

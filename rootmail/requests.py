@@ -16,7 +16,7 @@ HEADER = "X-Request-ID"
 USUAL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Which argument of an address is an id that log lines carry.
 IDS = {"run": "run", "run-act": "run", "delivery": "pk", "delivery-mail": "pk", "delivery-source": "pk"}
-IDS |= {"delivery-act": "pk"}
+IDS |= {"delivery-act": "pk", "api-run": "run", "api-run-act": "run", "api-delivery": "pk", "api-delivery-act": "pk"}
 
 
 class Numbered:

@@ -122,7 +122,8 @@ class Installation:
             browser.submit("/first-admin/", {"token": printed[1], **new})
 
     def token(self) -> str:
-        return self.manage("token", "create", f"test {secrets.token_hex(3)}", "--scope", "trigger").strip()
+        name = f"test {secrets.token_hex(3)}"
+        return self.manage("token", "create", name, "--scope", "trigger", "--scope", "read").strip()
 
     def post_event(self, token: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
         """Trigger `incident_created` over HTTP and return the answer."""
@@ -130,6 +131,14 @@ class Installation:
         headers = {"Authorization": f"Bearer {token}"}
         answer = httpx.post(f"{self.site}/v1/events", json=event, headers=headers, trust_env=False, timeout=30)
         assert answer.status_code == 202, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def run_of(self, event: dict[str, Any], token: str) -> dict[str, Any]:
+        """Ask the API what became of an event's run."""
+        address = f"{self.site}/v1/runs/{event['runs'][0]['id']}"
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=30)
+        assert answer.status_code == 200, answer.text
         document: dict[str, Any] = answer.json()
         return document
 

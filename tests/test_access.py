@@ -39,6 +39,7 @@ MAIL: dict[str, Any] = {"pk": UUID(int=0)}  # replaced by the mail that the test
 
 # name: (arguments, GET by anonymous, Viewer, Editor, Admin; POST without any field of its own by the same)
 EVERYBODY, NOBODY = (200, 200, 200, 200), (405, 405, 405, 405)
+UNPROVED = (401, 401, 401, 401)  # a log-in is no token
 MEMBERS = (TO_LOGIN, 200, 200, 200)
 ADMINS, ADMINS_POST_405 = (TO_LOGIN, 403, 403, 200), NOBODY
 EDITORS, EDITORS_302 = (TO_LOGIN, 403, 200, 200), (TO_LOGIN, 403, 302, 302)
@@ -86,7 +87,12 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "webhook-test": (ENDPOINT, NOBODY, ADMINS_422),
     "webhook-act": (ENDPOINT | {"verb": "retire"}, NOBODY, ADMINS_302),
     "hook": ({"address": "x" * 43}, NOBODY, (404, 404, 404, 404)),
-    "api-events": ({}, NOBODY, (401, 401, 401, 401)),
+    "api-events": ({}, NOBODY, UNPROVED),
+    "api-run": (RUN, UNPROVED, NOBODY),
+    "api-run-act": (RUN | {"verb": "cancel"}, NOBODY, UNPROVED),
+    "api-deliveries": ({}, UNPROVED, NOBODY),
+    "api-delivery": (MAIL, UNPROVED, NOBODY),
+    "api-delivery-act": (MAIL | {"verb": "cancel"}, NOBODY, UNPROVED),
     "api-unknown": ({}, (404, 404, 404, 404), (404, 404, 404, 404)),
     "sendgrid-events": ({}, NOBODY, (403, 403, 403, 403)),
     "suppressed": ({}, EDITORS, NOBODY),
@@ -116,7 +122,9 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
 QUERY = {"deliveries-act": "?state=queued"}  # without a filter it asks for one
 FRAMED = {"delivery-mail"}  # within our own pages; its policy is its own
 WITH_A_MAIL = {"action", "action-new"}  # its frame's markup brings its styles
-WITHOUT_CSRF = {"api-events", "api-unknown", "hook"}  # there, a token in a header or in the address proves who asks
+WITHOUT_CSRF = {name for name in TABLE if name.startswith("api-")} | {
+    "hook"
+}  # there, a token in a header or in the address proves who asks
 ROLES = ("anonymous", "Viewer", "Editor", "Admin")
 
 

@@ -58,6 +58,7 @@ def listening(form: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
     written, root = Written(form), logging.getLogger()
     monkeypatch.setattr(root, "level", logging.INFO)
     root.addHandler(written.handler)
+    log_fields.begin()  # another test's request may not have been read to its end
     yield written
     root.removeHandler(written.handler)
 

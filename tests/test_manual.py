@@ -22,7 +22,8 @@ from django.urls import get_resolver
 from integrations import tokens
 from tests import manual, test_access
 from tests.manual import ROOT, Section
-from workflows import documents, events
+from tests.test_follow_api import failed
+from workflows import delivery_documents, documents, events
 from workflows.models import Delivery, Recipient, Run
 
 OURS = ("rootmail", "integrations", "workflows")
@@ -229,6 +230,18 @@ def test_the_keys_of_the_api_have_their_headings(client: Client) -> None:
         explained(key, document="api.md")
 
 
+@pytest.mark.django_db
+def test_the_keys_of_what_the_api_tells_stand_in_the_manual() -> None:
+    run = delivery_documents.run(failed().run)
+    [mail] = run["deliveries"]
+    inner = {*mail["recipients"][0], *mail["recipients"][0]["told"][0], *mail["attempts"][0]}
+    for title, keys, mentioned in (("A run", run.keys(), set()), ("A mail", mail.keys(), inner)):
+        [section] = [one for one in manual.every_section() if (one.document, one.title) == ("api.md", title)]
+        rows = re.findall(r"^\| (`.+?) \|", section.body, re.MULTILINE)
+        assert sorted(manual.CODE.findall(" ".join(rows))) == sorted(keys)
+        assert mentioned - set(manual.CODE.findall(section.body)) == set()
+
+
 def test_every_event_has_its_name_in_the_manual() -> None:
     [catalogue] = [one for one in manual.every_section() if (one.document, one.title) == ("api.md", "Event names")]
     known = {name for spelled in manual.CODE.findall(catalogue.body) for name in spread(" ".join(spelled.split()))}
@@ -246,7 +259,9 @@ def spread(text: str) -> list[str]:
 
 # --- pages -----------------------------------------------------------------------------------
 
-PAGES = {name: statuses for name, (_, statuses, _) in test_access.TABLE.items() if statuses != test_access.NOBODY}
+# What programs ask stands in docs/api.md.
+NO_PAGES = (test_access.NOBODY, test_access.UNPROVED)
+PAGES = {name: statuses for name, (_, statuses, _) in test_access.TABLE.items() if statuses not in NO_PAGES}
 
 
 def address_of(name: str) -> str:

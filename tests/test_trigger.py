@@ -399,7 +399,7 @@ class TestHttp:
     @pytest.mark.parametrize("path", ["/v1/", "/v1/event", "/v1/events/7", "/v1/events//"])
     def test_another_address_is_404_as_every_error_is_told(self, path: str) -> None:
         answer = Client(enforce_csrf_checks=True).post(path, b"{}", content_type="application/json")
-        detail = "There is no such address. Events go to /v1/events."
+        detail = "There is no such address. Events go to /v1/events; /v1/runs and /v1/deliveries tell of them."
         assert (answer.status_code, answer.json()) == (
             404,
             {"errors": [{"title": "Not found", "status": "404", "detail": detail}]},

@@ -70,13 +70,16 @@ def test_mail_follows_the_priority_of_what_is_connected_without_a_restart(
         verified = ("--enable-starttls", "--openssl-verify-mode", "peer", "--ca-file", str(tmp_path / "ca.pem"))
         connect_smtp(installation, relay, *verified)
         connect_sendgrid(installation, api)
-        first = installation.mails_of(installation.post_event(token))
+        event = installation.post_event(token)
+        first = installation.mails_of(event)
         assert [mail["provider"] for mail in first] == ["smtp", "smtp"]
         assert [mail.tls for mail in relay.ledger] == [True, True]
         assert sorted(one for mail in relay.ledger for one in mail.recipients) == sorted(
             person["address"] for mail in first for person in mail["recipients"]
         )
         assert api.ledger == []
+        wait_until(lambda: installation.run_of(event, token)["status"] == "completed", what="the end of the run")
+        assert installation.run_of(event, token)["deliveries"] == first
 
         installation.manage("integration", "disconnect", "smtp")
         second = installation.mails_of(installation.post_event(token))

@@ -6,6 +6,7 @@ from . import (
     api,
     change_views,
     editor_views,
+    follow_api,
     intervention_views,
     run_views,
     suppression_views,
@@ -13,6 +14,7 @@ from . import (
     webhook_views,
     workflow_views,
 )
+from .interventions import VERBS
 
 ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -64,5 +66,14 @@ urlpatterns = [
         name="webhook-act",
     ),
     re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
+    re_path(rf"^v1/runs/(?P<run>{ID})/?$", follow_api.run, name="api-run"),
+    re_path(rf"^v1/runs/(?P<run>{ID})/(?P<verb>cancel|again)/?$", follow_api.act_on_run, name="api-run-act"),
+    re_path(r"^v1/deliveries/?$", follow_api.deliveries, name="api-deliveries"),
+    re_path(rf"^v1/deliveries/(?P<pk>{ID})/?$", follow_api.delivery, name="api-delivery"),
+    re_path(
+        rf"^v1/deliveries/(?P<pk>{ID})/(?P<verb>{'|'.join(VERBS)})/?$",
+        follow_api.act_on_delivery,
+        name="api-delivery-act",
+    ),
     re_path(r"^hooks/(?P<address>[\w-]{1,100})/?$", api.receive, name="hook"),
 ]

@@ -84,8 +84,7 @@ class Command(BaseCommand):
             self.stdout.write(f"    {number} left alone: {why}")
 
     def _show(self, wanted: DeliveryFilter, options: dict[str, Any]) -> None:
-        rows = matching(wanted).select_related("workflow").prefetch_related("recipients__told", "attempts")
-        newest = list(rows.defer("content")[: max(options["limit"], 1)])[::-1]
+        newest = list(delivery_documents.whole(matching(wanted))[: max(options["limit"], 1)])[::-1]
         if options["json"]:
             return write_json(self, delivery_documents.deliveries(newest))
         for delivery in newest:

@@ -1,0 +1,92 @@
+"""The HTTP entrances for services that follow what they triggered: they ask what became of it, and act on it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from rootmail.http import Problem, api, caller
+
+from . import delivery_documents, interventions, run_control
+from .forms import FilterForm
+from .models import Delivery, Run
+from .search import PAGE, DeliveryFilter, matching
+
+
+@api("GET", "HEAD", scope="read")
+def run(request: HttpRequest, run: str) -> HttpResponse:
+    """One run, with its mails."""
+    return JsonResponse(delivery_documents.run(_run(run)))
+
+
+@api("GET", "HEAD", scope="read")
+def deliveries(request: HttpRequest) -> HttpResponse:
+    """The mails that the filter lets through, newest first, and the address of those that follow."""
+    wanted, before = _wanted(request)
+    rows = matching(wanted).filter(pk__lt=before) if before else matching(wanted)
+    found = list(delivery_documents.whole(rows)[: PAGE + 1])
+    further = request.GET.copy()
+    further["before"] = str(found[:PAGE][-1].pk) if found else ""
+    following = f"{request.path}?{further.urlencode()}" if len(found) > PAGE else None
+    return JsonResponse({"deliveries": delivery_documents.deliveries(found[:PAGE]), "next": following})
+
+
+@api("GET", "HEAD", scope="read")
+def delivery(request: HttpRequest, pk: str) -> HttpResponse:
+    """One mail."""
+    found = delivery_documents.deliveries(delivery_documents.whole(Delivery.objects.filter(pk=pk)))
+    if not found:
+        raise _gone("delivery")
+    return JsonResponse(found[0])
+
+
+@api("POST", scope="write")
+def act_on_run(request: HttpRequest, run: str, verb: str) -> HttpResponse:
+    """Cancel a run, with what repeats, or run it again: then the answer is the new run."""
+    row = _run(run)
+    try:
+        if verb == "again":
+            made = run_control.again(row, actor=caller(request))
+            return JsonResponse({"id": str(made.pk), "status": made.status}, status=201)
+        run_control.cancel(row, actor=caller(request))
+    except run_control.NotPossible as error:
+        raise Problem(409, "Conflict", str(error)) from error
+    return JsonResponse({"id": str(row.pk), "status": _run(run).status})
+
+
+@api("POST", scope="write")
+def act_on_delivery(request: HttpRequest, pk: str, verb: str) -> HttpResponse:
+    """Send a mail again, cancel it, or consider it delivered."""
+    mail = Delivery.objects.filter(pk=pk)
+    if not mail.exists():
+        raise _gone("delivery")
+    outcome = interventions.intervene(verb, [UUID(pk)], actor=caller(request))
+    if not outcome.done:
+        raise Problem(409, "Conflict", f"Nothing was changed: {', '.join(outcome.left)}.")
+    return JsonResponse({"id": pk, "state": mail.values_list("state", flat=True).get()})
+
+
+def _wanted(request: HttpRequest) -> tuple[DeliveryFilter, UUID | None]:
+    """Read the query; a name that is none would otherwise ask for all."""
+    form = FilterForm(request.GET)
+    known = [*form.fields, "before"]
+    wrong = [f"{name}: There is no such filter, only {', '.join(known)}." for name in request.GET if name not in known]
+    wrong += [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
+    if wrong:
+        raise Problem(400, "Bad request", " ".join(wrong))
+    try:
+        return form.wanted, UUID(request.GET["before"]) if request.GET.get("before") else None
+    except ValueError as error:
+        raise Problem(400, "Bad request", "before: This is no delivery's id.") from error
+
+
+def _run(pk: str) -> Run:
+    row = Run.objects.select_related("workflow", "event").defer("event__data").filter(pk=pk).first()
+    if row is None:
+        raise _gone("run")
+    return row
+
+
+def _gone(what: str) -> Problem:
+    return Problem(404, "Not found", f"There is no such {what}; it may have been erased.")
