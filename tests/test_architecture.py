@@ -20,6 +20,7 @@ PURE = (
     "events",
     "mime",
     "markdown",
+    "bare_links",
     "plaintext",
     "htmltext",
     "sanitiser",

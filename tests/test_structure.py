@@ -16,7 +16,7 @@ PIECES = [
     "https://a.example/b_c?d=e", "http://a", "(https://a.example/x 'btn')", '"t"', "'it's'", "'", '"', ":", "]:",
     "|--|:-:|", "[a](b c)", '[a](https://a.example/x "y z")', "[a](https://a.example 'it's')", "![a](cid:b)",
     "[x]: https://a.example", "\U000f003c", "\U000f0026", "\U000f1000", ";", ".", ",", "!", "@", "=", "$", "|",
-    "| a | b |", "| - | - |", "\n| a | b |\n|---|---|\n| c | 1. |\n",
+    "https://a.example/__b__?c=*d*", "| a | b |", "| - | - |", "\n| a | b |\n|---|---|\n| c | 1. |\n",
 ]
 # fmt: on
 SEEN = ("type", "tag", "nesting", "attrs", "content", "hidden")

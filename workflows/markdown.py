@@ -8,12 +8,10 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from . import plaintext, sanitiser, structure
-from .liquid.shielding import STAND_INS
+from .bare_links import BARE_LINK, without_trailing
 from .plaintext import ABSOLUTE
 from .structure import BUTTON_TITLE, MARKDOWN
 
-BARE_LINK = re.compile(rf"https?://(?:(?!{STAND_INS.pattern})[^\s<>\"`]|[\U000f0026])+", re.IGNORECASE)
-TRAILING = ".,;:!?'*_~"
 BUTTON_COLOUR = "#1d4ed8"
 BETWEEN_BUTTONS = {"text", "softbreak", "hardbreak", "em_open", "em_close", "strong_open", "strong_close"}
 ADDRESSED = {"link_open": "href", "image": "src"}
@@ -127,23 +125,13 @@ def _html_link(token: Token) -> int:
 def _split_at_links(token: Token) -> Iterable[Token]:
     position = 0
     for match in BARE_LINK.finditer(token.content):
-        address = _without_trailing(match.group())
+        address = without_trailing(match.group())
         yield _text(token.content[position : match.start()])
         yield Token("link_open", "a", 1, attrs={"href": structure.address(address)})
         yield _text(address)
         yield Token("link_close", "a", -1)
         position = match.start() + len(address)
     yield _text(token.content[position:])
-
-
-def _without_trailing(address: str) -> str:
-    """Return the address without the full stop of its sentence or the bracket around it."""
-    surplus = address.count(")") - address.count("(")
-    end = len(address)
-    while end and (address[end - 1] in TRAILING or (address[end - 1] == ")" and surplus > 0)):
-        surplus -= address[end - 1] == ")"
-        end -= 1
-    return address[:end]
 
 
 def _without_dead_links(children: list[Token]) -> list[Token]:

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.normalize_url import normalizeLink
 from markdown_it.token import Token
 
+from .bare_links import have_marks, keep_whole
 from .liquid.shielding import to_characters
 
 BUTTON_TITLE = "btn"
@@ -95,6 +96,8 @@ def shape_of(source: str) -> tuple[str, list[str]]:
 
 def _read(part: str) -> list[Token]:
     shape, runs = shape_of(part)
+    if have_marks(part) or have_marks(shape):  # where a link ends cannot be told from its shape
+        return MARKDOWN.parse(part)
     if len(shape) > LONGEST_SHAPE or len(runs) > MOST_RUNS:
         return MARKDOWN.parse(part)
     known = _known(shape)
@@ -135,6 +138,7 @@ def _parser() -> MarkdownIt:
     # Four spaces are how people indent nested Liquid; fences remain for code.
     parser = _Markdown("commonmark").enable(["table", "strikethrough"]).disable("code")
     parser.core.ruler.enableOnly(["normalize", "block", "inline", "text_join"])
+    parser.inline.ruler2.after("balance_pairs", "bare_links", keep_whole)
     return parser
 
 
