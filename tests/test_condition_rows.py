@@ -144,6 +144,7 @@ def test_the_last_row_can_be_removed_and_none_saved(editor: Client, workflow: Wo
     [
         (WRONG, "Character 12 of the JSONPath $.incident[: unbalanced brackets."),
         (("incident..x", "SET", ""), "Character 9 of the path incident..x: write names with dots between them"),
+        (("{{ incident.severity }}", "IS", "x"), "Write the path without braces: incident.severity."),
         (("", "IS", "x"), "'path' names a value of the event"),
         (("a", "IS", ""), "'IS' needs at least one value."),
         (("a", "IS", "b\n/c(/"), "Value 2: Character 3 of the pattern c(: missing )."),

@@ -173,7 +173,7 @@ def test_what_is_stored_of_a_look_is_limited() -> None:
 
 ALERT: dict[str, Any] = {
     "alert": {
-        "labels": {"kubernetes.io/name": "checkout", 'a"b\\': 1, "on call": "zoe"},
+        "labels": {"kubernetes.io/name": "checkout", "{{ of others }}": "x", 'a"b\\': 1, "on call": "zoe"},
         "services": [{"slug": "checkout", "teams": [{"name": "Web"}, {}]}, {"slug": "api"}],
         "data": [{"name": "cpu", "value": 99}, {"name": "disk", "value": 10}],
     },
@@ -199,6 +199,8 @@ ALERT: dict[str, Any] = {
         ("$.alert['labels']['kubernetes.io/name']", ["checkout"], False),
         ("$.alert.data[-1:].value", [10], True),
         ("$.alert.data[*].value", [99, 10], True),
+        ('alert.labels["{{ of others }}"]', ["x"], False),
+        ("$.alert.labels['{{ of others }}']", ["x"], False),
     ],
 )
 def test_paths(path: str, values: list[Any], several: bool) -> None:
@@ -208,7 +210,11 @@ def test_paths(path: str, values: list[Any], several: bool) -> None:
 
 
 @given(
-    st.lists(st.text(min_size=1) | st.sampled_from(["$", "$.a", "a.b", '"', "on call", " "]), min_size=1, max_size=4)
+    st.lists(
+        st.text(min_size=1) | st.sampled_from(["$", "$.a", "a.b", '"', "on call", " ", "{{ a }}"]),
+        min_size=1,
+        max_size=4,
+    )
 )
 @settings(deadline=None)
 def test_any_names_can_be_written_as_a_path(names: list[str]) -> None:
@@ -249,6 +255,12 @@ HOW = (
         (condition("a[0]", "SET"), "path", f"Character 2 of the path a[0]: {HOW}"),
         (condition('["a"]b', "SET"), "path", f'Character 6 of the path ["a"]b: {HOW}'),
         (condition('["\\x"]', "SET"), "path", '"\\x" in the path ["\\x"] is no JSON text: write \\\\ for a backslash.'),
+        (condition("{{ incident.severity }}", "SET"), "path", "Write the path without braces: incident.severity."),
+        (condition("{{- incident.severity | upcase -}}", "SET"), "path",
+         "Write the path without braces: incident.severity."),
+        (condition("incident.{{ x }}", "SET"), "path", "Write the path without braces: incident.x."),
+        (condition("{{ $.a[0] }}", "SET"), "path", "Write the path without braces: $.a[0]."),
+        (condition("{{ }}", "SET"), "path", "Write the path without braces, for example incident.severity."),
         (condition(" a", "SET"), "path", "The path is one line of text, without blanks around it."),
         (condition("a\x00", "SET"), "path", "The path is one line of text, without blanks around it."),
         (condition("a" * 501, "SET"), "path", "The path is longer than 500 characters."),

@@ -308,6 +308,10 @@ def test_everything_but_the_essentials_may_be_left_out() -> None:
             "Condition 1: 'operator' is one of",
         ),
         (changed("trigger_params.conditions", [{"path": "", "operator": "SET"}]), "Condition 1: 'path' names a value"),
+        (
+            changed("trigger_params.conditions", [{"path": "{{ incident.severity }}", "operator": "SET"}]),
+            "Condition 1: Write the path without braces: incident.severity.",
+        ),
         (changed("trigger_params.conditions", [{"path": "x", "operator": "IS"}]), "'IS' needs at least one value"),
         (changed("tasks.0.position", 0), "'position' must be a whole number from 1 to 1000"),
         (changed("tasks.0.position", "first"), "'position' must be a whole number"),

@@ -19,6 +19,8 @@ from .jsonpath import PathError
 
 LONGEST = 500
 _STEP = re.compile(r'\.(?P<name>[^.\[\]"]+)|\[(?P<quoted>"(?:[^"\\]|\\.)*")\]')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACES = re.compile(r"\s*(?:\{\{-?|-?\}\})\s*")
 HOW = 'write names with dots between them, incident.severity; a name with dots or brackets as ["a.b"]; places as $.a[0]'
 
 
@@ -73,7 +75,15 @@ def check(path: str) -> None:
     if path.startswith("$"):
         jsonpath.compiled(path)
     else:
+        _refuse_braces(path)
         names_of(path)
+
+
+def _refuse_braces(path: str) -> None:
+    """Refuse what Liquid would fill in, as nothing does here. A name that has such braces stands in quotes."""
+    if _BRACES.search(_QUOTED.sub("", path)):
+        meant = _BRACES.sub("", path).partition("|")[0].strip()
+        raise PathError(f"Write the path without braces{f': {meant}' if meant else ', for example incident.severity'}.")
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +109,8 @@ def quoted(names: tuple[str, ...]) -> str:
 
 
 def _is_plain(name: str) -> bool:
-    return bool(_STEP.fullmatch(f".{name}")) and name.isprintable() and name == name.strip()
+    is_step = bool(_STEP.fullmatch(f".{name}")) and not _BRACES.search(name)
+    return is_step and name.isprintable() and name == name.strip()
 
 
 def _unquoted(text: str, *, path: str) -> str:
