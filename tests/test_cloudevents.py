@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from workflows import endpoints
+from workflows.models import Event
 from workflows.webhook_models import WebhookEndpoint
 from workflows.webhooks import Foreign, Reading, Unreadable
 
@@ -69,6 +70,39 @@ def test_any_other_type_goes_through_the_mapping() -> None:
     event = the_event("cloudevents", {"deploy": {"id": 19}}, headers=headers, options={"mapping": MAPPING})
     assert event == Foreign("deploy.finished", "/ci/deploys 8c1", envelope | {"who": "/ci/deploys", "what": 19})
     assert the_event("cloudevents", DEPLOY, headers=BINARY, options={"mapping": MAPPING}) == DEPLOYED
+
+
+BARE = {name: BINARY[f"ce-{name}"] for name in ("specversion", "id", "source")}
+BARE |= {"type": "deploy.finished", "subject": "deploys/19", "time": "2026-03-02T09:14:05Z"}
+IN_HEADERS = {f"ce-{name}": value for name, value in BARE.items()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"), [(STRUCTURED, BARE), (STRUCTURED, BARE | {"data": None}), (IN_HEADERS, None)]
+)
+def test_an_event_without_data_is_its_attributes(headers: dict[str, str], body: Any) -> None:
+    assert the_event("cloudevents", body, headers=headers) == Foreign("deploy.finished", "/ci/deploys 8c1", BARE)
+    options = {"mapping": "event = $.type\nwho = $.subject\nwhat = $.data.deploy.id"}
+    mapped = the_event("cloudevents", body, headers=headers, options=options)
+    assert mapped.data == BARE | {"who": "deploys/19"}
+
+
+def test_an_event_of_the_catalogue_may_have_no_data() -> None:
+    told = BARE | {"type": "org.example.incident_created"}
+    assert the_event("cloudevents", told, headers=STRUCTURED).name == "incident_created"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "headers", "status"),
+    [("cloudevents", IN_HEADERS, 202), ("cloudevents", {}, 400), ("json", IN_HEADERS, 400)],
+)
+def test_headers_without_a_body_are_an_event(client: Client, kind: str, headers: dict[str, str], status: int) -> None:
+    row = WebhookEndpoint(name="ce", kind=kind, scheme="bearer", options={"mapping": "event = $.type"})
+    proof = {"Authorization": f"Bearer {endpoints.create(row, actor='ada').secret}"}
+    answer = client.post(f"/hooks/{row.pk}/", b"", "", headers=headers | proof | {"Content-Length": "0"})
+    assert answer.status_code == status
+    assert [event.data for event in Event.objects.all()] == ([BARE] if status == 202 else [])
 
 
 def test_u_0000_in_a_header_is_dropped() -> None:

@@ -140,8 +140,10 @@ def _demand_proof(endpoint: WebhookEndpoint, posted: Posted) -> None:
 
 
 def _read(endpoint: WebhookEndpoint, posted: Posted) -> Reading:
+    sender = SENDERS[endpoint.kind]
     try:
-        return SENDERS[endpoint.kind].read(posted.headers, events.read_json(posted.body), endpoint.options)
+        body = events.read_json(posted.body) if posted.body or not sender.bodiless else None
+        return sender.read(posted.headers, body, endpoint.options)
     except Unreadable as error:
         raise Refused(error.status, str(error)) from error
     except events.EventError as error:

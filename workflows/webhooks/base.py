@@ -53,7 +53,10 @@ Adapter = Callable[[Mapping[str, str], Any, Mapping[str, Any]], Reading]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A kind of sender. `options` are those that `read` understands, `scheme` the usual proof of origin."""
+    """A kind of sender. `options` are those that `read` understands, `scheme` the usual proof of origin.
+
+    `bodiless`: headers alone may be an event; then `read` gets None as the body.
+    """
 
     kind: str
     label: str
@@ -61,3 +64,4 @@ class Sender:
     options: tuple[str, ...]
     scheme: str
     help: str
+    bodiless: bool = False

@@ -31,7 +31,7 @@ def read(headers: Mapping[str, str], body: Any, options: Mapping[str, Any]) -> R
 
 
 def _envelope(headers: Mapping[str, str], body: Any) -> dict[str, Any]:
-    """Return attributes and data as in structured mode, whichever mode it came in."""
+    """Return attributes and data as in structured mode, whichever mode it came in; no 'data' where there is none."""
     # The name of the batch format begins with that of a single event: it goes first.
     format_ = headers.get("content-type", "").partition(";")[0].strip().lower()
     if format_.startswith(_BATCH):
@@ -43,13 +43,13 @@ def _envelope(headers: Mapping[str, str], body: Any) -> dict[str, Any]:
         raise Unreadable("Only CloudEvents of the specversion 1.0 are taken.")
     for name in ("id", "source", "type"):
         needed(envelope, name)
-    return envelope
+    return {name: value for name, value in envelope.items() if name != "data" or value is not None}
 
 
 def _structured(body: Any) -> dict[str, Any]:
     envelope = dict(an_object(body, name="the event"))
     if "data_base64" not in envelope:
-        return {"data": {}, **envelope}
+        return envelope
     if "data" in envelope:
         raise Unreadable("An event has 'data' or 'data_base64', not both.")
     try:
@@ -83,7 +83,8 @@ def _catalogued(kind: str) -> str:
 
 
 def _own(name: str, envelope: dict[str, Any], *, key: str) -> Reading:
-    data = dict(an_object(envelope["data"], name="data"))
+    """Return an event of our names; one without data is its attributes."""
+    data = dict(an_object(envelope.get("data", envelope), name="data"))
     kind = kind_of(name, data)
     if isinstance(data.get(kind), dict):
         data[kind] = {"source": envelope["source"], **data[kind]}

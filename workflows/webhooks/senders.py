@@ -100,6 +100,7 @@ SENDERS: dict[str, Sender] = {
             "bearer",
             "Post one event a request, in binary or structured mode, with the secret as Authorization: Bearer. A type "
             "that is or ends in one of our names, such as org.example.incident_created, needs no mapping.",
+            bodiless=True,
         ),
         Sender(
             "json",
