@@ -21,12 +21,12 @@ def banners(request: HttpRequest) -> dict[str, Any]:
 
 def _banners(request: HttpRequest) -> list[str]:
     unreadable = [stored.problem(kind, in_use=True) for kind in KINDS]
-    return [text for text in (_no_worker(), *unreadable, _paused(request)) if text]
+    return [text for text in (_no_worker(), *unreadable, mail_waits(request)) if text]
 
 
-def _paused(request: HttpRequest) -> str:
-    """Say that mail waits for its provider. One that is not in force holds up nothing."""
-    paused = pauses.all_paused(request)
+def mail_waits(request: HttpRequest | None = None) -> str:
+    """Say that mail waits for its provider, or return ''. One that is not in force holds up nothing."""
+    paused = pauses.all_paused(request or HttpRequest())
     provider = stored.in_force() if paused else None
     state = paused.get(provider.name) if provider else None
     if provider is None or state is None or not state.failures:

@@ -113,7 +113,7 @@ def test_only_urls_import_views_and_only_services_errands_and_people_import_task
 
 
 def test_nobody_imports_rootmail_but_its_wiring() -> None:
-    """`rootmail.http`, `rootmail.output` and `rootmail.state` serve entrances, nothing deeper."""
+    """`rootmail.http`, `rootmail.output`, `rootmail.banners` and `rootmail.state` serve entrances, nothing deeper."""
     users = {
         name
         for name, path in modules("integrations", "workflows")

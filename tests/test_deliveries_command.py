@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from integrations.models import AuditEvent
+from integrations import pauses
+from integrations.models import AuditEvent, ProviderState, SmtpIntegration
 from tests.test_search import made
 from workflows import services
 from workflows.management.commands.deliveries import FILTERS
@@ -100,6 +103,31 @@ def test_with_yes_it_does_it(three: list[Delivery]) -> None:
     assert Delivery.objects.get(subject="one").reason == "Cancelled by command line."
     Delivery.objects.filter(subject="one").update(state="held")
     assert told("--consider-delivered", "--state", "held", "--yes") == "Consider delivered: 1 done.\n"
+
+
+WAITS = "Mail waits for SMTP. Paused since 4 March, 05:06. Down. "
+
+
+def test_it_says_why_what_is_sent_again_waits(three: list[Delivery], smtp: SmtpIntegration) -> None:
+    at = datetime(2026, 3, 4, 5, 6, tzinfo=timezone.get_default_timezone())
+    ProviderState.objects.create(name="smtp", paused_at=at, failures=1, reason="Down.")
+    again = ("--send-again", "--search", "one", "--yes")
+    assert told(*again) == (
+        f"Send again: 1 done.\n{WAITS}It is not tried again before its settings are changed, or an Admin presses "
+        "'Try now' under Integrations.\n"
+    )
+    assert told(*again) == "Send again: 0 done.\n    1 left alone: waiting already\n"
+    assert told("--cancel", "--search", "one", "--yes") == "Cancel: 1 done.\n"
+    document = {"action": "send-again", "deliveries": "with ‘one’", "done": 1, "left": {}}
+    assert json.loads(told(*again, "--json")) == document
+    told("--cancel", "--search", "one", "--yes")
+    pauses.try_now("smtp", actor="ada")
+    assert told(*again) == f"Send again: 1 done.\n{WAITS}The next mail tries it again.\n"
+
+
+def test_it_says_nothing_of_a_pause_that_holds_up_nothing(three: list[Delivery], smtp: SmtpIntegration) -> None:
+    ProviderState.objects.create(name="sendgrid", paused_at=timezone.now(), failures=1, reason="Down.")
+    assert told("--send-again", "--search", "one", "--yes") == "Send again: 1 done.\n"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from integrations import audit
+from rootmail.banners import mail_waits
 from rootmail.output import write_json
 from workflows import delivery_documents, interventions
 from workflows.forms import FilterForm
@@ -77,7 +78,10 @@ class Command(BaseCommand):
         if options["json"]:
             return write_json(self, _document(verb, wanted, done=outcome.done, left=outcome.left))
         self.stdout.write(f"{verb.label}: {outcome.done} done.")
-        return self._tell_left(outcome.left)
+        self._tell_left(outcome.left)
+        if verb.name == "send-again" and outcome.done and (why := mail_waits()):
+            self.stdout.write(why)
+        return None
 
     def _tell_left(self, left: dict[str, int]) -> None:
         for why, number in left.items():
