@@ -183,6 +183,14 @@ class TestActing:
         assert answer.json()["errors"][0]["detail"] == "The workflow is switched off: switch it on first."
         assert (answer.status_code, Run.objects.count()) == (409, 1)
 
+    def test_a_test_mail_never_becomes_one_for_everybody(self, ask: Callable[..., Any]) -> None:
+        mail = made("a test")
+        mail.run.event.name = samples.PREVIEW
+        mail.run.event.save()
+        answer = ask(f"/v1/runs/{mail.run_id}/again", scope="write", post=True)
+        assert answer.json()["errors"][0]["detail"].startswith("It belongs to a test mail")
+        assert (answer.status_code, Run.objects.count()) == (409, 1)
+
 
 ADDRESSES = [
     ("/v1/runs/{run}", False), ("/v1/deliveries", False), ("/v1/deliveries/{mail}", False),
