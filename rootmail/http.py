@@ -8,6 +8,7 @@ from functools import update_wrapper
 from typing import Concatenate, ParamSpec
 
 from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -72,6 +73,8 @@ def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
                 return view(request, *args, **kwargs)
             except Problem as problem:
                 return problem.response()
+            except TooManyFieldsSent:
+                return Problem(400, "Bad request", "The query has too many parts.").response()
             except OperationalError:
                 logger.exception("the database does not answer")
                 return Problem(503, "Service unavailable", "The database does not answer. Try again.").response()

@@ -102,12 +102,26 @@ class TestAsking:
             ("state=lost", "state: Select a valid choice. lost is not one"),
             ("since=yesterday", "since: Enter a day, or a day and a time"),
             ("before=7", "before: This is no delivery's id."),
+            ("run=", "run: It is blank. Leave it out."),
+            ("recipient=%20", "recipient: It is blank. Leave it out."),
+            ("before", "before: It is blank. Leave it out."),
+            ("state=failed&state=", "state: It is blank. Leave it out."),
+            (f"run={NOBODYS}&run={NOBODYS}", "run: It may be there once."),
+            ("before=x&before=y", "before: It may be there once."),
+            ("bounced=no", "bounced: Say true, or leave it out."),
+            ("&".join(["state=failed"] * 1001), "The query has too many parts."),
         ],
     )
     def test_a_wrong_filter_is_not_taken_for_none(self, ask: Callable[..., Any], query: str, said: str) -> None:
         answer = ask(f"/v1/deliveries?{query}")
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["detail"].startswith(said)
+
+    @pytest.mark.parametrize(("said", "number"), [("true", 1), ("on", 1), ("false", 2)])
+    def test_mails_that_bounced_are_asked_for_with_a_word(self, ask: Callable[..., Any], said: str, number: int) -> None:
+        made("bounced", bounced_at=NOW)
+        made("another")
+        assert len(ask(f"/v1/deliveries?bounced={said}").json()["deliveries"]) == number
 
     def test_a_test_mail_says_so(self, ask: Callable[..., Any]) -> None:
         mail = made("a test")

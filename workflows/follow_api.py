@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 
 from rootmail.http import Problem, api, caller
 
@@ -68,17 +69,29 @@ def act_on_delivery(request: HttpRequest, pk: str, verb: str) -> HttpResponse:
 
 
 def _wanted(request: HttpRequest) -> tuple[DeliveryFilter, UUID | None]:
-    """Read the query; a name that is none would otherwise ask for all."""
+    """Read the query; a name that is none, or a value that is blank, would otherwise ask for all."""
     form = FilterForm(request.GET)
-    known = [*form.fields, "before"]
-    wrong = [f"{name}: There is no such filter, only {', '.join(known)}." for name in request.GET if name not in known]
-    wrong += [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
+    wrong = [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
+    wrong = [*_slips(request.GET, known=[*form.fields, "before"]), *wrong]
     if wrong:
         raise Problem(400, "Bad request", " ".join(wrong))
     try:
-        return form.wanted, UUID(request.GET["before"]) if request.GET.get("before") else None
+        return form.wanted, UUID(request.GET["before"]) if "before" in request.GET else None
     except ValueError as error:
         raise Problem(400, "Bad request", "before: This is no delivery's id.") from error
+
+
+def _slips(query: QueryDict, *, known: list[str]) -> Iterator[str]:
+    """Say what a form takes for nothing, or for something else; a page's own address has blank fields."""
+    for name, values in query.lists():
+        if name not in known:
+            yield f"{name}: There is no such filter, only {', '.join(known)}."
+        elif not all(value.strip() for value in values):
+            yield f"{name}: It is blank. Leave it out."
+        elif len(values) > 1 and name != "state":
+            yield f"{name}: It may be there once."
+        elif name == "bounced" and values[0] not in ("true", "false", "on"):
+            yield "bounced: Say true, or leave it out."
 
 
 def _run(pk: str) -> Run:
