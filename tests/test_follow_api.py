@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from integrations import tokens
 from integrations.models import AuditEvent
 from tests.test_search import NOW, made
-from workflows import samples, services
+from workflows import samples, search, services
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.search import PAGE
 from workflows.told_models import Told
@@ -94,6 +94,34 @@ class TestAsking:
         for hours in range(PAGE):
             made("mail", hours_ago=hours)
         assert ask("/v1/deliveries").json()["next"] is None
+
+    def test_mails_of_many_recipients_come_a_few_at_once(
+        self, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(search, "RECIPIENTS_AT_ONCE", 4)
+        rows = [made("mail", hours_ago=hours) for hours in range(5)]  # each to one of its own
+        for row, others in zip(rows, (1, 1, 2, 7, 0), strict=True):
+            Recipient.objects.bulk_create(
+                Recipient(delivery=row, address=f"{n}@example.org", kind="to") for n in range(others)
+            )
+        address, pages = "/v1/deliveries", []
+        while address:
+            page = ask(address).json()
+            pages.append([one["id"] for one in page["deliveries"]])
+            address = page["next"]
+        one, two, three, many, last = (str(row.pk) for row in rows)
+        assert pages == [[one, two], [three], [many], [last]]
+
+    def test_neither_bytes_nor_transcripts_are_read(
+        self, ask: Callable[..., Any], django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        failed()
+        with django_assert_max_num_queries(20) as queries:
+            ask("/v1/deliveries")
+        read = " ".join(query["sql"] for query in queries.captured_queries)
+        assert '"milliseconds"' in read
+        assert '"transcript"' not in read
+        assert '"content"' not in read
 
     @pytest.mark.parametrize(
         ("query", "said"),

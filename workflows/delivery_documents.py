@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
 from . import samples
 from .models import Attempt, Delivery, Recipient, Run
 
 
 def whole(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    """Let rows be read with all that a document of them tells, by few queries; without the bytes of the mails."""
-    rows = rows.select_related("workflow").prefetch_related("recipients__told", "attempts").defer("content")
+    """Let rows be read with all that a document tells, by few queries; without the mails' bytes and transcripts."""
+    attempts = Prefetch("attempts", Attempt.objects.defer("transcript"))
+    rows = rows.select_related("workflow").prefetch_related("recipients__told", attempts).defer("content")
     # Not by a join: so both databases go on walking the index that sorts, and stop at the limit.
     return rows.annotate(is_test=Exists(Run.objects.filter(samples.is_test(), pk=OuterRef("run"))))
 

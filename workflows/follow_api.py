@@ -12,7 +12,7 @@ from rootmail.http import Problem, api, caller
 from . import delivery_documents, interventions, run_control
 from .forms import FilterForm
 from .models import Delivery, Run
-from .search import PAGE, DeliveryFilter, matching
+from .search import DeliveryFilter, at_once, matching
 
 
 @api("GET", "HEAD", scope="read")
@@ -26,11 +26,11 @@ def deliveries(request: HttpRequest) -> HttpResponse:
     """The mails that the filter lets through, newest first, and the address of those that follow."""
     wanted, before = _wanted(request)
     rows = matching(wanted).filter(pk__lt=before) if before else matching(wanted)
-    found = list(delivery_documents.whole(rows)[: PAGE + 1])
+    keys, more = at_once(rows)
     further = request.GET.copy()
-    further["before"] = str(found[:PAGE][-1].pk) if found else ""
-    following = f"{request.path}?{further.urlencode()}" if len(found) > PAGE else None
-    return JsonResponse({"deliveries": delivery_documents.deliveries(found[:PAGE]), "next": following})
+    further["before"] = str(keys[-1]) if keys else ""
+    found = delivery_documents.deliveries(delivery_documents.whole(rows.filter(pk__in=keys)))
+    return JsonResponse({"deliveries": found, "next": f"{request.path}?{further.urlencode()}" if more else None})
 
 
 @api("GET", "HEAD", scope="read")

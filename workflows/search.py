@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from .told_models import Told
 
 PAGE = 50
 RECIPIENTS_SHOWN = 20
+RECIPIENTS_AT_ONCE = 2000  # of the mails of one answer: a thousand take some MB, and a third of a second
 # As integrations.providers has them; a test compares.
 PROVIDERS = {"smtp": "SMTP", "sendgrid": "SendGrid", "default": "Default sender"}
 # Ours is <the id's 32 digits@domain>: a Message-ID from a relay's log leads to the row without an index of its own.
@@ -175,6 +177,17 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
         before = None  # the first page has room for them: no page is shorter than it need be
     older = list((rows.filter(pk__lt=before) if before else rows)[: PAGE + 1])
     return _page(older[:PAGE], newer=before is not None, older=len(older) > PAGE)
+
+
+def at_once(rows: QuerySet[Delivery]) -> tuple[list[uuid.UUID], bool]:
+    """Return the ids of the first rows, fewer than PAGE where all their recipients would be many; and whether more follow."""
+    keys = list(rows.values_list("pk", flat=True)[: PAGE + 1])
+    of_them = Recipient.objects.filter(delivery__in=keys).order_by().values_list("delivery")
+    numbers = dict(of_them.annotate(Count("pk")))
+    totals = accumulate(numbers.get(key, 0) for key in keys)
+    few = sum(total <= RECIPIENTS_AT_ONCE for total in totals)
+    taken = keys[: min(max(few, 1), PAGE)]
+    return taken, len(taken) < len(keys)
 
 
 def _page(rows: list[Delivery], *, newer: bool, older: bool) -> Page:
