@@ -192,6 +192,7 @@ class TestActing:
         assert answer.json()["errors"][0]["detail"] == "Nothing was changed: never rendered."
         mail.refresh_from_db()
         assert mail.state == "failed"
+        assert AuditEvent.objects.get().action == "token created"  # its entries are kept for ever: none for each refusal
 
     @pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("consider-delivered", "accepted")])
     def test_the_other_verbs(self, ask: Callable[..., Any], verb: str, state: str) -> None:

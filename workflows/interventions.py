@@ -107,7 +107,7 @@ def intervene(
     after: uuid.UUID | None = None,
     before: uuid.UUID | None = None,
 ) -> Outcome:
-    """Do it with all that is chosen, oldest first, and write one audit entry.
+    """Do it with all that is chosen, oldest first, and write one audit entry, where anything was done.
 
     It stops after so many seconds and says behind which row; `after` goes on from there. `before` leaves what was
     made later alone: by default, what is made from now on.
@@ -120,7 +120,7 @@ def intervene(
                 outcome.go_on_after = keys[-1]
                 break
     finally:  # what was committed before an error has happened, too
-        if outcome.done or not isinstance(chosen, DeliveryFilter):
+        if outcome.done:
             audit.record(verb.done, actor=actor, **_details(chosen, outcome))
     return outcome
 
