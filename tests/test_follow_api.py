@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from integrations import tokens
 from integrations.models import AuditEvent
 from tests.test_search import NOW, made
-from workflows import samples, search, services
+from workflows import interventions, samples, search, services
 from workflows.models import Attempt, Delivery, Recipient, Run
 from workflows.search import PAGE
 from workflows.told_models import Told
@@ -202,6 +202,17 @@ class TestActing:
     @pytest.mark.parametrize("address", ["/v1/deliveries/{}/cancel", "/v1/runs/{}/cancel", "/v1/runs/{}/again"])
     def test_there_is_nothing_to_act_on(self, ask: Callable[..., Any], address: str) -> None:
         assert ask(address.format(NOBODYS), scope="write", post=True).status_code == 404
+
+    def test_a_mail_may_be_erased_meanwhile(self, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        mail, act = made("an old one", state="queued"), interventions.intervene
+
+        def last_moment(*arguments: Any, **named: Any) -> interventions.Outcome:
+            Delivery.objects.filter(pk=mail.pk).delete()
+            return act(*arguments, **named)
+
+        monkeypatch.setattr(interventions, "intervene", last_moment)
+        answer = ask(f"/v1/deliveries/{mail.pk}/cancel", scope="write", post=True)
+        assert answer.json()["errors"][0]["detail"] == "There is no such delivery; it may have been erased."
 
     def test_a_run_that_waits_is_cancelled_once(self, ask: Callable[..., Any]) -> None:
         run = made("never", status="queued").run

@@ -59,13 +59,13 @@ def act_on_run(request: HttpRequest, run: str, verb: str) -> HttpResponse:
 @api("POST", scope="write")
 def act_on_delivery(request: HttpRequest, pk: str, verb: str) -> HttpResponse:
     """Send a mail again, cancel it, or consider it delivered."""
-    mail = Delivery.objects.filter(pk=pk)
-    if not mail.exists():
-        raise _gone("delivery")
     outcome = interventions.intervene(verb, [UUID(pk)], actor=caller(request))
-    if not outcome.done:
+    if outcome.left:
         raise Problem(409, "Conflict", f"Nothing was changed: {', '.join(outcome.left)}.")
-    return JsonResponse({"id": pk, "state": mail.values_list("state", flat=True).get()})
+    state = Delivery.objects.filter(pk=pk).values_list("state", flat=True).first()
+    if state is None:
+        raise _gone("delivery")
+    return JsonResponse({"id": pk, "state": state})
 
 
 def _wanted(request: HttpRequest) -> tuple[DeliveryFilter, UUID | None]:
