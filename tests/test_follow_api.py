@@ -146,7 +146,7 @@ class TestAsking:
         assert answer.json()["errors"][0]["detail"].startswith(said)
 
     @pytest.mark.parametrize(("said", "number"), [("true", 1), ("on", 1), ("false", 2)])
-    def test_mails_that_bounced_are_asked_for_with_a_word(self, ask: Callable[..., Any], said: str, number: int) -> None:
+    def test_bounced_mails_are_asked_for_by_a_word(self, ask: Callable[..., Any], said: str, number: int) -> None:
         made("bounced", bounced_at=NOW)
         made("another")
         assert len(ask(f"/v1/deliveries?bounced={said}").json()["deliveries"]) == number
@@ -192,7 +192,7 @@ class TestActing:
         assert answer.json()["errors"][0]["detail"] == "Nothing was changed: never rendered."
         mail.refresh_from_db()
         assert mail.state == "failed"
-        assert AuditEvent.objects.get().action == "token created"  # its entries are kept for ever: none for each refusal
+        assert AuditEvent.objects.get().action == "token created"  # a refusal is for no log that is kept for ever
 
     @pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("consider-delivered", "accepted")])
     def test_the_other_verbs(self, ask: Callable[..., Any], verb: str, state: str) -> None:

@@ -24,7 +24,8 @@ from tests import manual, test_access
 from tests.manual import ROOT, Section
 from tests.test_follow_api import failed
 from workflows import delivery_documents, documents, events
-from workflows.models import Delivery, Recipient, Run
+from workflows.models import Attempt, Delivery, Recipient, Run
+from workflows.told_models import Told
 
 OURS = ("rootmail", "integrations", "workflows")
 
@@ -235,6 +236,7 @@ def test_the_keys_of_what_the_api_tells_stand_in_the_manual() -> None:
     run = delivery_documents.run(failed().run)
     [mail] = run["deliveries"]
     inner = {*mail["recipients"][0], *mail["recipients"][0]["told"][0], *mail["attempts"][0]}
+    inner |= {*Recipient.State.values, *Attempt.Outcome.values, *Told.Kind.values}
     for title, keys, mentioned in (("A run", run.keys(), set()), ("A mail", mail.keys(), inner)):
         [section] = [one for one in manual.every_section() if (one.document, one.title) == ("api.md", title)]
         rows = re.findall(r"^\| (`.+?) \|", section.body, re.MULTILINE)

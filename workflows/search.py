@@ -180,7 +180,7 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
 
 
 def at_once(rows: QuerySet[Delivery]) -> tuple[list[uuid.UUID], bool]:
-    """Return the ids of the first rows, fewer than PAGE where all their recipients would be many; and whether more follow."""
+    """Return the ids of the first rows, fewer than PAGE where their recipients are many; and whether more follow."""
     keys = list(rows.values_list("pk", flat=True)[: PAGE + 1])
     of_them = Recipient.objects.filter(delivery__in=keys).order_by().values_list("delivery")
     numbers = dict(of_them.annotate(Count("pk")))
