@@ -429,6 +429,7 @@ def visits(context: BrowserContext, *, site: str, port: int) -> Iterator[tuple[s
         become(context, scene.user, site=site)
         page.goto(site + scene.path.format(port=port))
         scene.act(page)
+        page.wait_for_load_state()  # a page that follows is there before its looks are
         yield scene.name, page
 
 

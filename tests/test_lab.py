@@ -317,7 +317,8 @@ def test_a_relay_that_refuses_what_it_took_is_believed_and_gets_one_copy_for_eac
     lab.trigger(3)
     lab.wait_for_the_end()
     story = lab.assert_invariants(lied=True)
-    assert len(story.ledger) == len(story.deliveries) + 2
+    copies = len(story.ledger) - len(story.deliveries)
+    assert 2 <= copies <= 2 + story.unknown, "on a busy machine a worker may lose its lease"
     assert sum(one["state"] == "failed" for one in story.deliveries) == 1
 
 

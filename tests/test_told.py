@@ -312,7 +312,7 @@ def test_it_stands_beside_each_recipient(client: Client, webhook: SendGridIntegr
 def test_scripts_are_told_too(client: Client, webhook: SendGridIntegration) -> None:
     row = accepted()
     post(client, event("delivered", row), event("bounce", row, type="bounce", reason="550 no", at=AT + 60))
-    document = delivery_documents.deliveries([Delivery.objects.get()])[0]
+    document = delivery_documents.deliveries(Delivery.objects.all())[0]
     assert document["bounced_at"] == "2025-11-24T16:01:00+00:00"
     assert document["recipients"][0]["told"] == [
         {"at": "2025-11-24T16:00:00+00:00", "kind": "delivered", "reason": None},

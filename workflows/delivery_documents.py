@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -34,13 +33,13 @@ def run(row: Run) -> dict[str, Any]:
         "due_at": _time(row.due_at),
         "started_at": _time(row.started_at),
         "finished_at": _time(row.finished_at),
-        "deliveries": deliveries(whole(row.deliveries.order_by("position"))),
+        "deliveries": deliveries(row.deliveries.order_by("position")),
     }
 
 
-def deliveries(rows: Iterable[Delivery]) -> list[dict[str, Any]]:
-    """Return the documents of rows that are `whole`."""
-    return [_delivery(row) for row in rows]
+def deliveries(rows: QuerySet[Delivery], *, most: int | None = None) -> list[dict[str, Any]]:
+    """Return the documents of the first so many rows, or of all."""
+    return [_delivery(row) for row in whole(rows)[:most]]
 
 
 def _delivery(row: Delivery) -> dict[str, Any]:

@@ -29,14 +29,14 @@ def deliveries(request: HttpRequest) -> HttpResponse:
     keys, more = at_once(rows)
     further = request.GET.copy()
     further["before"] = str(keys[-1]) if keys else ""
-    found = delivery_documents.deliveries(delivery_documents.whole(rows.filter(pk__in=keys)))
+    found = delivery_documents.deliveries(rows.filter(pk__in=keys))
     return JsonResponse({"deliveries": found, "next": f"{request.path}?{further.urlencode()}" if more else None})
 
 
 @api("GET", "HEAD", scope="read")
 def delivery(request: HttpRequest, pk: str) -> HttpResponse:
     """One mail."""
-    found = delivery_documents.deliveries(delivery_documents.whole(Delivery.objects.filter(pk=pk)))
+    found = delivery_documents.deliveries(Delivery.objects.filter(pk=pk))
     if not found:
         raise _gone("delivery")
     return JsonResponse(found[0])

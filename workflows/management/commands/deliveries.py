@@ -88,9 +88,10 @@ class Command(BaseCommand):
             self.stdout.write(f"    {number} left alone: {why}")
 
     def _show(self, wanted: DeliveryFilter, options: dict[str, Any]) -> None:
-        newest = list(delivery_documents.whole(matching(wanted))[: max(options["limit"], 1)])[::-1]
+        rows, most = matching(wanted), max(options["limit"], 1)
         if options["json"]:
-            return write_json(self, delivery_documents.deliveries(newest))
+            return write_json(self, delivery_documents.deliveries(rows, most=most)[::-1])
+        newest = list(delivery_documents.whole(rows)[:most])[::-1]
         for delivery in newest:
             self._write(delivery)
         if not newest:
