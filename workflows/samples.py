@@ -22,7 +22,10 @@ PREVIEW = "preview"  # the name of the event that a test mail is made for; no wo
 
 
 def is_test(prefix: str = "") -> Q:
-    """Return which runs are those of test mails; `prefix` leads to a run. Run again, one would tell its recipients."""
+    """Return which runs are those of test mails; `prefix` leads to a run.
+
+    Older versions ran one again, and told its workflow's own recipients.
+    """
     return Q(**{f"{prefix}event__name": PREVIEW, f"{prefix}manual": False})
 
 
