@@ -20,7 +20,7 @@ from tests import deploy_files as deploy
 
 COMPOSE_FILES = ("compose.yaml", "compose.small.yaml")
 KEYS = ("SECRET_KEY", "FERNET_KEYS", "SITE_URL", "POSTGRES_PASSWORD")
-WITHOUT_UP = {"--umask=0o077", "--no-control-socket"}  # `up` has its own umask, and a home to write to
+WITHOUT_UP = {"--umask=0o077"}  # `up` has its own umask
 # `up` counts its starts, to have old and new side by side; a container has a host name of its own, a unit a number.
 DIFFERS = ("--bind=", "--hostname=")
 
@@ -243,3 +243,15 @@ def test_the_site_finds_the_static_files_that_the_image_holds() -> None:
     assert {service["environment"]["STATIC_ROOT"] for service in deploy.own(deploy.compose()).values()} == {collected}
     # `up` collects them anew, so it must be able to write there.
     assert "STATIC_ROOT" not in deploy.compose("compose.small.yaml")["rootmail"]["environment"]
+
+
+def test_the_settings_that_collect_the_image_s_static_files_are_taken(tmp_path: Path) -> None:
+    [command] = re.findall(r"^RUN (ROOTMAIL_VAR=.*?) \\\n +&&", text_of("Dockerfile"), re.M | re.S)
+    here = command.replace("\\\n", "").replace("/tmp", str(tmp_path)).replace("/opt/rootmail", str(tmp_path))
+    done = subprocess.run(
+        ["sh", "-c", here.replace("python", sys.executable)], cwd=deploy.ROOT, env={}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "static" / "staticfiles.json").exists()
+    assert not list(tmp_path.rglob("*key")), "or all who have the image would have them"

@@ -176,6 +176,7 @@ def test_stopping_leaves_no_process_and_starting_again_goes_on(embedded: Install
     token = embedded.token()
     embedded.stop()
     assert embedded.processes() == []
+    assert not list(embedded.folder.glob(".*")), "which is the home folder as well"
     out = embedded.manage("workflow", "trigger", "incident_created", str(EXAMPLES / "incident.json"), "--json")
     embedded.start()
     assert [mail["state"] for mail in embedded.mails_of(json.loads(out))] == ["accepted", "accepted"]

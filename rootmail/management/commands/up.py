@@ -123,7 +123,8 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def _web(site: socket.socket) -> list[str]:
-    options = ["--workers=2", "--threads=4", "--graceful-timeout=10", "--log-level=warning"]
+    # Its control socket would stand in the home folder, one for all installations there, and nothing uses it.
+    options = ["--workers=2", "--threads=4", "--graceful-timeout=10", "--log-level=warning", "--no-control-socket"]
     return [sys.executable, "-m", "gunicorn", "rootmail.wsgi", f"--bind=fd://{site.fileno()}", *options]
 
 
