@@ -34,8 +34,6 @@ from rootmail.demo.browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "workflows" / "examples"
-# What takes ten seconds and more of a processor: `make test` is for every change, CI for every submission.
-LONG = pytest.mark.skipif("TEST_LONG" not in os.environ, reason="TEST_LONG is not set: it takes long")
 LOOKS_ON = pytest.mark.xdist_group("running")  # of the fixture `running`: one for all of them
 INCIDENT = json.loads((EXAMPLES / "incident.json").read_text())
 

@@ -19,8 +19,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from integrations.models import AuditEvent
+from tests.effort import LONG
 from tests.fake_relay import FakeRelay
-from tests.installation import EXAMPLES, LONG, ROOT, fresh_postgres
+from tests.installation import EXAMPLES, ROOT, fresh_postgres
 from tests.test_search import made
 from workflows import deadlines, documents, heartbeat, interventions, restored, runs, services
 from workflows.events import Incoming

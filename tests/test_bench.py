@@ -13,7 +13,7 @@ from bench.latency import quantile
 from bench.others import Floor
 from bench.sink import Sink, WrongMails
 from bench.stage import SQLITE, stage
-from tests.installation import LONG
+from tests.effort import LONG
 
 
 def hand_over(sink: Sink, recipients: Iterable[str]) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from rootmail import broker
+from tests.effort import LONG
 from tests.installation import Installation
 
 MANIFEST = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n"
 
 
+@LONG
 @pytest.mark.processes
 def test_it_starts_whatever_a_power_cut_has_left(tmp_path: Path) -> None:
     """Zeros at the end of its file of commands kept the whole installation from starting."""

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from workflows.conditions import OPERATORS, Look, Verdict, examine, look_up, problem_of, quoted
 from workflows.conditions.effort import STEPS, Effort
 from workflows.conditions.paths import find, names_of
@@ -367,7 +368,7 @@ CONDITIONS = CONDITIONS.filter(lambda one: problem_of(one) is None)
     st.dictionaries(st.sampled_from(["a", "x"]), JSON),
     st.sampled_from(["ALL", "ANY", "NONE"]),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_examining_never_raises_and_joins_what_it_saw(conditions: list[Any], data: Any, join: str) -> None:
     verdict = examine(conditions, data, join=join)
     held = [look.held for look in verdict.looks]

@@ -14,6 +14,7 @@ import pytest
 
 from rootmail.demo import play
 from rootmail.demo.browser import FormReader, _errors
+from tests.effort import LONG
 from tests.installation import ROOT, Installation, migrated, wait_until
 
 processes = pytest.mark.processes
@@ -43,6 +44,7 @@ def test_shows_four_mails_two_for_each_provider_and_stops_everything(tmp_path: P
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600, name
 
 
+@LONG
 @processes
 def test_ctrl_c_leaves_no_process_behind_and_a_second_run_works(tmp_path: Path) -> None:
     process = start(tmp_path)

@@ -22,7 +22,8 @@ import kombu
 import pytest
 
 from tests import deploy_files as deploy
-from tests.installation import EXAMPLES, LONG, Installation, fresh_postgres, from_environment, wait_until
+from tests.effort import LONG
+from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
 from tests.test_deploy import command_of, failed
 
 pytestmark = [pytest.mark.processes, LONG]

@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from integrations.models import AuditEvent
+from tests.effort import examples
 from workflows import documents, services
 from workflows.documents import DocumentError, Loaded
 from workflows.events import Incoming
@@ -222,7 +223,7 @@ PARAMS = st.fixed_dictionaries(
 
 
 @given(entry=ENTRIES, params=st.lists(PARAMS, max_size=3))
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_loaded_is_dumped_as_it_was_and_loads_again_unchanged(
     entry: dict[str, Any], params: list[dict[str, Any]]
 ) -> None:

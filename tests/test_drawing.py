@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import goldens
+from tests.effort import examples
 from workflows import drawing, layout, markdown, sanitiser
 from workflows.rendering import MailTemplate, render
 from workflows.sanitiser import TooDeep
@@ -87,7 +88,7 @@ def test_a_body_with_other_words_is_not_drawn_again() -> None:
     assert drawing._known(drawing.structure.shape_of(other)[0]) is not None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(TEXTS)
 @example('[a]( mailto:a@b.example "btn")')
 @example("a | b\n-|-\n" + "x_" * 20 + " | y")
@@ -161,7 +162,7 @@ def test_a_shape_that_grows_by_being_drawn_is_not_remembered() -> None:
 WORDS = st.text(alphabet="ab1.:/-@_%é中א <>&\"'()|*`\\\U000f0026\U000f1001", max_size=30)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(MAIL, WORDS)))
 def test_no_value_makes_a_difference(values: dict[str, str]) -> None:
     body = BODY.format(**values)

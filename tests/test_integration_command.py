@@ -23,6 +23,7 @@ from integrations.models import ApiToken, SendGridIntegration, SmtpIntegration
 from integrations.providers import label_of
 
 from .damage import lose_key_of
+from .effort import LONG
 from .fake_relay import FakeRelay, authority_pem
 from .fake_sendgrid import FakeSendGrid
 from .installation import Installation
@@ -95,6 +96,7 @@ def test_a_whole_life_in_real_processes(tmp_path: Path, relay: FakeRelay) -> Non
         ]
 
 
+@LONG
 @pytest.mark.processes
 def test_a_check_that_no_worker_takes_says_so(tmp_path: Path) -> None:
     with Installation(tmp_path) as here:

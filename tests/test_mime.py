@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from integrations.transports.base import Submission
 from integrations.transports.sendgrid_payload import payload
 from integrations.transports.smtp import SmtpSettings, SmtpTransport
+from tests.effort import examples
 from workflows import mime
 from workflows.recipients import Mailbox, is_address
 from workflows.rendering import RenderedMail, RenderingError
@@ -213,7 +214,7 @@ LINES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl
 TEXTS = st.lists(LINES, max_size=6).map("\n".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(subject=LINES, name=LINES, text=TEXTS, html=TEXTS)
 def test_strict_parsers_find_no_fault(subject: str, name: str, text: str, html: str) -> None:
     subject, name = " ".join(subject.split()), " ".join(name.split())
@@ -229,7 +230,7 @@ def test_strict_parsers_find_no_fault(subject: str, name: str, text: str, html: 
     assert found["To"].addresses[0].display_name.replace(" ", "") == name.replace(" ", "")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(local=LINES, name=LINES)
 def test_no_address_adds_a_header_or_a_recipient(local: str, name: str) -> None:
     """`local` is anything: what is let through as an address must stay one."""

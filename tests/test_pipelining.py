@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from integrations.transports.base import Reply, Scope, Stage, TransportError
 from integrations.transports.smtp import SmtpTransport
 from integrations.transports.smtp_transaction import FLIGHT_BYTES, TOGETHER
+from tests.effort import examples
 
 from .fake_relay import Accepted, FakeRelay
 from .test_smtp import CONTENT, MAIL, fail, mail, meaning, send, settings_for
@@ -222,7 +223,7 @@ def counted(reply: Reply) -> Reply:
     return replace(reply, text=re.sub(r"\d+", "N", reply.text))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(MAIL_REPLIES),
     st.lists(st.sampled_from(RCPT_REPLIES), min_size=1, max_size=4),

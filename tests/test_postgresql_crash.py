@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.installation import LONG, wait_until
+from tests.effort import LONG
+from tests.installation import wait_until
 from tests.lab import Lab
 from tests.own_postgres import Postgres
 

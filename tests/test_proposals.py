@@ -13,6 +13,7 @@ from integrations import detection
 from integrations.diagnosis import Diagnosis, diagnose_smtp
 from integrations.probing import changed
 from integrations.transports.smtp import SmtpSettings
+from tests.effort import examples
 
 from .fake_relay import FakeRelay, authority_pem, certificate
 
@@ -35,7 +36,7 @@ def check(chosen: SmtpSettings) -> Diagnosis:
     return diagnose_smtp(chosen, sender="a@x.test")
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     tls=st.sampled_from(["", "starttls", "implicit"]),
     mechanisms=st.sampled_from([("PLAIN", "LOGIN", "CRAM-MD5"), ("LOGIN",), ("CRAM-MD5",), ("XOAUTH2",), ()]),

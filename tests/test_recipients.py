@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from workflows.recipients import Mailbox, parse, split, without_duplicates
 
 
@@ -83,7 +84,7 @@ def test_compares_only_the_domain_without_case_and_in_one_spelling() -> None:
     assert [mailbox.address for mailbox in kept] == ["A@example.org", "a@example.org", "b@bücher.example"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.text(max_size=40))
 def test_reads_back_every_name_it_writes(name: str) -> None:
     mailbox = Mailbox("a@example.org", " ".join(name.split()))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from workflows import mime
 from workflows.rendering import MailTemplate, RenderedMail, RenderingError, render
 
@@ -246,7 +247,7 @@ def test_answers_go_to_every_address_that_is_one() -> None:
     assert rendered().reply_to == ()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(HOSTILE)
 def test_hostile_values_add_no_tag_and_no_attribute(value: str) -> None:
     # A blank line would end an HTML block, which is Markdown's rule and not an escape.
@@ -256,7 +257,7 @@ def test_hostile_values_add_no_tag_and_no_attribute(value: str) -> None:
     assert Tags(hostile.html).found == Tags(harmless.html).found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(HOSTILE)
 @example(" https://a.b")
 def test_hostile_values_make_no_script_and_no_bad_link(value: str) -> None:
@@ -269,7 +270,7 @@ def test_hostile_values_make_no_script_and_no_bad_link(value: str) -> None:
     assert all(re.match("(?:https?|mailto|tel|cid):|$", link) for link in page.links)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(HOSTILE, HOSTILE)
 def test_hostile_values_reach_no_header(value: str, name: str) -> None:
     mail = rendered(

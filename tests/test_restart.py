@@ -15,8 +15,9 @@ import httpx
 import kombu
 import pytest
 
+from tests.effort import LONG
 from tests.fake_relay import FakeRelay
-from tests.installation import EXAMPLES, INCIDENT, LONG, Installation, fresh_postgres, from_environment, wait_until
+from tests.installation import EXAMPLES, INCIDENT, Installation, fresh_postgres, from_environment, wait_until
 from tests.lab_programs import Program
 
 PREPARE = f"""

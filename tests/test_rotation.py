@@ -20,6 +20,7 @@ from django.core.management import CommandError, call_command
 
 from integrations import rotation
 from rootmail import about
+from tests.effort import LONG
 from tests.fake_relay import FakeRelay
 from tests.installation import EXAMPLES, ROOT, Installation, fresh_postgres, wait_until
 
@@ -140,6 +141,7 @@ def look(installation: Installation, *, and_then: str = "") -> tuple[int, int, i
     return total, older, unreadable
 
 
+@LONG
 def test_a_rotation_that_was_killed_goes_on_where_it_was(installation: Installation) -> None:
     with FakeRelay(user=USER_NAME, password=PASSWORD) as relay:
         prepare(installation, relay, MANY_ROWS)

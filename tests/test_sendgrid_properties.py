@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from integrations.transports.base import Scope, Submission, TransportError
 from integrations.transports.sendgrid_payload import as_json, payload
+from tests.effort import examples
 from tests.sendgrid_rules import broken_rules
 from workflows import mime
 from workflows.rendering import RenderingError
@@ -59,7 +60,7 @@ def of_the_mail(error: TransportError) -> TransportError:
     return error
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(subject=LINE, text=TEXT, html=TEXT, to=PEOPLE, cc=PEOPLE, bcc=PEOPLE, headers=st.dictionaries(NAME, LINE),
        name=LINE, attachment=st.none() | st.tuples(LINE, st.binary(max_size=20)))  # fmt: skip
 @example("", "", "", [], [], ["b@x.test"], {}, "", None)
@@ -81,7 +82,7 @@ def test_any_mail_of_django_is_taken(
     outcome(Submission("a@x.test", tuple(dict.fromkeys([*to, *cc, *bcc])) or ("b@x.test",), content))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     fields=st.lists(st.tuples(FIELD, BYTES), max_size=8),
     body=BYTES,
@@ -99,7 +100,7 @@ def test_any_bytes_are_taken_or_refused(
     outcome(Submission(sender, tuple(recipients), head + b"\r\n" + body))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(subject=LINE, text=TEXT)
 def test_a_mail_of_ours_is_taken_with_its_number(subject: str, text: str) -> None:
     try:

@@ -18,6 +18,7 @@ from integrations.senders import SenderError
 from integrations.transports import envelope
 from integrations.transports.base import Scope, Submission, TransportError
 from integrations.transports.smtp import SmtpTransport
+from tests.effort import examples
 
 from .fake_relay import FakeRelay
 from .test_mime import LINES, a_mail, built
@@ -48,7 +49,7 @@ NASTY += [
 ]
 PIECES = st.one_of(st.sampled_from(NASTY), st.text(max_size=12))
 TEXTS = st.lists(PIECES, max_size=8).map("".join)
-property_test = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+property_test = settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(params=[(), ("PIPELINING",)], ids=["singly", "pipelined"], scope="module")

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it.token import Token
 
+from tests.effort import examples
 from workflows import structure
 
 # Pieces that mean something to Markdown, here or there, between words that may.
@@ -31,14 +32,14 @@ def plain(tokens: list[Token]) -> list[tuple[object, ...]]:
     return [(*map(partial(getattr, one), SEEN), one.info * one.block, plain(one.children or [])) for one in tokens]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(TEXTS)
 def test_a_body_is_read_as_if_nothing_were_remembered(source: str) -> None:
     assert plain(structure.tokens(source)) == plain(structure.MARKDOWN.parse(source))
     assert plain(structure.tokens(source)) == plain(structure.MARKDOWN.parse(source))  # now that it is known
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.text(alphabet="ab1 .:|-*_`[]()<>&#\n\\'\"", max_size=80))
 def test_so_is_a_body_of_signs(source: str) -> None:
     assert plain(structure.tokens(source)) == plain(structure.MARKDOWN.parse(source))

@@ -29,6 +29,7 @@ from integrations import feedback
 from integrations.models import SendGridIntegration
 from integrations.transports.sendgrid_events import Kind, Notice, genuine, notices
 from tests.damage import lose_key_of
+from tests.effort import examples
 from tests.fake_sendgrid import FakeSendGrid
 from tests.test_deliveries_command import told as command
 from tests.test_delivery import TO, stored
@@ -376,7 +377,7 @@ SHUFFLED = st.lists(st.sampled_from(range(len(EVENTS))), max_size=12).flatmap(
 
 
 @pytest.mark.parametrize("state", ["accepted", "unknown", "held", "failed"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=SHUFFLED, cuts=st.sets(st.integers(1, 20), max_size=4))
 def test_any_order_and_any_repetition_lead_to_the_same_end(
     webhook: SendGridIntegration, state: str, order: list[int], cuts: set[int]

@@ -21,6 +21,7 @@ from integrations.transports.default import FileSettings, FileTransport
 from integrations.transports.smtp import SmtpTransport
 from integrations.transports.transcript import LINE_LENGTH, Transcript
 from integrations.transports.veil import Veil
+from tests.effort import examples
 
 from . import test_sendgrid
 from .fake_relay import FakeRelay
@@ -397,7 +398,7 @@ def transcripts(relay: FakeRelay, mechanism: str) -> Iterator[str]:
     transport.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scripts(), st.sampled_from(["plain", "login", "cram_md5"]))
 def test_no_transcript_holds_credentials_whatever_the_relay_answers(
     script: dict[str, str | list[str]], mechanism: str

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from workflows.events import make_event
 from workflows.webhooks import SENDERS, Foreign, Reading, Unreadable
 from workflows.webhooks.parts import LONGEST, digest
@@ -93,13 +94,13 @@ def is_sound(kind: str, payload: Any, *, options: dict[str, Any], headers: dict[
     assert repr(payload) == repr(before)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.sampled_from(sorted(SENDERS)), JSON, st.sampled_from(OPTIONS), st.sampled_from([{}, BINARY, STRUCTURED]))
 def test_any_json_is_read_or_refused(kind: str, payload: Any, options: dict[str, Any], headers: dict[str, str]) -> None:
     is_sound(kind, payload, options=options, headers=headers)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.data(), st.sampled_from(SAMPLES), st.sampled_from(OPTIONS))
 def test_a_payload_with_one_value_of_another_type_is_read_or_refused(
     data: st.DataObject, sample: tuple[Path, Any], options: dict[str, Any]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from workflows.webhooks.signatures import REFUSED, SCHEMES, refusal, unusable
 
 SECRET = "rootmail-test-secret-32-bytes-ab"
@@ -152,7 +153,7 @@ PIECES = ["v1=", "v1,", "t=", str(THEN), "Bearer ", "Basic ", "sha256=", ",", "=
 VALUES = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=6).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from(sorted(set(SCHEMES) - {"none"})),
     st.dictionaries(st.sampled_from(HEADERS), VALUES),

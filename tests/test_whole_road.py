@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.effort import LONG
 from tests.fake_relay import FakeRelay, authority_pem
 from tests.fake_sendgrid import FakeSendGrid, authority_file
 from tests.installation import EXAMPLES, ROOT, Installation, fresh_postgres, from_environment, wait_until
@@ -183,6 +184,7 @@ def test_stopping_leaves_no_process_and_starting_again_goes_on(embedded: Install
     assert [mail["state"] for mail in embedded.mails_of(embedded.post_event(token))] == ["accepted", "accepted"]
 
 
+@LONG
 def test_a_stop_finishes_the_mail_in_hand_and_sends_the_others_after_the_next_start(embedded: Installation) -> None:
     embedded.manage("workflow", "load", str(EXAMPLES / "workflows.json"))
     token = embedded.token()
