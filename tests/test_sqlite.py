@@ -328,3 +328,47 @@ def test_what_a_broken_connection_left_behind_is_forgotten(connection: DatabaseW
     write_in_turn(connection)  # which makes the log that the next one finds
     write_in_turn(connection)
     assert len(synced) == 1
+
+
+def insert_in_passing(connection: DatabaseWrapper, number: int) -> int:
+    return connection.write_in_passing("INSERT INTO t VALUES (%(n)s)", {"n": number})
+
+
+def test_what_is_written_in_passing_waits_neither_for_others_nor_for_the_disk(
+    connection: DatabaseWrapper, synced: list[int]
+) -> None:
+    connection.settings_dict["OPTIONS"]["timeout"] = 60
+    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with Path(f"{connection.settings_dict['NAME']}-line").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OperationalError, match="locked"):
+            insert_in_passing(connection, 1)
+    other.close()
+    assert insert_in_passing(connection, 2) == 1
+    assert synced == []
+    assert not is_taken(connection)
+
+
+def test_what_comes_behind_it_waits_again(connection: DatabaseWrapper) -> None:
+    insert_in_passing(connection, 1)
+    with pytest.raises(OperationalError, match="no such table"):
+        connection.write_in_passing("INSERT INTO missing VALUES (1)", {})
+    assert synchronous(connection) == 2
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA busy_timeout").fetchone() == (300,)
+    with Path(f"{connection.settings_dict['NAME']}-line").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        began = time.monotonic()
+        write_in_turn(connection)
+        assert time.monotonic() - began >= 0.3
+
+
+def test_within_a_transaction_it_is_a_part_of_it(connection: DatabaseWrapper, synced: list[int]) -> None:
+    with transaction.atomic(using="of its own"):
+        insert_in_passing(connection, 2)
+        assert is_taken(connection)
+        transaction.set_rollback(True, using="of its own")
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    assert synced == []

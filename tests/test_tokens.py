@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import time_machine
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
 
 from integrations import tokens
 from integrations.models import ApiToken, AuditEvent
@@ -64,6 +71,50 @@ def test_its_use_is_noted_at_most_once_a_minute() -> None:
             seen.append(ApiToken.objects.get().last_used_at)
     start = datetime(2026, 11, 22, 10, tzinfo=UTC)
     assert [(at - start).total_seconds() for at in seen if at] == [0, 0, 61]
+
+
+@contextmanager
+def somebody_changes_tokens() -> Iterator[None]:
+    """Hold them in a transaction of another connection; on SQLite nobody else writes anything meanwhile."""
+    holds, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            ApiToken.objects.update(name="another name")
+            holds.set()
+            over.wait(60)
+            transaction.set_rollback(True)
+        connection.close()
+
+    somebody = threading.Thread(target=hold)
+    somebody.start()
+    try:
+        assert holds.wait(20)
+        yield
+    finally:
+        over.set()
+        somebody.join(20)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_does_not_wait_until_its_use_can_be_noted(client: Client) -> None:
+    headers = {"Authorization": f"Bearer {tokens.create('pager', scopes=['read'], actor='ada')}"}
+    with somebody_changes_tokens():
+        began = time.monotonic()
+        assert client.get("/v1/deliveries", headers=headers).status_code == 200
+        assert time.monotonic() - began < 5
+    assert ApiToken.objects.get().last_used_at is None
+    client.get("/v1/deliveries", headers=headers)
+    assert ApiToken.objects.get().last_used_at is not None
+
+
+def test_a_database_that_is_only_read_knows_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise DatabaseError("cannot execute UPDATE in a read-only transaction")
+
+    token = tokens.create("pager", scopes=["read"], actor="ada")
+    monkeypatch.setattr(connection, "write_in_passing", refuse)
+    assert tokens.find(token) == ApiToken.objects.get(last_used_at=None)
 
 
 @pytest.mark.parametrize(

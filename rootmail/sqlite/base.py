@@ -10,8 +10,8 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -54,7 +54,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._line: IO[str] | None = None
         self._log: IO[bytes] | None = None  # the write-ahead log
         self._opened_by = 0
-        self._has_turn = self._waits = self._unheard = False
+        self._has_turn = self._waits = self._unheard = self._in_passing = False
 
     def ask(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows that a query leads to, past Django's layers. Its parameters have names."""
@@ -82,6 +82,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if wait and unheard:
             self._wait_for_disk()
         return touched
+
+    def write_in_passing(self, statement: str, values: Mapping[str, object]) -> int:
+        """Do as `write_alone` without `wait`; raise OperationalError at once where somebody else writes just now."""
+        self.ensure_connection()
+        with self._waiting_for_nobody():
+            return self.write_alone(statement, values, wait=False)
+
+    @contextmanager
+    def _waiting_for_nobody(self) -> Iterator[None]:
+        [(usual,)] = self.ask("PRAGMA busy_timeout")
+        self._set("busy_timeout", "0")
+        self._in_passing = True
+        try:
+            yield
+        finally:
+            self._in_passing = False
+            self._set("busy_timeout", str(usual))
 
     def _start_transaction_under_autocommit(self) -> None:
         self._begin_turn()
@@ -174,7 +191,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if (self._line is None or self._opened_by != os.getpid()) and not self._open_line():
             return
         assert self._line  # noqa: S101 # nosec B101
-        until = time.monotonic() + self.settings_dict["OPTIONS"].get("timeout", 5)
+        until = time.monotonic() + (0 if self._in_passing else self.settings_dict["OPTIONS"].get("timeout", 5))
         while not (took := _lock(self._line)) and time.monotonic() < until:
             time.sleep(LOOK_AGAIN_AFTER)
         self._has_turn = took
