@@ -112,6 +112,23 @@ class TestAsking:
         one, two, three, many, last = (str(row.pk) for row in rows)
         assert pages == [[one, two], [three], [many], [last]]
 
+    def test_a_run_tells_of_as_many_recipients_as_there_is_room_for(
+        self, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(search, "RECIPIENTS_AT_ONCE", 4)
+        rows = [made("mail") for _ in range(4)]  # each to one of its own
+        for place, (row, others) in enumerate(zip(rows, (1, 4, 2, 1), strict=True)):
+            Delivery.objects.filter(pk=row.pk).update(run=rows[0].run_id, position=place)
+            Recipient.objects.bulk_create(
+                Recipient(delivery=row, address=f"{n}@example.org", kind="to") for n in range(others)
+            )
+        told = ask(f"/v1/runs/{rows[0].run_id}").json()["deliveries"]
+        assert [one["id"] for one in told] == [str(row.pk) for row in rows]
+        assert [one["recipients"] and len(one["recipients"]) for one in told] == [2, None, None, 2]
+        whole = ask(f"/v1/deliveries/{rows[1].pk}").json()
+        assert len(whole["recipients"]) == 5
+        assert told[1] == whole | {"recipients": None}
+
     def test_neither_bytes_nor_transcripts_are_read(
         self, ask: Callable[..., Any], django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
-from . import samples
+from . import samples, search
 from .models import Attempt, Delivery, Recipient, Run
 
 
-def whole(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+def whole(rows: QuerySet[Delivery], *, but_recipients_of: Collection[uuid.UUID] = ()) -> QuerySet[Delivery]:
     """Let rows be read with all that a document tells, by few queries; without the mails' bytes and transcripts."""
+    recipients = Prefetch("recipients", Recipient.objects.exclude(delivery__in=but_recipients_of))
     attempts = Prefetch("attempts", Attempt.objects.defer("transcript"))
-    rows = rows.select_related("workflow").prefetch_related("recipients__told", attempts).defer("content")
+    rows = rows.prefetch_related(recipients, "recipients__told", attempts)
+    rows = rows.select_related("workflow").defer("content")
     # Not by a join: so both databases go on walking the index that sorts, and stop at the limit.
     return rows.annotate(is_test=Exists(Run.objects.filter(samples.is_test(), pk=OuterRef("run"))))
 
 
 def run(row: Run) -> dict[str, Any]:
-    """Return the document of a run that knows its workflow and event."""
+    """Return the document of a run that knows its workflow and event; mails have recipients as far as there is room."""
     return {
         "id": str(row.pk),
         "workflow": row.workflow.slug,
@@ -33,13 +37,21 @@ def run(row: Run) -> dict[str, Any]:
         "due_at": _time(row.due_at),
         "started_at": _time(row.started_at),
         "finished_at": _time(row.finished_at),
-        "deliveries": deliveries(row.deliveries.order_by("position")),
+        "deliveries": _within_room(row.deliveries.order_by("position")),
     }
 
 
 def deliveries(rows: QuerySet[Delivery], *, most: int | None = None) -> list[dict[str, Any]]:
     """Return the documents of the first so many rows, or of all."""
     return [_delivery(row) for row in whole(rows)[:most]]
+
+
+def _within_room(rows: QuerySet[Delivery]) -> list[dict[str, Any]]:
+    left_out = search.without_room(rows)
+    return [
+        _delivery(row) | ({"recipients": None} if row.pk in left_out else {})
+        for row in whole(rows, but_recipients_of=left_out)
+    ]
 
 
 def _delivery(row: Delivery) -> dict[str, Any]:

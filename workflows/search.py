@@ -182,12 +182,27 @@ def page(wanted: DeliveryFilter, *, before: uuid.UUID | None = None, after: uuid
 def at_once(rows: QuerySet[Delivery]) -> tuple[list[uuid.UUID], bool]:
     """Return the ids of the first rows, fewer than PAGE where their recipients are many; and whether more follow."""
     keys = list(rows.values_list("pk", flat=True)[: PAGE + 1])
-    of_them = Recipient.objects.filter(delivery__in=keys).order_by().values_list("delivery")
-    numbers = dict(of_them.annotate(Count("pk")))
-    totals = accumulate(numbers.get(key, 0) for key in keys)
+    totals = accumulate(_numbers_of_recipients(keys))
     few = sum(total <= RECIPIENTS_AT_ONCE for total in totals)
     taken = keys[: min(max(few, 1), PAGE)]
     return taken, len(taken) < len(keys)
+
+
+def without_room(rows: QuerySet[Delivery]) -> set[uuid.UUID]:
+    """Return the ids of those rows whose recipients are too many for one answer, after those of the rows before."""
+    keys, left_out, room = list(rows.values_list("pk", flat=True)), set(), RECIPIENTS_AT_ONCE
+    for key, number in zip(keys, _numbers_of_recipients(keys), strict=True):
+        if number > room:
+            left_out.add(key)
+        else:
+            room -= number
+    return left_out
+
+
+def _numbers_of_recipients(keys: list[uuid.UUID]) -> list[int]:
+    of_them = Recipient.objects.filter(delivery__in=keys).order_by().values_list("delivery")
+    numbers = dict(of_them.annotate(Count("pk")))
+    return [numbers.get(key, 0) for key in keys]
 
 
 def _page(rows: list[Delivery], *, newer: bool, older: bool) -> Page:
