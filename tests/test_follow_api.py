@@ -13,8 +13,8 @@ from pytest_django import DjangoAssertNumQueries
 from integrations import tokens
 from integrations.models import AuditEvent
 from tests.test_search import NOW, made
-from workflows import interventions, samples, search, services
-from workflows.models import Attempt, Delivery, Recipient, Run
+from workflows import interventions, run_control, samples, search, services
+from workflows.models import Attempt, Delivery, Recipient, Run, Workflow
 from workflows.search import PAGE
 from workflows.told_models import Told
 
@@ -230,6 +230,23 @@ class TestActing:
         monkeypatch.setattr(interventions, "intervene", last_moment)
         answer = ask(f"/v1/deliveries/{mail.pk}/cancel", scope="write", post=True)
         assert answer.json()["errors"][0]["detail"] == "There is no such delivery; it may have been erased."
+
+    @pytest.mark.parametrize("what", [Workflow, Run])
+    def test_a_run_may_be_deleted_before_it_runs_again(
+        self, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, what: type[Workflow | Run]
+    ) -> None:
+        run, again = made("never", status="queued").run, run_control.again
+
+        def last_moment(*arguments: Any, **named: Any) -> Run:
+            what._default_manager.all().delete()
+            return again(*arguments, **named)
+
+        monkeypatch.setattr(run_control, "again", last_moment)
+        answer = ask(f"/v1/runs/{run.pk}/again", scope="write", post=True)
+        assert answer.status_code == 404
+        assert answer.json()["errors"][0]["detail"] == "There is no such run; it may have been erased."
+        assert not Run.objects.exists()
+        assert AuditEvent.objects.get().action == "token created"
 
     def test_a_run_that_waits_is_cancelled_once(self, ask: Callable[..., Any]) -> None:
         run = made("never", status="queued").run

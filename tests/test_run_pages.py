@@ -143,6 +143,25 @@ def test_what_only_looks_like_an_id_is_404(editor: Client, verb: str) -> None:
     assert editor.post(f"/runs/{'-' * 36}/{verb}/").status_code == 404
 
 
+@pytest.mark.parametrize("button", ["start", "again"])
+def test_a_workflow_that_is_deleted_meanwhile_runs_no_more(
+    editor: Client, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    run, act = queued(with_tasks({})), getattr(run_control, button)
+
+    def last_moment(*arguments: Any, **named: Any) -> Run:
+        Workflow.objects.all().delete()
+        made: Run = act(*arguments, **named)
+        return made
+
+    monkeypatch.setattr(run_control, button, last_moment)
+    address = {"start": "/workflows/tell/run/", "again": f"/runs/{run.pk}/again/"}[button]
+    answer = editor.post(address, {"sample": "incident_created"})
+    assert answer.status_code == 404
+    assert not Run.objects.exists()
+    assert Event.objects.count() == 1  # of the trigger
+
+
 def test_what_repeats_can_be_stopped_while_a_worker_has_it_in_hand(editor: Client) -> None:
     run = queued(with_tasks({}))
     Workflow.objects.update(repeat_every_duration="1 day")

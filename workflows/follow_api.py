@@ -53,6 +53,8 @@ def act_on_run(request: HttpRequest, run: str, verb: str) -> HttpResponse:
         run_control.cancel(row, actor=caller(request))
     except run_control.NotPossible as error:
         raise Problem(409, "Conflict", str(error)) from error
+    except run_control.Gone as error:
+        raise _gone("run") from error
     return JsonResponse({"id": str(row.pk), "status": _run(run).status})
 
 

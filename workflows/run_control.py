@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Model, Q
 
 from integrations import audit, clock
 
@@ -17,8 +17,12 @@ class NotPossible(Exception):
     """It cannot be done with this run, or workflow; the text says why."""
 
 
+class Gone(Exception):
+    """It was deleted, with its workflow or because of its age, since it was looked for."""
+
+
 def start(workflow: Workflow, *, event: str, data: dict[str, Any], actor: str) -> Run:
-    """Make a run on this data at once, without wait and conditions; raises NotPossible or EventError.
+    """Make a run on this data at once, without wait and conditions; raises NotPossible, Gone or EventError.
 
     Its event is of no resource, so what somebody tries out here is never taken for news of an incident, and no other
     workflow hears it.
@@ -28,18 +32,27 @@ def start(workflow: Workflow, *, event: str, data: dict[str, Any], actor: str) -
     now = clock.now()
     made = Event(name=event, data=events.storable(data), received_at=now)
     with transaction.atomic():
+        _hold(workflow)
         made.save(force_insert=True)
         return _start(workflow, made, actor=actor, what="workflow run by hand")
 
 
 def again(run: Run, *, actor: str) -> Run:
-    """Make another run on the event of this one; raises NotPossible."""
+    """Make another run on the event of this one; raises NotPossible or Gone."""
     if run.event.name == samples.PREVIEW:  # the workflow's own recipients would get it
         raise NotPossible("It belongs to a test mail, which went to its author alone: send another one in the editor.")
     if not run.workflow.enabled:
         raise NotPossible("The workflow is switched off: switch it on first.")
     with transaction.atomic():
+        _hold(run.workflow, run)
         return _start(run.workflow, run.event, actor=actor, what="run again", was=str(run.pk))
+
+
+def _hold(*rows: Model) -> None:
+    """Let nobody delete these rows before the transaction has ended; raises Gone."""
+    for row in rows:
+        if not type(row)._default_manager.select_for_update(no_key=True).filter(pk=row.pk).values_list("pk"):
+            raise Gone
 
 
 def _start(workflow: Workflow, event: Event, *, actor: str, what: str, **details: str) -> Run:

@@ -83,6 +83,8 @@ def act(request: HttpRequest, run: UUID, verb: str) -> HttpResponse:
         messages.success(request, CANCELLED if waited else IN_HAND)
     except run_control.NotPossible as error:
         messages.warning(request, str(error))
+    except run_control.Gone as error:
+        raise Http404 from error
     return redirect("run", run)
 
 
@@ -99,5 +101,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("run", made.pk)
         except run_control.NotPossible as error:
             form.add_error(None, str(error))
+        except run_control.Gone as error:
+            raise Http404 from error
     context = {"form": form, "workflow": workflow, "closed": not workflow.enabled and not form.is_bound}
     return render(request, "workflows/start.html", context, status=422 if form.errors else 200)
