@@ -79,6 +79,16 @@ class TestAsking:
         answer = ask(address)
         assert (answer.status_code, answer.json()["errors"][0]["status"]) == (404, "404")
 
+    def test_an_id_in_capitals_is_the_same(self, ask: Callable[..., Any]) -> None:
+        mail = made("a mail", state="held", status="queued")
+        run, pk = str(mail.run_id).upper(), str(mail.pk).upper()
+        assert ask(f"/v1/runs/{run}").json()["id"] == str(mail.run_id)
+        for address in (f"/v1/deliveries/{pk}", f"/v1/deliveries?run={run}&before={'F' * 32}"):
+            assert str(mail.pk) in ask(address).content.decode()
+        acted = ask(f"/v1/deliveries/{pk}/cancel", scope="write", post=True)
+        assert acted.json() == {"id": str(mail.pk), "state": "cancelled"}
+        assert ask(f"/v1/runs/{run}/cancel", scope="write", post=True).json()["id"] == str(mail.run_id)
+
     def test_the_pages_follow_one_another(self, ask: Callable[..., Any]) -> None:
         rows = [made(f"mail {hours}", hours_ago=hours, state="failed") for hours in range(2 * PAGE + 1)]
         made("another", state="accepted")

@@ -61,13 +61,14 @@ def act_on_run(request: HttpRequest, run: str, verb: str) -> HttpResponse:
 @api("POST", scope="write")
 def act_on_delivery(request: HttpRequest, pk: str, verb: str) -> HttpResponse:
     """Send a mail again, cancel it, or consider it delivered."""
-    outcome = interventions.intervene(verb, [UUID(pk)], actor=caller(request))
+    key = UUID(pk)
+    outcome = interventions.intervene(verb, [key], actor=caller(request))
     if outcome.left:
         raise Problem(409, "Conflict", f"Nothing was changed: {', '.join(outcome.left)}.")
-    state = Delivery.objects.filter(pk=pk).values_list("state", flat=True).first()
+    state = Delivery.objects.filter(pk=key).values_list("state", flat=True).first()
     if state is None:
         raise _gone("delivery")
-    return JsonResponse({"id": pk, "state": state})
+    return JsonResponse({"id": str(key), "state": state})
 
 
 def _wanted(request: HttpRequest) -> tuple[DeliveryFilter, UUID | None]:

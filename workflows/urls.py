@@ -17,6 +17,7 @@ from . import (
 from .interventions import VERBS
 
 ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ANY_CASE_ID = ID.replace("a-f", "a-fA-F")  # as UUIDs are read (RFC 9562 section 4); programs may keep them in capitals
 
 urlpatterns = [
     re_path(r"^$", views.deliveries, name="home"),
@@ -66,12 +67,12 @@ urlpatterns = [
         name="webhook-act",
     ),
     re_path(r"^v1/events/?$", api.trigger, name="api-events"),  # a redirect to the slash would lose the body
-    re_path(rf"^v1/runs/(?P<run>{ID})/?$", follow_api.run, name="api-run"),
-    re_path(rf"^v1/runs/(?P<run>{ID})/(?P<verb>cancel|again)/?$", follow_api.act_on_run, name="api-run-act"),
+    re_path(rf"^v1/runs/(?P<run>{ANY_CASE_ID})/?$", follow_api.run, name="api-run"),
+    re_path(rf"^v1/runs/(?P<run>{ANY_CASE_ID})/(?P<verb>cancel|again)/?$", follow_api.act_on_run, name="api-run-act"),
     re_path(r"^v1/deliveries/?$", follow_api.deliveries, name="api-deliveries"),
-    re_path(rf"^v1/deliveries/(?P<pk>{ID})/?$", follow_api.delivery, name="api-delivery"),
+    re_path(rf"^v1/deliveries/(?P<pk>{ANY_CASE_ID})/?$", follow_api.delivery, name="api-delivery"),
     re_path(
-        rf"^v1/deliveries/(?P<pk>{ID})/(?P<verb>{'|'.join(VERBS)})/?$",
+        rf"^v1/deliveries/(?P<pk>{ANY_CASE_ID})/(?P<verb>{'|'.join(VERBS)})/?$",
         follow_api.act_on_delivery,
         name="api-delivery-act",
     ),
