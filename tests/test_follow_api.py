@@ -156,6 +156,7 @@ class TestAsking:
             ("stat=failed", "stat: There is no such filter, only search, state, recipient,"),
             ("state=lost", "state: Select a valid choice. lost is not one"),
             ("since=yesterday", "since: Enter a day, or a day and a time"),
+            ("since=03/04/2026", "since: Enter a day, or a day and a time, such as 2026-11-27 14:30."),
             ("before=7", "before: This is no delivery's id."),
             ("run=", "run: It is blank. Leave it out."),
             ("recipient=%20", "recipient: It is blank. Leave it out."),

@@ -151,6 +151,7 @@ NO_CODE = "--code: Enter a reply code such as 535, or an enhanced status code su
         ("provider=pigeon", "--provider: Select a valid choice. pigeon is not one of the available choices."),
         ("workflow=none", "--workflow: Select a valid choice. none is not one of the available choices."),
         ("since=yesterday", "--since: Enter a day, or a day and a time, such as 2026-11-27 14:30."),
+        ("since=03/04/2026", "--since: Enter a day, or a day and a time, such as 2026-11-27 14:30."),
         ("until=0001-01-01", "--until: Enter a time between 1970 and 2999."),
         ("since=9999-12-31T23:59:59", "--since: Enter a time between 1970 and 2999."),
         (
@@ -170,6 +171,19 @@ NO_CODE = "--code: Enter a reply code such as 535, or an enhanced status code su
 def test_what_is_no_filter_gets_a_message(query: str, complaint: str) -> None:
     form = FilterForm(QueryDict(query))
     assert form.complaints() == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2026-11-24", datetime(2026, 11, 24, tzinfo=UTC)),
+        ("2026-11-24 10:30", datetime(2026, 11, 24, 10, 30, tzinfo=UTC)),
+        ("2026-11-24T10:30:15.5+01:00", datetime(2026, 11, 24, 9, 30, 15, 500_000, tzinfo=UTC)),
+        ("2026-11-24T10:30Z", datetime(2026, 11, 24, 10, 30, tzinfo=UTC)),
+    ],
+)
+def test_reads_a_time_as_programs_write_it(said: str, meant: datetime) -> None:
+    assert FilterForm({"since": said}).wanted.since == meant
 
 
 def test_what_is_no_text_gets_a_message() -> None:

@@ -42,10 +42,10 @@ class MomentInput(forms.DateTimeInput):
 
 
 def moment_field(label: str) -> forms.DateTimeField:
-    """Take a day (its midnight) or a day and a time."""
+    """Take a day (its midnight) or a day and a time, in ISO 8601: what 03/04/2026 is depends on who reads it."""
     widget = MomentInput(attrs={"type": "datetime-local", "step": "1"})
     wrong = {"invalid": "Enter a day, or a day and a time, such as 2026-11-27 14:30."}
-    return forms.DateTimeField(label=label, required=False, widget=widget, error_messages=wrong)
+    return forms.DateTimeField(label=label, required=False, widget=widget, error_messages=wrong, input_formats=[])
 
 
 class FilterForm(forms.Form):
