@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec
 
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
-from django.db import OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 Rest = ParamSpec("Rest")
 View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
+# Locked, cut off, or gone; PostgreSQL that is only read, as behind a failover, tells so by an InternalError (25006).
+_AWAY = (OperationalError, InterfaceError, InternalError)
 _CALLER = "rootmail.caller"  # no header can be called so
 
 
@@ -75,7 +77,7 @@ def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
                 return problem.response()
             except TooManyFieldsSent:
                 return Problem(400, "Bad request", "The query has too many parts.").response()
-            except OperationalError:
+            except _AWAY:
                 logger.exception("the database does not answer")
                 return Problem(503, "Service unavailable", "The database does not answer. Try again.").response()
 

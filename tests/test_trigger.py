@@ -10,6 +10,7 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 
+import django.db
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -410,6 +411,18 @@ class TestHttp:
 
     def test_a_session_is_no_substitute_for_a_token(self, as_admin: Client) -> None:
         assert post(as_admin, {"event": "pulse_created"}, {}).status_code == 401
+
+    @pytest.mark.parametrize("error", [django.db.OperationalError, django.db.InterfaceError, django.db.InternalError])
+    def test_a_database_that_is_away_or_only_read_is_503(
+        self, client: Client, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def refuse(*_: Any) -> None:
+            raise error("cannot execute INSERT in a read-only transaction")
+
+        monkeypatch.setattr(services, "trigger_all", refuse)
+        answer = post(client, {"event": "incident_created"}, headers)
+        assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+        assert answer.json()["errors"][0]["detail"] == "The database does not answer. Try again."
 
 
 @pytest.mark.usefixtures("rings")
