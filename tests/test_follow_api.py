@@ -157,6 +157,7 @@ class TestAsking:
             ("state=lost", "state: Select a valid choice. lost is not one"),
             ("since=yesterday", "since: Enter a day, or a day and a time"),
             ("since=03/04/2026", "since: Enter a day, or a day and a time, such as 2026-11-27 14:30."),
+            ("since=2026-11-24T10:30:00+01:00", "since: The + of a zone is %2B in an address. since: Enter a day,"),
             ("before=7", "before: This is no delivery's id."),
             ("run=", "run: It is blank. Leave it out."),
             ("recipient=%20", "recipient: It is blank. Leave it out."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from . import delivery_documents, interventions, run_control
 from .forms import FilterForm
 from .models import Delivery, Run
 from .search import DeliveryFilter, at_once, matching
+
+_LOST_PLUS = re.compile(r":\S+ \d\d(:?\d\d)?$")  # a + in an address is a blank
 
 
 @api("GET", "HEAD", scope="read")
@@ -95,6 +98,8 @@ def _slips(query: QueryDict, *, known: list[str]) -> Iterator[str]:
             yield f"{name}: It may be there once."
         elif name == "bounced" and values[0] not in ("true", "false", "on"):
             yield "bounced: Say true, or leave it out."
+        elif name in ("since", "until") and _LOST_PLUS.search(values[0]):
+            yield f"{name}: The + of a zone is %2B in an address."
 
 
 def _run(pk: str) -> Run:
