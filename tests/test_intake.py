@@ -133,16 +133,16 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("raw", "headers", "status", "said"),
         [
-            (b" ", {}, 400, "The body is not JSON that can be read"),
+            (b" ", {}, 400, "This is not JSON that can be read"),
             (b"[1]", {}, 400, "The body must be an object."),
-            (b'{"x": NaN}', {}, 400, "The body is not JSON that can be read: NaN is not JSON"),
+            (b'{"x": NaN}', {}, 400, "This is not JSON that can be read: NaN is not JSON"),
             (b'{"x": 1e999}', {}, 400, "A number in the data is too large."),
             (b'{"x": ' + b"9" * 5000 + b"}", {}, 400, "A number in the data has thousands of digits"),
             (
                 b"payload=%7B%7D",
                 {},
                 400,
-                "The body is not JSON that can be read: it is a form. Choose application/json",
+                "This is not JSON that can be read: it is a form. Choose application/json",
             ),
             (b'{"x": ' + b"[" * 100 + b"]" * 100 + b"}", {}, 400, "The data is nested deeper than 50 levels."),
             (b'{"x": ' + b"[" * 99_999, {}, 400, "The data is nested deeper than 50 levels."),

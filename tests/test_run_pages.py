@@ -269,7 +269,7 @@ class TestByHand:
     @pytest.mark.parametrize(
         ("data", "said"),
         [
-            ("{", "The body is not JSON that can be read"),
+            ("{", "This is not JSON that can be read"),
             ("[]", "The data must be a JSON object"),
             ("7", "JSON object"),
         ],
@@ -277,6 +277,7 @@ class TestByHand:
     def test_says_what_is_wrong_and_keeps_it(self, editor: Client, data: str, said: str) -> None:
         answer = self.start(editor, sample="incident_created", payload=data)
         assert answer.status_code == 422
+        assert "<b>Nothing was run.</b>" in answer.content.decode()
         assert said in answer.content.decode()
         assert f">\n{data}</textarea>" in answer.content.decode()
         assert not Event.objects.exists()

@@ -354,7 +354,7 @@ class TestHttp:
     @pytest.mark.parametrize(
         ("body", "status", "detail"),
         [
-            (b"{", 400, "The body is not JSON"),
+            (b"{", 400, "This is not JSON"),
             ({"event": "lunch"}, 400, "Unknown event 'lunch'"),
             ({"event": "incident_created", "data": 1}, 400, "'data' must be an object"),
             (b'{"event": "pulse_created", "data": {"x": "' + b"y" * 1024 * 1024 + b'"}}', 413, "At most 1048576 bytes"),

@@ -214,7 +214,7 @@ class TestTrying:
         ("body", "said"),
         [
             ("", "This field is required."),
-            ("{", "The body is not JSON that can be read"),
+            ("{", "This is not JSON that can be read"),
             ("[]", "must be an object"),
             ('{"x": 1}', "There is no list 'alerts'"),
         ],

@@ -43,7 +43,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL can store neither 
 _INDENTED = json.JSONEncoder(indent=2, ensure_ascii=False)
 MAX_DEPTH = 50
 TOO_DEEP = f"The data is nested deeper than {MAX_DEPTH} levels."
-NOT_JSON = "The body is not JSON that can be read:"
+NOT_JSON = "This is not JSON that can be read:"
 _IS_FORM = re.compile(r"\s*[\w.-]+=")  # GitHub's default: payload=%7B...
 _FORM = "it is a form. Choose application/json as the content type at the sender."
 MOST_EVENTS = 100
