@@ -18,6 +18,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import socket
 import ssl
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +34,15 @@ from .fake_wire import Gone, Listener, Wire, settle
 
 # RFC 2920, 3.1, RFC 3207, 4 and RFC 4954, 4: what follows these has to wait, whatever was announced.
 LAST_OF_A_FLIGHT = {"EHLO", "HELO", "DATA", "QUIT", "NOOP", "STARTTLS", "AUTH", "CONNECT", "RESPONSE"}
+
+
+def loopbacks() -> list[str]:
+    """List the loopback addresses of this machine: not every one has IPv6, containers for instance."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return ["127.0.0.1"]
+    return ["127.0.0.1", "::1"]
 
 
 @lru_cache(maxsize=1)

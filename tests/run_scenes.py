@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-
-from playwright.sync_api import Page
+from typing import TYPE_CHECKING
 
 from integrations import clock
 from tests.test_runs import SEV1, with_tasks
 from workflows import documents, run_ends, runs, services
 from workflows.events import Incoming
 from workflows.models import Delivery, Run, Workflow
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 
 LONG = "A very long reason that a relay gave, " * 6 + "x" * 200
 

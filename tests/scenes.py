@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import Group, Permission, User
 from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, Page, Route
 
 from integrations import pauses
 from integrations.models import SendGridIntegration, SmtpIntegration
@@ -24,6 +23,10 @@ from tests.test_runs import SEV1, queued, with_tasks
 from workflows import documents, heartbeat, runs, services
 from workflows.events import TRIGGERS, Incoming
 from workflows.models import Action, Attempt, Delivery, Recipient, Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page, Route
+
 
 LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
 LONG_WORDS = "554 5.7.1 " + "The relay does not like this at all, and says so at length. " * 6 + "x" * 300

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Page
 
 from tests import showcase
 from tests.fake_relay import FakeRelay
 from tests.scenes import become, visits
 from tests.test_accessibility import reader
 from workflows import heartbeat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", "") or settings.BASE_DIR / "var" / "screenshots")
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
-from playwright.sync_api import Page
 
 from integrations.models import SmtpIntegration
 from tests.fake_relay import FakeRelay
 from tests.test_runs import queued, with_tasks
 from workflows import delivery, runs
 from workflows.models import Attempt, Delivery
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 
 SUBJECTS = (
     "SEV1: checkout is slow", "Incident 4711 opened: payments", "Störung behoben: Anmeldung", "SEV2: search is down",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from tests.chromium import BrowserContext, Page, sync_playwright
 from tests.fake_relay import FakeRelay
 from tests.installation import from_environment
 from tests.scenes import visits

@@ -26,7 +26,7 @@ class Beat:
         app.conf.update(beat_schedule=SCHEDULE, result_expires=None)
         monkeypatch.setattr(app, "now", lambda: NOON + self.wrong + timedelta(seconds=self.passed))
         self.scheduler = beat.Scheduler(app)
-        monkeypatch.setattr(self.scheduler, "producer", None, raising=False)
+        vars(self.scheduler)["producer"] = None  # which would look for a broker
         monkeypatch.setattr(self.scheduler, "apply_async", self.send)
 
     def send(self, entry: Any, **_: Any) -> Any:

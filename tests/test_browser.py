@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 
+from tests.chromium import ConsoleMessage, Page, expect, sync_playwright
 from tests.fake_relay import FakeRelay
 from tests.installation import Installation, from_environment, wait_until
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Page, expect
 
+from tests.chromium import Page, expect
 from tests.scenes import become
 from tests.test_accessibility import reader
 from tests.test_condition_rows import SEV, WRONG, form

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .fake_relay import Accepted, FakeRelay, authority_pem, certificate
+from .fake_relay import Accepted, FakeRelay, authority_pem, certificate, loopbacks
 
 FLIGHT = ["MAIL FROM:<a@x.test>", "RCPT TO:<b@x.test>", "RCPT TO:<c@x.test>", "DATA"]
 PIPELINING = {"extensions": ["PIPELINING"]}
@@ -264,15 +264,6 @@ def test_hangs_up_and_is_there_again() -> None:
             assert talk.reply() == ""
         with greeted(relay):
             assert relay.connections == 2
-
-
-def loopbacks() -> list[str]:
-    """List the loopback addresses of this machine: not every one has IPv6."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return ["127.0.0.1"]
-    return ["127.0.0.1", "::1"]
 
 
 @pytest.mark.parametrize("host", loopbacks())

@@ -8,8 +8,8 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from tests.chromium import Locator, Page, expect, sync_playwright
 from tests.installation import Installation, from_environment
 from tests.test_browser import PASSWORD, QUIET
 

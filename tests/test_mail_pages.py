@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tests import goldens
+from tests.chromium import Browser, Page, Route, sync_playwright
 from tests.goldens import FOLDER, NAMES
 from tests.installation import from_environment
 from tests.test_browser import QUIET

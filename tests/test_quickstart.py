@@ -124,6 +124,7 @@ def test_the_commands_of_the_readme(fresh: Path) -> None:
                 assert shown.read_text().count("| Subject: ") == 4
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 @pytest.mark.processes
 def test_the_commands_of_the_quickstart(fresh: Path, tmp_path: Path) -> None:
     begin, connect, test_mail, load, post, trigger, deliveries = to_run(QUICKSTART)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
 
 from integrations.models import SmtpIntegration
+from tests.chromium import Page, Route, expect
 from tests.fake_relay import FakeRelay
 from tests.scenes import become
 from tests.test_accessibility import reader

@@ -18,7 +18,7 @@ from integrations.transports.smtp import SmtpSettings, SmtpTransport, TlsMode
 from integrations.transports.smtp_session import SmtpSession
 from integrations.transports.tls import client_context
 
-from .fake_relay import Accepted, FakeRelay, authority_pem, certificate
+from .fake_relay import Accepted, FakeRelay, authority_pem, certificate, loopbacks
 
 CONTENT = b"From: a@x.test\r\nMessage-ID: <1@x.test>\r\n\r\nHello\r\n"
 PASSWORD = "s3cret-pass"
@@ -716,14 +716,15 @@ def test_tries_every_address_and_asks_dns_once(monkeypatch: pytest.MonkeyPatch) 
     assert len(relay.ledger) == 1
 
 
-def test_speaks_over_ipv6() -> None:
-    with FakeRelay(host="::1", tls="implicit") as relay:
+@pytest.mark.parametrize("host", loopbacks())
+def test_speaks_to_an_address_over_tls(host: str) -> None:
+    with FakeRelay(host=host, tls="implicit") as relay:
         settings = settings_for(relay, ssl=True, verify="peer", ca_certificates=authority_pem(), domain="")
         assert SmtpTransport(settings).send(mail()).reply.code == 250
     assert len(relay.ledger) == 1
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", loopbacks())
 def test_localhost_is_found_by_whichever_address_it_listens_on(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine may list ::1 first, and the relay listen on 127.0.0.1 alone, or the other way round."""
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, Request, Route, expect
 
+from tests.chromium import Page, Request, Route, expect
 from tests.scenes import become
 from tests.test_accessibility import reader
 from tests.test_documents import SMALL

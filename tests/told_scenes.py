@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-
-from playwright.sync_api import Page
+from typing import TYPE_CHECKING
 
 from integrations import clock
 from integrations.feedback import Kind, Notice
@@ -15,6 +14,10 @@ from workflows import documents, outcomes, runs, services, sparing, suppression,
 from workflows.events import Incoming
 from workflows.leases import Lease
 from workflows.models import Delivery, Recipient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 
 LONG = "550 5.1.1 The account that you tried to reach does not exist, and a very long text says so. " * 4 + "x" * 200
 ADDRESSES = ["oncall@example.org", "zoe@example.org", "long." + "x" * 50 + "@" + "department." * 10 + "example.org"]

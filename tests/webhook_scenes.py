@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Page
 
 from workflows import endpoints, webhook_help
 from workflows.models import Run
 from workflows.webhook_models import WebhookEndpoint, WebhookReceipt
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 
 WEBHOOKS = "/configuration/webhooks/"
 LONG = "monitoring." * 8
