@@ -93,6 +93,17 @@ def test_one_unit_migrates_and_the_others_wait_until_it_is_done() -> None:
         assert "ExecStartPre=/opt/rootmail/venv/bin/python manage.py migrate --check" in text
 
 
+def test_the_two_sizes_never_run_side_by_side() -> None:
+    """A worker that is left over stops rootmail-all when it is started again: it wants what conflicts with that."""
+    small, worker = (text_of(f"rootmail-{name}.service") for name in ("all", "worker@"))
+    assert "\nConflicts=rootmail-migrate.service rootmail-web.service rootmail-beat.service\n" in small
+    assert "\nConflicts=rootmail-all.service\n" in worker
+
+
+def text_of(unit: str) -> str:
+    return (deploy.DEPLOY / "systemd" / unit).read_text()
+
+
 # --- nginx ---------------------------------------------------------------------------------------
 
 
