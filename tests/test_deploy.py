@@ -75,6 +75,16 @@ def test_compose_sets_only_settings_of_ours(name: str) -> None:
         assert service["env_file"] == ".env"
 
 
+def test_the_projects_of_compose_have_names_of_their_own() -> None:
+    """Their default is the folder's name, `deploy`: any other project in such a folder would have the same volumes."""
+    names = [re.findall(r"^name: (\S+)$", text_of(name), re.M) for name in COMPOSE_FILES]
+    assert names == [["rootmail"], ["rootmail-small"]]
+
+
+def test_git_leaves_the_file_with_the_keys_alone() -> None:
+    assert "/deploy/.env" in (deploy.ROOT / ".gitignore").read_text().splitlines()
+
+
 def test_compose_does_not_start_without_keys() -> None:
     marks = deploy.variables(text_of("compose.yaml"))
     assert {name for name, mark in marks.items() if mark == "?"} == set(KEYS)
@@ -98,9 +108,17 @@ def test_only_the_site_is_published_and_only_on_loopback(name: str) -> None:
     assert ports == ["127.0.0.1:8000:8000"]
 
 
+def test_the_image_is_built_once_and_for_all_containers() -> None:
+    services = deploy.own(deploy.compose())
+    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    policies = {(service["image"], service["pull_policy"]) for service in services.values()}
+    assert policies == {("rootmail:local", "never")}
+
+
 def test_one_container_migrates_and_the_others_wait_for_it() -> None:
     services = deploy.own(deploy.compose())
     assert [name for name, service in services.items() if "migrate" in service["command"]] == ["migrate"]
+    assert services["migrate"]["restart"] == "on-failure:5", "`up` waits for it without a word"
     for name in ("web", "worker", "beat"):
         assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
         assert services[name]["restart"] == "always"
@@ -210,7 +228,9 @@ def test_the_site_is_healthy_where_it_says_so(file: str, service: str) -> None:
 
 def test_a_worker_is_healthy_while_its_file_is_young(tmp_path: Path) -> None:
     file = tmp_path / "alive"
-    check = command_of(deploy.compose()["worker"]["healthcheck"], file=str(file))
+    said = deploy.compose()["worker"]["healthcheck"]
+    assert said["retries"] == 1, "or it would be unhealthy only minutes later"
+    check = command_of(said, file=str(file))
     assert failed(check)
     file.touch()
     assert not failed(check)
