@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.installation import INCIDENT, LONG, from_environment, wait_until
 
 pytestmark = [pytest.mark.processes, LONG]
 FILE = "compose.small.yaml"
+PAGE = (deploy.ROOT / "docs" / "backup.md").read_text()
 
 
 class Project:
@@ -37,21 +39,24 @@ class Project:
         (folder / ".env").write_text(deploy.EXAMPLE + own)
 
     def compose(self, *words: str) -> str:
-        return self.run("compose", "-f", FILE, "-p", self.name, *words)
+        return self.run(self.docker, "compose", "-f", FILE, "-p", self.name, *words)
 
-    def inside(self, *words: str, ok: bool = True) -> str:
-        return self.run("compose", "-f", FILE, "-p", self.name, "exec", "-T", "rootmail", *words, ok=ok)
+    def manage(self, *words: str) -> str:
+        return self.compose("exec", "-T", "rootmail", "python", "manage.py", *words)
 
-    def run(self, *words: str, ok: bool = True) -> str:
+    def run(self, *command: str) -> str:
         done = subprocess.run(
-            [self.docker, *words], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=600,
-        )  # fmt: skip
-        assert (done.returncode == 0) is ok, done.stderr
-        return done.stdout + ("" if ok else done.stderr)
+            command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def carry_out(self, commands: list[str]) -> None:
+        for command in commands:
+            self.run("sh", "-c", command.replace("docker compose", f"{self.docker} compose -p {self.name}"))
 
     def deliveries(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.inside("python", "manage.py", "deliveries", "--json"))
+        found: list[dict[str, Any]] = json.loads(self.manage("deliveries", "--json"))
         return found
 
     def trigger(self, token: str) -> None:
@@ -72,13 +77,34 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def test_a_small_installation_of_the_image_sends_a_mail_and_stops_well(project: Project) -> None:
-    assert project.inside("id", "-u") == "10001\n"
-    assert "Read-only file system" in project.inside("touch", "/opt/rootmail/app/written", ok=False)
-    project.inside("python", "manage.py", "workflow", "load", "workflows/examples/workflows.json")
-    token = project.inside("python", "manage.py", "token", "create", "test", "--scope", "trigger").strip()
-    project.trigger(token)
-    wait_until(lambda: {mail["state"] for mail in project.deliveries()} == {"accepted"}, seconds=60, what="a mail")
+    look_at_the_walls(project)
+    send_mails(project)
     project.compose("stop")
     [container] = project.compose("ps", "--all", "--quiet").split()
-    assert project.run("inspect", "--format", "{{.State.ExitCode}}", container) == "0\n"
+    assert project.run(project.docker, "inspect", "--format", "{{.State.ExitCode}}", container) == "0\n"
     assert "Traceback" not in project.compose("logs")
+
+
+def test_a_small_installation_comes_back_from_its_backup(project: Project) -> None:
+    """By the commands of docs/backup.md: three that back up, and two that restore."""
+    commands = re.findall(rf"^    (docker compose -f {FILE} .+)$", PAGE, re.M)
+    assert len(commands) == 5
+    send_mails(project)
+    sent = project.deliveries()
+    project.carry_out(commands)
+    project.compose("up", "--detach", "--wait")
+    assert project.deliveries() == sent
+    send_mails(project)
+
+
+def look_at_the_walls(project: Project) -> None:
+    inside = "id -u; touch /opt/rootmail/app/written 2>&1 || touch /tmp/written /var/lib/rootmail/written"
+    user, refused = project.compose("exec", "-T", "rootmail", "sh", "-c", inside).splitlines()
+    assert user == "10001"
+    assert "Read-only file system" in refused
+
+
+def send_mails(project: Project) -> None:
+    project.manage("workflow", "load", "workflows/examples/workflows.json")
+    project.trigger(project.manage("token", "create", secrets.token_hex(4), "--scope", "trigger").strip())
+    wait_until(lambda: {mail["state"] for mail in project.deliveries()} == {"accepted"}, seconds=60, what="a mail")
