@@ -304,6 +304,15 @@ def test_a_clock_that_differs_and_connections_that_run_out_are_told(monkeypatch:
     assert found(database.look_at_connections) == [(WARNING, "81 of 100 in use")]
 
 
+@pytest.mark.parametrize(("encoding", "level"), [("UTF8", OK), ("SQL_ASCII", PROBLEM), ("LATIN1", PROBLEM)])
+def test_a_database_that_does_not_take_every_letter_is_told(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, level: Level
+) -> None:
+    monkeypatch.setattr(database, "connection", SimpleNamespace(vendor="postgresql"))
+    monkeypatch.setattr(database, "rows_of", lambda _: [(encoding,)])
+    assert [said[0] for said in found(database.look_at_encoding)] == [level]
+
+
 # Workers
 
 

@@ -144,6 +144,21 @@ def look_at_integrity() -> Iterator[Finding]:
         yield ok("whole, write-ahead log in use")
 
 
+def look_at_encoding() -> Iterator[Finding]:
+    if connection.vendor != "postgresql":
+        yield ok("SQLite takes every letter")
+        return
+    [(encoding,)] = rows_of("SHOW server_encoding")
+    if encoding == "UTF8":
+        yield ok("UTF8")
+    else:
+        yield problem(
+            f"{encoding} instead of UTF8: an event or a mail with a letter that it lacks is refused",
+            "Back it up, and restore it into one that createdb made with --encoding=UTF8 --template=template0: "
+            "docs/backup.md.",
+        )
+
+
 def look_at_connections() -> Iterator[Finding]:
     if connection.vendor != "postgresql":
         yield ok("SQLite has no limit")
@@ -163,6 +178,7 @@ DATABASE = Area(
         Check("migrations", look_at_migrations, needs=("database",), seconds=15),
         Check("clock", look_at_clock, needs=("database",)),
         Check("audit log", look_at_audit_log, needs=("database", "migrations")),
+        Check("encoding", look_at_encoding, needs=("database",)),
         Check("integrity", look_at_integrity, needs=("database",), seconds=60),
         Check("connections", look_at_connections, needs=("database",)),
     ),
