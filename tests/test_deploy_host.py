@@ -100,6 +100,16 @@ def test_the_two_sizes_never_run_side_by_side() -> None:
     assert "\nConflicts=rootmail-all.service\n" in worker
 
 
+@pytest.mark.parametrize(
+    ("page", "command"), [("deployment", "git clone"), ("upgrading", "git -C /opt/rootmail/app pull")]
+)
+def test_the_code_that_root_fetches_can_be_read_by_others(page: str, command: str) -> None:
+    """A backup wants `umask 077`, and sudo keeps it."""
+    before, found, _ = (deploy.ROOT / "docs" / f"{page}.md").read_text().partition(f"    sudo {command}")
+    assert found
+    assert before.rpartition("\n\n")[2].startswith("    umask 022 ")
+
+
 def text_of(unit: str) -> str:
     return (deploy.DEPLOY / "systemd" / unit).read_text()
 
