@@ -14,6 +14,7 @@ from pathlib import Path
 MIGRATE = "The database has no tables yet, or old ones: run 'manage.py migrate' first ('up' does it by itself)."
 DAMAGED = "The SQLite database is damaged ({}). Stop everything, and restore the last backup: docs/backup.md."
 FOLDER = "ROOTMAIL_VAR must name a folder that this account may write to."
+CODE = "This account may not read the code: let it, by chmod -R a+rX {}, as the account that owns that."
 SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and maybe the value."
 # A database or a role that does not exist is another matter.
 _LACKS_TABLE = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
@@ -51,12 +52,19 @@ def explain(error: Exception) -> str:
     if isinstance(error, UnfitSetting):
         return str(error)
     if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_FOLDER:
-        return f"{error.filename}: {error.strerror}. {FOLDER}{_owner(error)}"
+        return f"{error.filename}: {error.strerror}. {_what_to_do(error)}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk is full: no space is left where ROOTMAIL_VAR lies."
     if isinstance(error, ImproperlyConfigured) or "rootmail.settings" in _modules(error):
         return SETTING.format(_setting(error) or "A setting")
     return ""
+
+
+def _what_to_do(error: OSError) -> str:
+    """The code belongs to another account, and shall: it was fetched with a strict umask."""
+    if error.errno == errno.EACCES and Path(str(error.filename)).suffix == ".py":
+        return CODE.format(Path(__file__).resolve().parent.parent)
+    return f"{FOLDER}{_owner(error)}"
 
 
 def _owner(error: OSError) -> str:

@@ -105,6 +105,15 @@ def test_a_file_of_another_account_is_told_as_one(tmp_path: Path, monkeypatch: p
     assert f"belongs to user {file.stat().st_uid}: give it to this account (chown)" in errors.explain(error)
 
 
+def test_code_that_cannot_be_read_is_not_to_be_given_away() -> None:
+    said = errors.explain(PermissionError(errno.EACCES, "Permission denied", "/opt/rootmail/app/workflows/samples.py"))
+    assert said.startswith(
+        "/opt/rootmail/app/workflows/samples.py: Permission denied. This account may not read the code"
+    )
+    assert f"chmod -R a+rX {ROOT}" in said
+    assert "chown" not in said
+
+
 def test_a_disk_that_is_full_or_read_only_is_told_in_a_line() -> None:
     assert "The disk is full" in errors.explain(OSError(errno.ENOSPC, "No space left on device"))
     assert "this account may write to" in errors.explain(OSError(errno.EROFS, "Read-only file system", "/x/up.lock"))
