@@ -18,7 +18,8 @@ import pytest
 
 from rootmail import state
 from tests import deploy_files as deploy
-from tests.installation import INCIDENT, LONG, from_environment, wait_until
+from tests.effort import LONG
+from tests.installation import INCIDENT, from_environment, wait_until
 
 pytestmark = [pytest.mark.processes, LONG]
 FILE = "compose.small.yaml"
