@@ -1,11 +1,15 @@
-"""Beat's clock: what rings for the sweepers goes on when the machine's clock is set back."""
+"""Beat: what rings for the sweepers goes on when the machine's clock is set back, and ends when it is told to."""
 
 from __future__ import annotations
 
 import logging
+import signal
 from datetime import timedelta
+from types import FrameType
+from typing import Any, NoReturn
 
 from celery import beat
+from celery.signals import beat_init
 
 from integrations import clock
 
@@ -21,6 +25,7 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
     """
 
     _ahead: timedelta | None = None  # by how much the wall clock is ahead of the steady one
+    _is_over = False
 
     def tick(self) -> float:
         """Send what is due; returns seconds until the next call."""
@@ -28,7 +33,14 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
         if before is not None and self._ahead < before - STEP:
             self._set_back(before - self._ahead)
         seconds: float = super().tick()
+        if self._is_over:
+            raise SystemExit
         return seconds
+
+    def end(self, number: int, frame: FrameType | None) -> NoReturn:
+        """Raise SystemExit, as Celery's own handler; where it comes while something is sent, that may swallow it."""
+        self._is_over = True
+        raise SystemExit
 
     def _set_back(self, by: timedelta) -> None:
         """Move what was noted along with the clock, so that every entry keeps its rhythm."""
@@ -36,3 +48,10 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
         for entry in self.schedule.values():
             entry.last_run_at -= by
         self._heap = None  # of the times at which they are due
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def end_for_sure(sender: beat.Service, **_: Any) -> None:
+    """Without it beat, told to end in the wrong millisecond, would go on until it is killed, minutes later."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, sender.scheduler.end)

@@ -29,8 +29,9 @@ pytestmark = pytest.mark.processes
 @contextmanager
 def reader(*, theme: Any = "dark", width: int = 360, scripts: bool = True) -> Iterator[BrowserContext]:
     """Open a browser of somebody whose system has this theme; by default, a phone in the dark."""
+    path = from_environment("TEST_CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=from_environment("TEST_CHROMIUM"), args=QUIET)
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser.new_context(
             color_scheme=theme, viewport={"width": width, "height": 900}, java_script_enabled=scripts
         )

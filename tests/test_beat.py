@@ -1,13 +1,18 @@
-"""Beat goes on when the machine's clock is set back."""
+"""Beat goes on when the machine's clock is set back, and ends when it is told to."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery import beat as celery_beat
+from celery.signals import beat_init
 
 from integrations import clock
 from rootmail import beat
@@ -86,3 +91,31 @@ def test_the_settings_name_it(settings: Any) -> None:
 def test_a_worker_whose_clock_is_somewhat_ahead_throws_nothing_away(settings: Any) -> None:
     expire = {entry["options"]["expires"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     assert min(expire) >= timedelta(hours=1).total_seconds()
+
+
+@pytest.fixture
+def handled() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_it_is_told_to_although_what_sends_swallows_it(
+    running: Beat, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """As redis does, whose parser raises another error while SystemExit passes it."""
+
+    def send(entry: Any, **_: Any) -> Any:
+        with suppress(SystemExit):
+            signal.raise_signal(number)
+        return SimpleNamespace(id="1")
+
+    service = celery_beat.Service(running.scheduler.app)
+    service.scheduler = running.scheduler
+    beat_init.send(sender=service)
+    monkeypatch.setattr(running.scheduler, "apply_async", send)
+    with pytest.raises(SystemExit):
+        running.run(60)

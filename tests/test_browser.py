@@ -33,8 +33,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 @pytest.fixture(params=["with JavaScript", "without JavaScript"])
 def page(request: pytest.FixtureRequest, installation: Installation) -> Iterator[Page]:
     """A page of somebody who has logged in as the admin. Any error on the browser's console fails the test."""
+    path = from_environment("TEST_CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=from_environment("TEST_CHROMIUM"), args=QUIET)
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
         scripts = request.param == "with JavaScript"
         context = browser.new_context(base_url=installation.site, java_script_enabled=scripts)
         page = context.new_page()

@@ -27,8 +27,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 @pytest.fixture
 def page(installation: Installation) -> Iterator[Page]:
+    path = from_environment("TEST_CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=from_environment("TEST_CHROMIUM"), args=QUIET)
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser.new_context(base_url=installation.site).new_page()
         browser.close()
 
