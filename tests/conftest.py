@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import django
+import httpx
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, User
@@ -20,7 +21,7 @@ from integrations.people import Role
 from integrations.transports.pool import POOL
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
-from tests.installation import Installation
+from tests.installation import Installation, wait_until
 from workflows import tasks
 
 accounts: Any = import_module("integrations.migrations.0004_accounts")
@@ -62,6 +63,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     environment = {"LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
     with Installation(tmp_path_factory.mktemp("running"), environment=environment) as installation:
         installation.make_admin("ada", "blue pelican 42")
+        wait_until(lambda: httpx.get(f"{installation.site}/readyz").is_success, what="the first sweep")
         yield installation
 
 
