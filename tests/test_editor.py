@@ -85,9 +85,9 @@ def test_only_editors_come_in(client: Client, team: dict[str, User], workflow: W
 
 
 def test_what_is_not_there_is_not_found(editor: Client, workflow: Workflow) -> None:
-    for path in ("/workflows/none/", "/workflows/none/actions/new/", f"{ONE}actions/99/"):
+    for path in ("/workflows/none/", "/workflows/none/actions/new/", f"{ONE}actions/0/"):
         assert editor.get(path).status_code == 404
-    assert editor.post(f"{ONE}actions/99/up/").status_code == 404
+    assert editor.post(f"{ONE}actions/0/up/").status_code == 404
     assert editor.post(PREVIEW, MAIL | {"view": "upside down"}).status_code == 404
 
 
