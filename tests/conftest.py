@@ -63,7 +63,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     environment = {"LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
     with Installation(tmp_path_factory.mktemp("running"), environment=environment) as installation:
         installation.make_admin("ada", "blue pelican 42")
-        wait_until(lambda: httpx.get(f"{installation.site}/readyz").is_success, what="the first sweep")
+        wait_until(lambda: httpx.get(f"{installation.site}/readyz", trust_env=False).is_success, what="the first sweep")
         yield installation
 
 

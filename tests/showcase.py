@@ -23,7 +23,7 @@ SUBJECTS = (
     "Update: checkout, 30 minutes in", "Resolved: checkout is slow",
 )  # fmt: skip
 CATALOGUE = "/configuration/integrations/"
-Picture = tuple[str, str, Callable[[Page], None]]  # name, path, and what is done there
+Picture = tuple[str, str, "Callable[[Page], None]"]  # name, path, and what is done there
 BODY = """# {{ incident.title | default: 'Checkout is slow' }}
 
 Payments take **eleven seconds** since 14:02. The team is looking at the database.

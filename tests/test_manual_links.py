@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import manual
+from tests import manual, showcase
 from tests.manual import ROOT
 
 
@@ -24,6 +24,11 @@ def test_the_readme_leads_to_every_document() -> None:
 def test_every_picture_is_shown_somewhere() -> None:
     shown = "".join(path.read_text() for path in manual.documents())
     assert [path.name for path in (ROOT / "docs" / "images").iterdir() if f"images/{path.name}" not in shown] == []
+
+
+def test_make_screenshots_draws_every_picture() -> None:
+    drawn = {f"{name}.png" for name, _, _ in [*showcase.empty(0), *showcase.in_use()]}
+    assert drawn == {path.name for path in (ROOT / "docs" / "images").iterdir()}
 
 
 @pytest.mark.parametrize(
