@@ -18,6 +18,8 @@ from celery.utils.log import get_multiprocessing_logger
 
 from .liveness import Liveness
 
+logger = logging.getLogger(__name__)
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 app = Celery("rootmail")
@@ -51,6 +53,24 @@ def remember_what_it_runs_on(**_: object) -> None:
     from . import about  # it needs Celery's worker
 
     about.at_start()
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def refuse_tables_of_before(**_: object) -> None:
+    """On old tables a worker hands a mail over and cannot note that it was taken, so it would be sent again."""
+    from django.db import DatabaseError, connections  # not at the start of every command
+
+    from .health import MIGRATIONS
+
+    try:
+        missing = MIGRATIONS.missing()
+    except DatabaseError:  # away for now, which the worker waits for
+        return
+    finally:
+        connections.close_all()  # the processes of the pool must not share one
+    if missing:
+        logger.critical("No worker starts: %s migrations are missing. Run 'manage.py migrate'.", missing)
+        sys.exit(1)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from django.db import OperationalError
 from django.db.migrations import operations
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
@@ -15,6 +19,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Field
 
+from rootmail import celery, health
 from tests import old_rows
 from tests.installation import ROOT, Installation, fresh_postgres
 
@@ -91,6 +96,7 @@ def test_breaks_of_the_rule_are_found() -> None:
 
 UPGRADE = """
 import json
+from rootmail import celery, health
 from tests import old_rows
 old_rows.upgrade()
 from django.contrib.auth.models import User
@@ -141,3 +147,19 @@ def test_rows_of_the_first_version_arrive_whole_on_sqlite(tmp_path: Path) -> Non
 def test_rows_of_the_first_version_arrive_whole_on_postgresql(tmp_path: Path) -> None:
     with fresh_postgres() as url:
         check_upgrade(Installation(tmp_path, database_url=url))
+
+
+@pytest.mark.processes
+def test_no_worker_starts_on_tables_of_before(tmp_path: Path) -> None:
+    """It would hand a mail over without being able to note that the relay has taken it."""
+    here = Installation(tmp_path, broker_url="redis://127.0.0.1:1/0")  # nobody is there
+    worker = [sys.executable, "-m", "celery", "-A", "rootmail", "worker", "--concurrency=1"]
+    done = subprocess.run(worker, cwd=ROOT, env=here.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "migrations are missing. Run 'manage.py migrate'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.MIGRATIONS, "missing", Mock(side_effect=OperationalError))
+    celery.refuse_tables_of_before()
