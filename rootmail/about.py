@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any
 
 from celery import current_app
-from celery.worker.control import inspect_command
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
@@ -38,9 +36,3 @@ def of_workers(*, within: float) -> dict[str, dict[str, str]]:
     """Return what each worker that answers within so many seconds was started on, by its name."""
     answers = current_app.control.broadcast("rootmail_about", reply=True, timeout=within)
     return {name: answer for one in answers or [] for name, answer in one.items()}
-
-
-@inspect_command(name="rootmail_about")  # type: ignore[untyped-decorator]
-def tell(state: Any, **_: Any) -> dict[str, str]:
-    """Answer the doctor, from a worker's main process."""
-    return at_start()

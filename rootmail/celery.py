@@ -50,7 +50,7 @@ def keep_own_logging(loglevel: int | str, **_: object) -> None:
 @worker_init.connect  # type: ignore[untyped-decorator]
 def remember_what_it_runs_on(**_: object) -> None:
     """Before anything is upgraded under its feet; `manage.py doctor` asks for it."""
-    from . import about  # it needs Celery's worker
+    from . import about, about_workers  # noqa: F401  (the second one answers)
 
     about.at_start()
 

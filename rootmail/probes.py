@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from . import health, monitors
+from . import about, health, monitors
 
 
 def alive(request: HttpRequest) -> HttpResponse:
@@ -17,7 +17,7 @@ def alive(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest) -> HttpResponse:
     """Answer 200 or 503; what was found is told to monitoring alone."""
     found = health.look()
-    details = {"checks": found.checks} if monitors.is_monitor(request) else {}
+    details = {"checks": found.checks, "code": about.at_start()["code"]} if monitors.is_monitor(request) else {}
     return JsonResponse({"ready": found.ready, **details}, status=200 if found.ready else 503)
 
 

@@ -4,6 +4,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from . import about
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rootmail.settings")
 
 application = get_wsgi_application()
+about.at_start()  # before anything is upgraded under its feet; /readyz tells it

@@ -17,7 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from integrations import clock
-from rootmail import health
+from rootmail import about, health
 from tests.test_runs import queued, with_tasks
 from workflows import heartbeat
 from workflows.models import Run
@@ -100,6 +100,10 @@ class TestReady:
         assert checks(client) == (200, FINE)
         Run.objects.update(due_at=clock.now() - timedelta(minutes=12, seconds=5))
         assert checks(client) == (200, FINE | {"oldest_due": "warn: due for 12 minutes"})
+
+    def test_monitoring_sees_which_code_this_process_was_started_on(self, client: Client) -> None:
+        """Doctor names it too, and cannot ask web processes itself."""
+        assert client.get("/readyz").json()["code"] == about.code()
 
     def test_missing_migrations_make_it_unready(self, client: Client) -> None:
         heartbeat.beat()

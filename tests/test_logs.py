@@ -20,7 +20,7 @@ from django.test import Client, RequestFactory
 
 from integrations import tokens
 from integrations.models import SmtpIntegration
-from rootmail import logs
+from rootmail import about, logs
 from tests.fake_relay import FakeRelay
 from tests.installation import INCIDENT, LOOKS_ON, Installation, wait_until
 from tests.test_runs import SEV1, with_tasks
@@ -285,8 +285,9 @@ def test_a_whole_installation_writes_json(running: Installation) -> None:
         mails = running.mails_of(made.json())
         assert http.get("/healthz").text == "ok\n"
         ready = http.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"ready": True, "checks": dict.fromkeys(
-            ("database", "migrations", "broker", "worker", "oldest_due"), "ok")})  # fmt: skip
+        fine = dict.fromkeys(("database", "migrations", "broker", "worker", "oldest_due"), "ok")
+        told = {"ready": True, "checks": fine, "code": about.code()}
+        assert (ready.status_code, ready.json()) == (200, told)
         wait_until(lambda: 'rootmail_attempts_total{outcome="accepted",provider="default"} 2.0' in
                    http.get("/metrics").text, what="the count")  # fmt: skip
         http.get("/deliveries/x?recipient=b@example.org")

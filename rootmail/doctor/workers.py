@@ -138,7 +138,7 @@ def look_at_versions() -> Iterator[Finding]:
     if other_code:
         yield warning(f"{', '.join(other_code)} run other code than lies here", "Restart them: docs/upgrading.md.")
     if not other_keys and not other_code:
-        yield ok(f"{len(running)} with this code and these keys")
+        yield ok(f"{len(running)} with this code ({about.code()}) and these keys")
 
 
 _LIVING = ("broker", "workers")
