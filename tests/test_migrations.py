@@ -71,7 +71,9 @@ def _is_harmless(operation: Operation, app: str, before: ProjectState) -> bool:
 
 def _takes_all_that(old: Field, new: Field) -> bool:  # type: ignore[type-arg]
     longer = new.max_length is None or (old.max_length is not None and old.max_length <= new.max_length)
-    kept = type(old) is type(new) and old.db_column == new.db_column
+    kept = (
+        type(old) is type(new) and old.db_column == new.db_column and (new.has_db_default() or not old.has_db_default())
+    )
     return kept and longer and (new.null or not old.null) and (old.unique or not new.unique)
 
 
