@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -247,6 +248,16 @@ def test_the_address_fits_what_goes_with_it(
     [(found_level, found_said)] = found(site.look_at_address)
     assert found_level == level
     assert said in found_said
+
+
+def test_files_that_nobody_collected_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After an upgrade without `collectstatic`, each page that names a new one is an error."""
+    monkeypatch.setattr(site, "staticfiles_storage", ManifestStaticFilesStorage(location=tmp_path))
+    names = sorted(name for finder in site.get_finders() for name, _ in finder.list([]))
+    assert found(site.look_at_static_files) == [(WARNING, f"{len(names)} are not collected: {names[0]}")]
+    noted = {"version": "1.1", "paths": dict.fromkeys(names, "")}
+    (tmp_path / "staticfiles.json").write_text(json.dumps(noted))
+    assert levels(site.look_at_static_files) == [OK]
 
 
 @pytest.mark.django_db  # on Django 6 they ask the database

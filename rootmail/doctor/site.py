@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core import checks
 from django.db import connection
 from django.http.request import validate_host
@@ -95,6 +97,19 @@ def look_at_monitoring() -> Iterator[Finding]:
         yield ok(f"/metrics is for {', '.join(who) or 'nobody'}")
 
 
+def look_at_static_files() -> Iterator[Finding]:
+    """A page that names a file which nobody collected is an error, and an upgrade may bring such files."""
+    noted, _ = staticfiles_storage.load_manifest()  # type: ignore[attr-defined]
+    missing = sorted({name for finder in get_finders() for name, _ in finder.list([])} - set(noted))
+    if missing:
+        yield warning(
+            f"{len(missing)} are not collected: {missing[0]}",
+            "Where web processes run on this machine: manage.py collectstatic --noinput, then restart them.",
+        )
+    else:
+        yield ok("all collected")
+
+
 def look_by_django() -> Iterator[Finding]:
     """Run the checks of `manage.py check --deploy`."""
     found = [one for one in checks.run_checks(include_deployment_checks=True) if not one.is_silenced()]
@@ -116,6 +131,7 @@ SITE = Area(
         Check("debug", look_at_debug),
         Check("address", look_at_address),
         Check("monitoring", look_at_monitoring),
+        Check("static files", look_at_static_files),
         Check("deployment", look_by_django, seconds=15),
     ),
 )
