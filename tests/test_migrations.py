@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -149,6 +150,23 @@ def test_rows_of_the_first_version_arrive_whole_on_sqlite(tmp_path: Path) -> Non
 def test_rows_of_the_first_version_arrive_whole_on_postgresql(tmp_path: Path) -> None:
     with fresh_postgres() as url:
         check_upgrade(Installation(tmp_path, database_url=url))
+
+
+SENT = {  # by processes of before, with these arguments
+    "workflows.tasks.work": (0.0,),
+    **dict.fromkeys([f"workflows.tasks.{name}" for name in ("sweep", "show_life", "forget_old", "count_new")], ()),
+    "integrations.tasks.run_errand": ("b7c5",),
+    **dict.fromkeys([f"integrations.tasks.{name}_password_link" for name in ("send", "mail")], (1,)),
+    **dict.fromkeys([f"integrations.tasks.forget_{name}" for name in ("errands", "sessions")], ()),
+    **dict.fromkeys([f"integrations.tasks.{name}" for name in ("tell_admins", "recheck_integrations")], ()),
+}
+
+
+def test_workers_take_what_processes_of_before_send() -> None:
+    """A task that a worker does not know is thrown away: of a link to set a password, nobody would send it again."""
+    celery.app.loader.import_default_modules()
+    for name, arguments in SENT.items():
+        inspect.signature(celery.app.tasks[name].run).bind(*arguments)
 
 
 @pytest.mark.processes
