@@ -23,6 +23,7 @@ from tests.damage import lose_key_of
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid, refuse
 from tests.meanwhile import before_update
+from tests.test_search import made
 from tests.test_services import SMTP
 from workflows import heartbeat
 
@@ -452,6 +453,16 @@ class TestPages:
         self.pause()
         client.force_login(member)
         assert "Mail waits for SMTP." in client.get("/").content.decode()
+
+    def test_a_mail_that_is_due_says_that_it_waits_for_the_provider(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+        row = made("due", next_attempt_at=timezone.now() - timedelta(minutes=5))
+        assert "It waits for a worker." in as_admin.get(f"/deliveries/{row.pk}/").content.decode()
+        self.pause()
+        page = as_admin.get(f"/deliveries/{row.pk}/").content.decode()
+        assert "It waits for its provider" in page
+        assert "It waits for a worker." not in page
+        assert "<dt>Due since</dt>" in page, "no attempt comes at a time that is over"
+        assert "<dt>Next attempt</dt>" not in page
 
     def test_try_now(self, as_admin: Client, smtp: SmtpIntegration) -> None:
         self.pause()

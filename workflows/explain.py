@@ -24,7 +24,7 @@ class Facts:
     reachable: bool = True  # somebody of those without it is not suppressed by now
     bounced: int = 0  # of those accepted: the provider told later that they have not got it
     spam: int = 0  # of those accepted: they reported it as spam
-    waits: bool = False  # the next attempt lies ahead
+    waits: bool = False  # for its provider, and not for a worker
     stage: str = ""
     outcome: str = ""
     code: int | None = None

@@ -51,12 +51,15 @@ def with_counts(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
     return rows.annotate(recipient_count=Coalesce(Subquery(total), 0), without_count=Coalesce(Subquery(without), 0))
 
 
-def of(delivery: Any) -> Story:
-    """Gather what is known of a delivery (see `with_counts`), by few queries, and not without bounds."""
+def of(delivery: Any, *, paused: bool = False) -> Story:
+    """Gather what is known of a delivery (see `with_counts`), by few queries, and not without bounds.
+
+    `paused`: the provider in force is, so no worker takes what is due.
+    """
     recipients = _recipients(delivery)
     attempts = list(delivery.attempts.order_by("-pk")[:ATTEMPTS])
     blocked = _add_blocked(recipients)
-    facts = _facts(delivery, attempts, recipients, blocked=blocked)
+    facts = _facts(delivery, attempts, recipients, blocked=blocked, paused=paused)
     steps = [Step(attempt.at, attempt=attempt) for attempt in attempts] + _decisions(delivery)
     steps.sort(key=lambda step: step.at, reverse=True)
     return Story(explain.explain(facts), recipients, delivery.recipient_count, steps)
@@ -87,7 +90,9 @@ def _add_blocked(recipients: list[Any]) -> int:
     return sum(row.blocked is not None for row in without)
 
 
-def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient], *, blocked: int) -> explain.Facts:
+def _facts(
+    delivery: Any, attempts: list[Attempt], recipients: list[Recipient], *, blocked: int, paused: bool
+) -> explain.Facts:
     last = attempts[0] if attempts else Attempt()
     # Of a mail that goes on, those who are waited for; of one that has ended, those who have not got it.
     states = Recipient.OPEN if delivery.state == Delivery.State.DEFERRED else WITHOUT
@@ -105,7 +110,7 @@ def _facts(delivery: Any, attempts: list[Attempt], recipients: list[Recipient], 
         reachable=delivery.without_count > blocked or not delivery.without_count,
         bounced=_count_told(delivery, Told.LOST) if delivery.told_of else 0,
         spam=_count_told(delivery, [Told.Kind.SPAM_REPORT]) if delivery.told_of else 0,
-        waits=bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
+        waits=paused or bool(delivery.next_attempt_at and delivery.next_attempt_at > clock.now()),
         stage="rcpt" if refused and last.outcome == Attempt.Outcome.ACCEPTED else last.stage,
         outcome=last.outcome,
         code=spoken.code,

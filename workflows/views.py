@@ -17,6 +17,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
 from integrations import senders
+from rootmail.banners import mail_waits
 
 from . import interventions, preview, samples, search, story
 from .entrance import CHANGE
@@ -71,7 +72,8 @@ def delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
     rows = interventions.with_refusals(Delivery.objects.select_related("workflow").annotate(empty=Q(content=b"")))
     rows = story.with_counts(rows).annotate(is_test=samples.is_test("run__"))
     row = get_object_or_404(rows if view in preview.PLAIN else rows.defer("content"), pk=pk)
-    context: dict[str, Any] = {"delivery": row, "story": story.of(row), "view": view, "views": preview.VIEWS}
+    told = story.of(row, paused=bool(mail_waits(request)))
+    context: dict[str, Any] = {"delivery": row, "story": told, "view": view, "views": preview.VIEWS}
     context["framed"] = view in preview.FRAMED
     if view in preview.PLAIN:
         shown = preview.plain(bytes(row.content), view, sender=_sender(row))

@@ -47,6 +47,11 @@ def moment(at: datetime) -> str:
     )
 
 
+@register.filter
+def is_over(at: datetime) -> bool:
+    return at <= clock.now()
+
+
 @register.simple_tag
 def told_at(at: datetime) -> str:
     """Return a time to the second, one of several below each other."""
