@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
 from tests.test_documents import SMALL
 from tests.test_runs import queued, with_tasks
 from workflows import documents, runs
-from workflows.models import Delivery, Recipient
+from workflows.models import Delivery, Recipient, Workflow
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -34,8 +35,13 @@ def test_anonymous_visitors_are_sent_to_the_login(client: Client) -> None:
     assert client.get("/")["Location"] == "/login/?next=/"
 
 
-def test_without_a_workflow_it_says_how_to_load_one(as_member: Client) -> None:
-    assert "manage.py workflow load FILE.json" in text(as_member)
+def test_without_a_workflow_in_force_it_leads_to_them(as_member: Client, client: Client, team: dict[str, User]) -> None:
+    assert "An Editor makes one, or switches one on." in text(as_member)
+    client.force_login(team["Editor"])
+    assert '<a href="/workflows/">To the workflows</a>' in text(client)
+    documents.load(SMALL)
+    Workflow.objects.update(enabled=False)
+    assert "No workflow is switched on" in text(client), "one that is switched off sends nothing, either"
 
 
 def test_without_a_mail_it_says_how_to_trigger_one(as_member: Client) -> None:
@@ -43,6 +49,14 @@ def test_without_a_mail_it_says_how_to_trigger_one(as_member: Client) -> None:
     assert "An event" not in text(as_member)
     assert "triggers the enabled workflow" in text(as_member)
     assert "http://testserver/v1/events" in text(as_member)
+    assert "An Admin makes the token" in text(as_member)
+
+
+def test_without_a_mail_an_admin_is_led_to_the_tokens(client: Client, team: dict[str, User]) -> None:
+    documents.load(SMALL)
+    client.force_login(team["Admin"])
+    assert 'under <a href="/configuration/tokens/">API tokens</a>' in text(client)
+    assert 'under <a href="/workflows/">Workflows</a>' in text(client)
 
 
 def test_shows_what_became_of_each_mail(as_member: Client) -> None:
