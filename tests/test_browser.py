@@ -164,6 +164,12 @@ def test_the_mode_is_told_while_the_switches_are_turned(page: Page, request: Any
     page.get_by_label("SSL", exact=True).uncheck()
     page.get_by_label("StartTLS", exact=True).check()
     expect(mode).to_contain_text("STARTTLS required")
+    page.get_by_label("Address").fill("127.0.0.1")
+    page.get_by_label("Port").fill("1")
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was saved.")
+    page.get_by_label("StartTLS", exact=True).uncheck()
+    expect(mode).to_contain_text("STARTTLS if offered")  # what a check has drawn anew follows the switches, too
 
 
 def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
