@@ -43,6 +43,8 @@ def _to_login(request: HttpRequest, kind: str | None) -> HttpResponseBase:
         page = request.get_full_path()
     if not is_htmx(request):
         return redirect_to_login(page)
+    if request.method == "POST":
+        return HttpResponse(status=401)  # its page stays, with what was typed
     shown = urlsplit(request.headers.get("HX-Current-URL", "")).path or page
     return HttpResponse(headers={"HX-Redirect": redirect_to_login(shown).url})
 

@@ -166,8 +166,10 @@ def test_a_button_that_stood_for_the_switch_leaves_it_alone(as_admin: Client, en
 
 def test_an_expired_session_leads_to_the_log_in_and_back(client: Client, entered: dict[str, str]) -> None:
     shown = {"HX-Current-URL": f"http://testserver{SMTP}?x=1"}
-    answer = client.post(f"{SMTP}check/", entered, headers=HTMX | shown)
+    answer = client.get(f"{SMTP}check/{uuid.UUID(int=1)}/?connect", headers=HTMX | shown)
     assert answer.headers["HX-Redirect"] == f"/login/?next={SMTP}"
+    answer = client.post(f"{SMTP}check/", entered, headers=HTMX | shown)
+    assert (answer.status_code, dict(answer.headers).get("HX-Redirect")) == (401, None), "the form stays, as it was typed"
     assert client.post(f"{SMTP}check/", entered).headers["Location"] == f"/login/?next={SMTP}"
 
 

@@ -4,6 +4,7 @@ const unsaved = (() => {
   const form = document.querySelector("form[data-unsaved]");
   let differs = form.dataset.unsaved === "yes"; // from what is stored
   let ready = false;
+  const LOST = "Nothing was saved: you are not logged in any more, or rootmail does not answer. Log in in another tab, then save here.";
   const tell = (text) => { document.getElementById("problems").textContent = text; };
 
   // Asks the server whether it would take the form, and takes over its token: that changes when somebody logs in.
@@ -15,13 +16,30 @@ const unsaved = (() => {
     return Boolean(token);
   };
 
+  if (form.hasAttribute("hx-post")) { // htmx sends it, and parts of it while somebody types
+    document.addEventListener("htmx:confirm", async (event) => {
+      const { triggeringEvent: pressed, elt, issueRequest } = event.detail;
+      if (!["click", "submit"].includes(pressed?.type)) return;
+      event.preventDefault();
+      showBusy(pressed.submitter ?? elt, true);
+      const answers = await isLoggedIn();
+      tell(answers ? "" : LOST);
+      if (answers) issueRequest(true);
+      else showBusy(pressed.submitter ?? elt, false);
+    });
+    document.addEventListener("htmx:responseError", () => tell(LOST));
+    return null;
+  }
+
   form.addEventListener("input", () => { differs = true; });
   form.addEventListener("submit", async (event) => {
     if (ready) { differs = ready = false; return; }
     event.preventDefault();
+    showBusy(event.submitter, true);
     ready = await isLoggedIn();
-    if (ready) form.requestSubmit(event.submitter);
-    else tell("Nothing was saved: you are not logged in any more, or rootmail does not answer. Log in in another tab, then save here.");
+    if (ready) return form.requestSubmit(event.submitter);
+    showBusy(event.submitter, false);
+    tell(LOST);
   });
   addEventListener("beforeunload", (event) => { if (differs) event.preventDefault(); });
   return { form, isLoggedIn, tell, changed: () => { differs = true; } };
