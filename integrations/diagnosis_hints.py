@@ -207,7 +207,12 @@ def _auth_hint(fault: Fault) -> Hint:
         return _proposing(fault, f"The relay wants TLS before AUTH: {error.reply}", "enable_starttls", USE_STARTTLS)
     if error.reply is None:  # the exchange broke, or could not be gone through with
         return Hint(error.text, "authentication" if isinstance(error.__cause__, ValueError) else "")
-    return Hint(error.text, _refused_field(error.reply))
+    field = _refused_field(error.reply)
+    return Hint(f"{error.text}{_blank(fault.settings.password)}" if field == "password" else error.text, field)
+
+
+def _blank(password: str) -> str:
+    return " The password begins or ends with a blank: was it pasted with it?" if password != password.strip() else ""
 
 
 def _refused_field(reply: Reply) -> str:

@@ -291,6 +291,15 @@ def test_a_refused_auth_says_what_to_do(reply: str, advice: str) -> None:
     assert found.cause == f"The relay refused the credentials: {reply.rstrip('.')}. {advice}"
 
 
+@pytest.mark.parametrize("password", [" s3cret-pass", "s3cret-pass\n", "s3cret-pass\u00a0"])
+def test_a_password_that_was_pasted_with_a_blank_is_told(password: str) -> None:
+    with FakeRelay(tls="implicit", **ACCOUNT) as relay:
+        found = check(relay, ssl=True, **LOGIN | {"password": password})
+    assert finding(found) == (False, "auth", "password", {})
+    assert "The password begins or ends with a blank" in found.cause
+    assert password.strip() not in str(found.as_dict())
+
+
 def test_auth_that_is_disabled_is_no_question_of_credentials() -> None:
     reply = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."
     with FakeRelay(tls="implicit", replies={"AUTH": reply}, **ACCOUNT) as relay:
