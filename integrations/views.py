@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from . import pauses, services, stored, trials
@@ -50,7 +51,8 @@ def setup(request: HttpRequest, kind: str) -> HttpResponse:
 
 def _connected(request: HttpRequest, kind: str, found: Diagnosis | None) -> HttpResponse:
     said, warning = services.after_connect(kind)
-    messages.success(request, said)
+    test = reverse("integration-test", args=[kind])
+    messages.success(request, format_html('{} <a href="{}">Send a test e-mail</a> to see one arrive.', said, test))
     if warning:
         messages.warning(request, warning)
     if found and found.cause:

@@ -109,6 +109,7 @@ def test_setup_connect_connected_disconnect(as_admin: Client, relay: FakeRelay, 
     answer = as_admin.post(SMTP, entered, follow=True)
     assert answer.redirect_chain == [(CATALOGUE, 302)]
     assert "SMTP is connected. The next mail leaves through it." in text_of(answer)
+    assert '<a href="/configuration/integrations/smtp/test/">Send a test e-mail</a>' in answer.content.decode()
     row = SmtpIntegration.objects.get()
     assert (row.connected, row.connected_by, row.password, row.ssl) == (True, "ada", "right horse", False)
     assert relay.transcript[-1] == "QUIT"
