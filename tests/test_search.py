@@ -132,7 +132,7 @@ def test_a_filter_survives_the_way_through_an_address() -> None:
 
 def test_says_a_filter_in_words() -> None:
     assert FULL.in_words() == (
-        "failed or held through smtp of workflow tell of run 00000000-0000-0000-0000-000000000007 to a+b@example.org "
+        "failed or held through SMTP of workflow tell of run 00000000-0000-0000-0000-000000000007 to a+b@example.org "
         "since 24 November 2026 before 25 November 2026 10:30 because of 5.7.1 with ‘a & b = 'ü'’"
     )
     assert DeliveryFilter().in_words() == "all"

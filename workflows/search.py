@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
@@ -58,7 +58,8 @@ class DeliveryFilter:
 
     def in_words(self) -> str:
         """Return the filter for headings, confirmations and the audit log: 'failed since 24 November 2026'."""
-        parts = [words.format(_spoken(getattr(self, name))) for name, words in _WORDS.items() if getattr(self, name)]
+        told = replace(self, provider=PROVIDERS.get(self.provider, ""))
+        parts = [words.format(_spoken(getattr(told, name))) for name, words in _WORDS.items() if getattr(told, name)]
         return " ".join(parts) or "all"
 
     @property

@@ -40,7 +40,7 @@ def moment(at: datetime) -> str:
     """Return a time for people and machines: absolute, and how far it lies away where that is near."""
     near = _distance(at - clock.now())
     return format_html(
-        '<time datetime="{}">{}{}</time>',
+        '<time datetime="{}">{}</time>{}',
         at.isoformat(timespec="seconds"),
         timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S"),
         f" ({near})" if near else "",
