@@ -258,6 +258,28 @@ def test_the_settings_of_a_relay_outlive_the_session(page: Page) -> None:
     page.get_by_role("button", name="Disconnect").click()
 
 
+@pytest.mark.parametrize("page", ["with JavaScript"], indirect=True)
+def test_a_mapping_and_data_of_ones_own_outlive_the_session(page: Page) -> None:
+    page.goto("/configuration/webhooks/new/json/")
+    _is_kept(page, field="Mapping", button="Make the address")
+    page.goto("/workflows/_new/")
+    page.get_by_role("button", name="Start with this Tell stakeholders").click()
+    page.get_by_role("button", name="Switch on", exact=True).click()
+    page.get_by_role("link", name="Run by hand").click()
+    _is_kept(page, field="Or data of your own", button="Run it now")
+
+
+def _is_kept(page: Page, *, field: str, button: str) -> None:
+    page.get_by_label(field).fill("What took an hour to write")
+    page.context.clear_cookies()
+    page.get_by_role("button", name=button).click()
+    expect(page.locator("#problems")).to_contain_text("you are not logged in any more")
+    log_in_elsewhere(page)
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("alert")).to_be_visible()  # it was posted, and refused for what it is
+    expect(page.get_by_label(field)).to_have_value("What took an hour to write")
+
+
 def log_in_elsewhere(page: Page) -> None:
     other = page.context.new_page()
     other.goto("/login/")
