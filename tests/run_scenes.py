@@ -65,5 +65,6 @@ def open_one(**wanted: object) -> Callable[[Page], None]:
 
 def start_wrongly(page: Page) -> None:
     page.get_by_label("Or data of your own").fill('{"incident": {"title": "x' + "y" * 300)
-    page.get_by_role("button", name="Run it now").click()
+    with page.expect_navigation():  # which a script lets begin when it knows that the answer can be saved
+        page.get_by_role("button", name="Run it now").click()
     page.wait_for_load_state()

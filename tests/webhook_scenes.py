@@ -74,14 +74,16 @@ def open_one(name: str) -> Any:
 
 def make_one(page: Page) -> None:
     page.get_by_label("Name").fill("Metrics of " + "x" * 80)
-    page.get_by_role("button", name="Make the address").click()
+    with page.expect_navigation():  # which a script lets begin when it knows that the answer can be saved
+        page.get_by_role("button", name="Make the address").click()
     page.wait_for_load_state()
 
 
 def make_a_wrong_one(page: Page) -> None:
     page.get_by_label("Name").fill(LONG * 3)
     page.get_by_label("Mapping").fill("event = alert_created\n" + LONG * 3)
-    page.get_by_role("button", name="Make the address").click()
+    with page.expect_navigation():  # which a script lets begin when it knows that the answer can be saved
+        page.get_by_role("button", name="Make the address").click()
     page.wait_for_load_state()
 
 
