@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from html import unescape
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -163,6 +163,24 @@ def test_the_page_tells_what_became_of_a_mail(as_viewer: Client) -> None:
         assert shown in page, shown
     assert page.index("b@example.org") < page.index("a@example.org"), "those without the mail first"
     assert '<a href="/" class="nav-link" aria-current="page"' in page
+
+
+@pytest.mark.parametrize(("state", "again"), [("sending", "every 2s"), ("queued", "every 5s"), ("accepted", "")])
+def test_a_mail_on_its_way_is_looked_at_again_and_again(as_viewer: Client, state: str, again: str) -> None:
+    lease = {"lease": uuid4(), "lease_expires_at": timezone.now() + timedelta(minutes=5)} if state == "sending" else {}
+    row = made("on its way", state=state, **lease)
+    page = body(as_viewer.get(page_of(row)))
+    assert re.findall(r'hx-trigger="([^"]*)"', page) == ([again] if again else [])
+    kept = page.partition('<div id="progress"')[2]
+    assert "</section>\n</div>" in kept.partition('id="mail"')[0], "the mail itself is not asked for again"
+
+
+def test_who_is_logged_out_while_a_page_looks_again_is_led_to_the_log_in(client: Client) -> None:
+    row = made("on its way", state="queued")
+    for page in (page_of(row), f"/runs/{row.run_id}/"):
+        answer = client.get(page, headers={"HX-Request": "true"})
+        assert answer.headers["HX-Refresh"] == "true", "a part of the log-in would take the place of what stood there"
+        assert client.get(page)["Location"] == f"/login/?next={page}"
 
 
 def test_a_mail_that_could_not_be_made_says_so(as_viewer: Client) -> None:

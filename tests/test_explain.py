@@ -122,7 +122,7 @@ def test_a_reply_in_plain_words(stage: str, code: int | None, enhanced: str, wor
     [
         (Facts("queued"), "It waits for a worker.", "where none runs, every page says so"),
         (Facts("queued", waits=True), "It waits for its provider", "leave by themselves"),
-        (Facts("sending"), "A worker is handing it over right now.", "again in a moment"),
+        (Facts("sending"), "A worker is handing it over right now.", "That takes seconds"),
         (Facts("accepted", recipients=2), "The relay has taken it over for everybody.", "the relay's log"),
         (Facts("accepted", confirmed=False), "The relay's answer was not heard; a person considers", ""),
         (

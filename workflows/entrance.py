@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -23,6 +24,19 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"  # the one of ours that kn
 MAY = {CHANGE: "Only Editors and Admins may open this page.", MANAGE: "Only Admins may open this page."}
 LOCKED = "This workflow is locked: only Admins may change it and its actions."
 View = Callable[..., HttpResponseBase]
+
+
+def for_everybody(view: View) -> View:
+    """Guard a page that keeps itself up to date, for whoever has logged in: logged out meanwhile, all of it is led there."""
+    guarded = login_required(view)
+
+    @wraps(view)
+    def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.headers.get("HX-Request") == "true" and not request.user.is_authenticated:
+            return HttpResponse(headers={"HX-Refresh": "true"})
+        return guarded(request, *args, **kwargs)
+
+    return never_cache(entered)
 
 
 def for_editors(view: View) -> View:

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from . import events, run_control, run_story, samples, words
-from .entrance import for_editors
+from .entrance import for_editors, for_everybody
 from .models import Run, Workflow
 from .run_forms import RunFilterForm, StartForm
 
@@ -57,8 +57,7 @@ def _id(text: str) -> UUID:
 
 
 @require_safe
-@never_cache
-@login_required
+@for_everybody
 def run(request: HttpRequest, run: UUID) -> HttpResponse:
     """One run: why it is as it is, and what may be done."""
     row = get_object_or_404(Run.objects.select_related("workflow", "event"), pk=run)

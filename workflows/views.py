@@ -20,7 +20,7 @@ from integrations import senders
 from rootmail.banners import mail_waits
 
 from . import interventions, preview, samples, search, story
-from .entrance import CHANGE
+from .entrance import CHANGE, for_everybody
 from .forms import FilterForm
 from .models import Delivery, Workflow
 from .search import DeliveryFilter
@@ -62,8 +62,7 @@ def _place(request: HttpRequest) -> dict[str, UUID]:
 
 
 @require_safe
-@never_cache
-@login_required
+@for_everybody
 def delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One mail: what became of it, what to do, and how it looks."""
     view = request.GET.get("view", "desktop")
