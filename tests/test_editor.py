@@ -462,7 +462,8 @@ def test_without_a_script_the_button_shows_the_preview_beside_what_was_typed(edi
     answer = editor.post(page_of(action), MAIL | {"subject": "Typed {{ x", "preview": "1"})
     assert answer.status_code == 200
     assert "Typed {{ x" in unescape(answer.content.decode())
-    assert note(answer, "subject").startswith("Line 1: ")
+    assert '<p class="error" id="id_subject_error">Line 1: ' in answer.content.decode()
+    assert note(answer, "subject") == "", "it is said once"
     assert Action.objects.get().subject == action.subject
 
 

@@ -136,7 +136,7 @@ def _say_saved(request: HttpRequest, row: Action, sample: Sample) -> None:
 
 def _page(request: HttpRequest, form: ActionForm, sample: Sample, **page: Any) -> HttpResponse:
     context = _shown(request, form, sample) | page
-    for field, note in context["notes"] if page.get("wrong") else ():
+    for field, note in context["notes"]:
         note["problems"] = [] if field.errors else note["problems"]  # the preview says the same in other words
     context |= {"variables": variables.of(sample.data), "examples": filter_sheet.groups()}
     context["samples"] = samples.of(form.instance.workflow)
