@@ -171,6 +171,7 @@ def test_a_mail_on_its_way_is_looked_at_again_and_again(as_viewer: Client, state
     row = made("on its way", state=state, **lease)
     page = body(as_viewer.get(page_of(row)))
     assert re.findall(r'hx-trigger="([^"]*)"', page) == ([again] if again else [])
+    assert page.count('hx-select-oob="#banners"') == bool(again), "what it waits for is over then, maybe"
     kept = page.partition('<div id="progress"')[2]
     assert "</section>\n</div>" in kept.partition('id="mail"')[0], "the mail itself is not asked for again"
 
