@@ -169,7 +169,9 @@ def test_an_expired_session_leads_to_the_log_in_and_back(client: Client, entered
     answer = client.get(f"{SMTP}check/{uuid.UUID(int=1)}/?connect", headers=HTMX | shown)
     assert answer.headers["HX-Redirect"] == f"/login/?next={SMTP}"
     answer = client.post(f"{SMTP}check/", entered, headers=HTMX | shown)
-    assert (answer.status_code, dict(answer.headers).get("HX-Redirect")) == (401, None), "the form stays, as it was typed"
+    assert (answer.status_code, dict(answer.headers).get("HX-Redirect")) == (401, None), (
+        "the form stays, as it was typed"
+    )
     assert client.post(f"{SMTP}check/", entered).headers["Location"] == f"/login/?next={SMTP}"
 
 

@@ -454,7 +454,7 @@ class TestPages:
         client.force_login(member)
         assert "Mail waits for SMTP." in client.get("/").content.decode()
 
-    def test_a_mail_that_is_due_says_that_it_waits_for_the_provider(self, as_admin: Client, smtp: SmtpIntegration) -> None:
+    def test_a_mail_that_is_due_waits_for_the_provider(self, as_admin: Client, smtp: SmtpIntegration) -> None:
         row = made("due", next_attempt_at=timezone.now() - timedelta(minutes=5))
         assert "It waits for a worker." in as_admin.get(f"/deliveries/{row.pk}/").content.decode()
         self.pause()

@@ -27,7 +27,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def for_everybody(view: View) -> View:
-    """Guard a page that keeps itself up to date, for whoever has logged in: logged out meanwhile, all of it is led there."""
+    """Guard a page that keeps itself up to date; where its reader was logged out, all of it leads to the log-in."""
     guarded = login_required(view)
 
     @wraps(view)

@@ -47,7 +47,9 @@ AS_IT_IS = {
     "queued": Explanation(
         "It waits for a worker.", "Workers take it within seconds; where none runs, every page says so at its top."
     ),
-    "sending": Explanation("A worker is handing it over right now.", "That takes seconds; a slow server takes minutes."),
+    "sending": Explanation(
+        "A worker is handing it over right now.", "That takes seconds; with a slow server, minutes."
+    ),
     "unknown": Explanation(
         f"{_LOST} It is sent once more by itself, so a recipient may get it twice.",
         f"{_LOOK} Where it is there, consider it delivered before the next attempt.",
