@@ -189,7 +189,7 @@ def test_an_editor_writes_a_mail_sees_it_come_out_and_sends_it_to_herself(
     page.get_by_label("Body").fill("One\n\n{% if incident.zoom %}")
     if not scripts:
         page.get_by_role("button", name="Preview").click()
-    expect(page.locator("#note-body")).to_have_text("Line 3: endif is missing")
+    expect(page.locator("#field-body .error")).to_have_text("Line 3: endif is missing")  # once
     expect(page.locator("#problems")).to_contain_text("There is no mail yet.")
 
     if scripts:
