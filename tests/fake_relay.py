@@ -77,8 +77,9 @@ class FakeRelay:
     """`replies` may give one reply for every time, or a list for the first times.
 
     At a point in `drop` the connection is closed instead of an answer, in `hang` nothing ever
-    comes, in `drip` a reply begins and never ends; at one in `slow` the reply comes so many
-    seconds later. With drop or hang at "." the mail was taken. A relay that `lies` keeps a mail that it refuses there.
+    comes, in `drip` a reply begins and never ends; at one in `closes` it ends the connection, as 421
+    does; at one in `slow` the reply comes so many seconds later. With drop or hang at "." the mail was
+    taken. A relay that `lies` keeps a mail that it refuses there.
 
     `flights` are the commands that lay there together when the server began to answer them.
     """
@@ -93,6 +94,7 @@ class FakeRelay:
     context: ssl.SSLContext | None = None  # instead of leaf
     replies: Mapping[str, str | list[str]] = field(default_factory=dict)
     drop: Collection[str] = ()
+    closes: Collection[str] = ()
     hang: Collection[str] = ()
     drip: Collection[str] = ()
     slow: Mapping[str, float] = field(default_factory=dict)
@@ -201,6 +203,9 @@ class Conversation:
         """Say what the script says for this point, or the usual; return the reply."""
         reply = await self.prepare(point, usual)
         self.say(reply)
+        if _in(self.relay.closes, point):
+            self.flush()
+            raise Gone
         return reply
 
     async def prepare(self, point: str, usual: str) -> str:

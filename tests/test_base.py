@@ -118,6 +118,24 @@ def test_what_concerns_the_account_pauses_the_provider_and_ends_no_mail(stage: S
 
 
 @pytest.mark.parametrize(
+    ("stage", "code", "text", "scope"),
+    [
+        (Stage.RCPT, 450, "4.7.0 Greylisted for 5 minutes", R),
+        (Stage.RCPT, 421, "4.7.0 <b@x.test>: you are greylisted", R),
+        (Stage.RCPT, 450, "Grey-listed, come back later", R),
+        (Stage.MAIL, 451, "4.7.1 Graylisting in action", M),
+        (Stage.DATA, 421, "4.7.0 Message greylisted", M),
+        (Stage.RCPT, 450, "4.7.0 <greylist@x.test>: too many mails", P),
+        (Stage.RCPT, 450, "4.7.0 greylist@x.test gets too many mails", P),
+        (Stage.CONNECT, 421, "greylisted", P),
+        (Stage.MAIL, 554, "5.7.1 for ever greylisted", M),
+    ],
+)
+def test_greylisting_is_no_word_about_us(stage: Stage, code: int, text: str, scope: Scope) -> None:
+    assert classify(Reply.parse(code, text), stage=stage).scope == scope
+
+
+@pytest.mark.parametrize(
     ("code", "text", "permanent"),
     [
         (552, "5.2.2 quota exceeded", True),

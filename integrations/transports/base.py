@@ -268,6 +268,7 @@ QUOTA_WORDS = r"SubmissionQuotaExceeded|STOREDRV\.Submission\S*QuotaExceeded|SMT
 STOPPED_WORDS = r"Sender throttled due to|sending (?:suspended|paused)|bad outbound sender"
 _ACCOUNT = re.compile(rf"(?<![\w.@-])(?:{QUOTA_WORDS}|{STOPPED_WORDS})(?![\w.-]*@)", re.IGNORECASE)
 _OF_OTHERS = re.compile(r"<[^<>]*>|\bsaid: .*", re.IGNORECASE | re.DOTALL)  # an address, another server's answer
+_GREYLISTING = re.compile(r"(?<![\w.@-])gr[ae]y-?list(?![\w.-]*@)", re.IGNORECASE)
 _UNKNOWN_RECIPIENT = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10")
 
 
@@ -275,6 +276,8 @@ def classify(reply: Reply, *, stage: Stage) -> Verdict:
     """Say what a refusal means: whose fault, and whether another try can help."""
     if _is_about_account(reply):
         return _PROVIDER_WAITS
+    if stage in (Stage.MAIL, Stage.RCPT, Stage.DATA) and _is_greylisting(reply):
+        return _RECIPIENT_WAITS if stage is Stage.RCPT else _MESSAGE_WAITS
     for row_stage, pattern, verdict in CLASSES:
         if row_stage in ("", stage) and _fits(reply, pattern):
             return verdict
@@ -286,6 +289,11 @@ def _is_about_account(reply: Reply) -> bool:
     if reply.code == 451 and reply.text.startswith("5.7.3"):
         return True
     return reply.enhanced not in _UNKNOWN_RECIPIENT and bool(_ACCOUNT.search(_OF_OTHERS.sub("", reply.text)))
+
+
+def _is_greylisting(reply: Reply) -> bool:
+    """Whatever its code, 421 and 4.7.0 among them."""
+    return str(reply.code).startswith("4") and bool(_GREYLISTING.search(_OF_OTHERS.sub("", reply.text)))
 
 
 def _fits(reply: Reply, pattern: str) -> bool:

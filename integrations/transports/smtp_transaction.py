@@ -71,6 +71,7 @@ class Transaction:
         self.named = fit[:TOGETHER]
         self.later = dict.fromkeys(fit[TOGETHER:], Reply(None, "Others come first", "4.5.3"))  # in the next attempt
         self.reply = Reply(None, "")  # to MAIL FROM
+        self._last = ""  # the recipient whose reply was heard last
         self._flights: deque[list[Command]] = deque()
         self._unanswered: deque[Command] = deque()  # of the flight that has left
 
@@ -95,8 +96,12 @@ class Transaction:
 
     def finish(self) -> Reply:
         """Name the recipients, send the content, and return the reply to the final dot."""
-        self._name_recipients()
-        reply = self._next_reply()
+        try:
+            self._name_recipients()
+            reply = self._next_reply()
+        except TransportError as error:
+            self._blame(error)
+            raise
         if reply.code != 354:
             self._demand_step(Stage.DATA)
             self._refuse(reply, stage=Stage.DATA)
@@ -178,23 +183,49 @@ class Transaction:
         return f"MAIL FROM:<{self.mail.sender}>" + "".join(parameters)
 
     def _name_recipients(self) -> None:
-        taken = False
+        taken, doubtful = False, None
         for number, address in enumerate(self.named):
             if taken and self._is_late:
                 return self._put_off(self.named[number:])
             reply = self._next_reply()
+            self._last = address
             if _positive(reply):
                 taken = True
                 continue
             if classify(reply, stage=Stage.RCPT).scope is Scope.PROVIDER:
-                self._leave()
-                self._refuse(reply, stage=Stage.RCPT)
+                if not _may_be_about_one(reply):
+                    self._give_up(reply)
+                doubtful = doubtful or reply
             self.refused[address] = reply
         if not taken:
             self._catch_up()
             self._demand_step(Stage.RCPT)
+            if doubtful:
+                self._give_up(doubtful)
             raise envelope.all_refused(self.left_out)
         return None
+
+    def _give_up(self, reply: Reply) -> NoReturn:
+        """End a session that is no good for anybody. A DATA in flight gets no dot, so nothing is accepted."""
+        if self._unanswered:
+            self.session.drop()
+        else:
+            self.session.quit()
+        self._refuse(reply, stage=Stage.RCPT)
+
+    def _blame(self, error: TransportError) -> None:
+        """Remember who was refused before the connection broke, so that the next attempt goes without them.
+
+        Where it ended right behind a refusal, that was meant for one recipient, and the relay is well: Exim's 'drop'
+        and Haraka's DENYDISCONNECT do so.
+        """
+        if error.reply or not isinstance(error.__cause__, OSError):
+            return
+        error.refused = dict(self.refused)
+        if self._last in self.refused and not isinstance(error.__cause__, TimeoutError):
+            hung_up = Reply(None, "The relay hung up when it had refused another one", "4.4.2")
+            self.later |= {address: hung_up for address in self.named if address not in self.refused}
+            raise envelope.all_refused(self.left_out) from error
 
     @property
     def _is_late(self) -> bool:
@@ -205,13 +236,6 @@ class Transaction:
         """Send to those who were taken; the relay is slow, and the others come next time."""
         self.later |= dict.fromkeys(addresses, Reply(None, "No time was left to name this one", "4.5.3"))
         self._flights = deque([[Command("DATA", Stage.DATA)]])
-
-    def _leave(self) -> None:
-        """End a session that is no good for anybody. A DATA in flight gets no dot, so nothing is accepted."""
-        if self._unanswered:
-            self.session.drop()
-        else:
-            self.session.quit()
 
     def _catch_up(self) -> None:
         """Hear the rest of the flight that was in vain, so that the next reply belongs to the next command."""
@@ -288,3 +312,8 @@ def _positive(reply: Reply) -> bool:
 
 def _negative(reply: Reply) -> bool:
     return reply.code is not None and 400 <= reply.code < 600
+
+
+def _may_be_about_one(reply: Reply) -> bool:
+    """Tell what sounds like a word about us, and is none where the relay takes another recipient of the mail."""
+    return reply.code is not None and 400 <= reply.code < 500 and reply.code != 421
