@@ -13,7 +13,7 @@ from . import certificates, diagnosis_hints
 from .certificates import CertificateReport
 from .diagnosis_hints import Fault, Hint
 from .transports import envelope, tls
-from .transports.base import Scope, Stage, TransportError, storable
+from .transports.base import Scope, Stage, TransportError, demands_login, storable
 from .transports.network import Clock
 from .transports.sendgrid import SendGridSettings, SendGridTransport
 from .transports.smtp import SmtpSettings
@@ -150,7 +150,7 @@ def _demand_for_auth(session: SmtpSession) -> Callable[[], str] | None:
     """Try the empty sender; return what raises the relay's demand for a log-in, or None where it has none."""
     reply = session.ask("MAIL FROM:<>", stage=Stage.MAIL)
     session.ask("RSET", stage=Stage.MAIL)
-    if reply.code != 530 and reply.enhanced != "5.7.57":
+    if not demands_login(reply):
         return None
 
     def refuse() -> str:

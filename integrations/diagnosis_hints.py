@@ -16,7 +16,7 @@ from . import detection
 from .certificates import CertificateReport
 from .probing import changed, probe
 from .transports import smtp_auth, tls
-from .transports.base import Reply, Stage, TransportError
+from .transports.base import Reply, Stage, TransportError, demands_login
 from .transports.smtp import SmtpSettings, TlsMode
 from .transports.smtp_session import SmtpSession
 
@@ -265,9 +265,7 @@ def _wants_starttls(fault: Fault) -> bool:
 
 
 def _wants_login(fault: Fault) -> bool:
-    error, words = fault.error, _words(fault)
-    asks = "authentication required" in words or "require basic authentication" in words
-    return asks or error.code == 530 or error.enhanced_code == "5.7.57"
+    return fault.error.reply is not None and demands_login(fault.error.reply)
 
 
 def _words(fault: Fault) -> str:

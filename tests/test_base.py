@@ -136,6 +136,15 @@ def test_greylisting_is_no_word_about_us(stage: Stage, code: int, text: str, sco
 
 
 @pytest.mark.parametrize(
+    ("stage", "scope", "permanent"), [(Stage.MAIL, P, False), (Stage.RCPT, R, True), (Stage.DATA, M, True)]
+)
+def test_a_log_in_that_is_missing_at_mail_pauses_the_provider(stage: Stage, scope: Scope, permanent: bool) -> None:
+    """At RCPT it may be about a group that takes mail from its own people alone, as Exchange says."""
+    verdict = classify(Reply(550, "Authentication required"), stage=stage)
+    assert (verdict.scope, verdict.permanent) == (scope, permanent)
+
+
+@pytest.mark.parametrize(
     ("code", "text", "permanent"),
     [
         (552, "5.2.2 quota exceeded", True),

@@ -433,6 +433,12 @@ def test_a_relay_that_wants_a_log_in_is_found_out_without_a_from() -> None:
     assert found.cause == "The relay wants a username and a password: 530 5.7.0 authentication required"
 
 
+def test_the_demand_for_a_log_in_is_known_by_its_words_too() -> None:
+    with FakeRelay(replies={"MAIL": "550 Authentication required"}) as relay:  # as Haraka has it
+        found = check(relay, sender="", **CLEAR)
+    assert finding(found) == (False, "mail", "user_name", {})
+
+
 def test_a_connection_that_breaks_blames_no_field() -> None:
     with FakeRelay(drop=["MAIL"]) as relay:
         assert finding(check(relay, **CLEAR)) == (False, "mail", "", {})

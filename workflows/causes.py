@@ -76,6 +76,12 @@ CAUSES = (
         words="require basic authentication",
     ),
     Cause(
+        "The relay wants a log-in.",
+        f"An Admin fills in username and password {_SETTINGS}.",
+        stages=("mail",),
+        words="authentication required",
+    ),
+    Cause(
         "The relay wants an encrypted connection.",
         f"An Admin turns on STARTTLS {_SETTINGS}.",
         words="starttls is required",

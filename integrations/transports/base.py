@@ -268,13 +268,14 @@ QUOTA_WORDS = r"SubmissionQuotaExceeded|STOREDRV\.Submission\S*QuotaExceeded|SMT
 STOPPED_WORDS = r"Sender throttled due to|sending (?:suspended|paused)|bad outbound sender"
 _ACCOUNT = re.compile(rf"(?<![\w.@-])(?:{QUOTA_WORDS}|{STOPPED_WORDS})(?![\w.-]*@)", re.IGNORECASE)
 _OF_OTHERS = re.compile(r"<[^<>]*>|\bsaid: .*", re.IGNORECASE | re.DOTALL)  # an address, another server's answer
+_LOGIN = re.compile("authentication required|require basic authentication", re.IGNORECASE)
 _GREYLISTING = re.compile(r"(?<![\w.@-])gr[ae]y-?list(?![\w.-]*@)", re.IGNORECASE)
 _UNKNOWN_RECIPIENT = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10")
 
 
 def classify(reply: Reply, *, stage: Stage) -> Verdict:
     """Say what a refusal means: whose fault, and whether another try can help."""
-    if _is_about_account(reply):
+    if _is_about_account(reply) or (stage is Stage.MAIL and demands_login(reply)):
         return _PROVIDER_WAITS
     if stage in (Stage.MAIL, Stage.RCPT, Stage.DATA) and _is_greylisting(reply):
         return _RECIPIENT_WAITS if stage is Stage.RCPT else _MESSAGE_WAITS
@@ -282,6 +283,11 @@ def classify(reply: Reply, *, stage: Stage) -> Verdict:
         if row_stage in ("", stage) and _fits(reply, pattern):
             return verdict
     return _PROVIDER_WAITS  # not an SMTP refusal at all: a server out of step
+
+
+def demands_login(reply: Reply) -> bool:
+    """Tell, of a refused MAIL, what only a username can mend: Haraka says so with 550, Exchange with 451."""
+    return reply.code == 530 or reply.enhanced == "5.7.57" or bool(_LOGIN.search(reply.text))
 
 
 def _is_about_account(reply: Reply) -> bool:
