@@ -171,6 +171,11 @@ def test_similar_words_about_one_recipient_concern_that_one(code: int, text: str
         ("Retry after 1 hour", 3600),
         ("please wait 10s", 10),
         ("retry in 2 min.", 120),
+        ("<b@x.test>: Recipient address rejected: Greylisted for 5 minutes", 300),  # sqlgrey
+        ("Greylisting in action, please come back in 00:05:00", 300),  # milter-greylist
+        ("come back in 1:30:20, please", 5420),
+        ("try again at 12:30:00 or later", None),
+        ("session 1:2:3 rejected", None),
         ("try again later", None),
         ("mailbox full for 5 days", None),
         ("", None),

@@ -307,11 +307,16 @@ def _fits(reply: Reply, pattern: str) -> bool:
     return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
 
 
-_WAIT = re.compile(r"(?:try again|retry|wait)\D{0,40}?(\d{1,6})\s*(s|sec|second|m|min|minute|h|hour)s?\b", re.I)
+_ASKS = r"(?:try again|retry|wait|come back|greylisted for)"
+_WAIT = re.compile(_ASKS + r"\D{0,40}?(\d{1,6})\s*(s|sec|second|m|min|minute|h|hour)s?\b", re.I)
+_WAIT_BY_CLOCK = re.compile(_ASKS + r" in (\d{1,2}):(\d\d):(\d\d)\b", re.I)  # as milter-greylist has it
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def stated_wait(text: str) -> int | None:
     """Return the seconds of a 'try again in 5 minutes', or None where the server named no time."""
+    if clock := _WAIT_BY_CLOCK.search(text):
+        hours, minutes, seconds = map(int, clock.groups())
+        return hours * 3600 + minutes * 60 + seconds
     match = _WAIT.search(text)
     return int(match[1]) * _SECONDS[match[2][0].lower()] if match else None
