@@ -19,6 +19,7 @@ def said(state: str = "failed", **values: Any) -> tuple[str, str]:
 QUOTA = "The provider's quota is used up."
 RELAYING = "The relay does not send to this recipient for us (relaying denied)."
 FROM = "The relay does not let us send as this From."
+RULES = "The relay's rules forbid it."
 MACHINE = "The relay does not let this machine send."
 STOPPED = "The provider has stopped this account's mail."
 
@@ -71,6 +72,15 @@ STOPPED = "The provider has stopped this account's mail."
         ("rcpt", 550, "5.7.133", "RESOLVER.RST.SenderNotAuthenticatedForGroup", "The relay refused it for good."),
         ("rcpt", 550, "5.4.1", "Recipient address rejected: Access denied", "The relay does not know this user."),
         ("rcpt", 550, "5.1.0", "Address rejected", "The relay does not know this user."),
+        ("rcpt", 550, "", "Administrative prohibition", RULES),  # Exim's own words for any 'deny'
+        ("mail", 550, "", "Administrative prohibition", RULES),
+        ("rcpt", 550, "", "rejected because 192.0.2.1 is in a black list at zen.spamhaus.org", MACHINE),
+        ("rcpt", 550, "", "I cannot deliver mail for <b@other.test>", RELAYING),  # Haraka
+        ("rcpt", 524, "5.2.4", "Mailing list expansion problem: <b@x.test>", "The relay does not know this user."),
+        ("rcpt", 452, "", "too many recipients", "The relay takes no more recipients in one mail."),
+        ("rcpt", 452, "", "insufficient storage", "The recipient's mailbox is full."),
+        ("rcpt", 450, "4.7.0", "Temporarily rejected", "The relay refused for now, and may take it later."),
+        ("rcpt", 450, "4.7.28", "", "The relay finds that we send too much."),
         ("rcpt", 550, "5.7.1", "blocked", "The recipient takes no mail from us."),
         ("mail", 552, "5.3.4", "too big", "The mail is too large for the relay."),
         ("data", 552, "", "too big", "The mail is too large for the relay."),

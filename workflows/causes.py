@@ -49,6 +49,7 @@ _MACHINE = (
 )
 _RELAYING_DENIED = (
     r"(?<!the )relay (?:access denied|not permitted)|unable to relay|relaying"  # 'the relay': redaction's
+    r"|I cannot deliver mail for"
 )
 CAUSES = (
     # who we are
@@ -117,6 +118,13 @@ CAUSES = (
         "Where it does not get through later, spread the recipients over several actions.",
         codes=("4.5.3", "5.5.3"),
     ),
+    Cause(
+        "The relay takes no more recipients in one mail.",
+        "Where it does not get through later, spread the recipients over several actions.",
+        codes=("452", "552"),
+        stages=("rcpt",),
+        words="too many recipients",
+    ),
     # the recipient
     Cause(
         "The relay cannot write letters beyond ASCII in an address (SMTPUTF8).",
@@ -150,7 +158,13 @@ CAUSES = (
         words="sender address rejected",
     ),
     Cause("The relay does not let this machine send.", _MACHINE, codes=("4.7.25",)),
-    Cause("The relay does not let this machine send.", _MACHINE, words="client host|helo command"),
+    Cause("The relay does not let this machine send.", _MACHINE, words=r"client host|helo command|in a black ?list"),
+    Cause(
+        "The relay's rules forbid it.",
+        "Whoever runs it can tell which: of us, the From or the recipient.",
+        stages=("mail", "rcpt"),
+        words="administrative prohibition",
+    ),
     # the recipient again
     Cause(
         "The relay lets unknown senders wait (greylisting).",
@@ -172,7 +186,7 @@ CAUSES = (
         "It usually does later; reach them in another way meanwhile.",
         codes=("4.2.1",),
     ),
-    Cause("The relay does not know this user.", _LIST, codes=("5.1.1", "5.1.10", "5.1.6", "5.5.0")),
+    Cause("The relay does not know this user.", _LIST, codes=("5.1.1", "5.1.10", "5.1.6", "5.5.0", "524")),
     Cause("The recipient's domain does not exist or takes no mail.", _LIST, codes=("5.1.2", "5.1.10", "5.4.4", "556")),
     Cause("This is no address that the relay can use.", _LIST, codes=("5.1.3", "501", "553"), stages=("rcpt",)),
     Cause(
@@ -210,6 +224,12 @@ CAUSES = (
         stages=("data",),
     ),
     # the relay
+    Cause(
+        "The relay refused for now, and may take it later.",
+        "It usually passes; where it lasts, show the relay's words to whoever runs it.",
+        codes=("4.7.0",),
+        stages=("rcpt",),
+    ),
     Cause("The relay finds that we send too much.", "Set a limit in Configuration → Integrations.", codes=("4.7*",)),
     Cause(
         "The relay is overloaded or under repair.",
