@@ -16,7 +16,7 @@ from . import detection
 from .certificates import CertificateReport
 from .probing import changed, probe
 from .transports import smtp_auth, tls
-from .transports.base import Reply, Stage, TransportError, demands_login
+from .transports.base import Reply, Stage, TransportError, demands_login, demands_tls
 from .transports.smtp import SmtpSettings, TlsMode
 from .transports.smtp_session import SmtpSession
 
@@ -78,7 +78,7 @@ def _proposing(fault: Fault, cause: str, field: str, values: Mapping[str, Any]) 
     """Return a hint that proposes these values, if they work, with a mechanism that the relay then offers."""
     met = probe(fault.settings, values)
     if met.error:
-        return Hint(f"{cause} After that: {met.error.text}", field)
+        return Hint(f"{cause.rstrip('.')}. After that: {met.error.text}", field)
     mechanism = _mechanism(met.session, chosen=fault.settings.authentication)
     if fault.settings.username and not mechanism:
         return Hint(cause, field)
@@ -261,11 +261,15 @@ def _wants_other_settings(fault: Fault) -> bool:
 
 def _wants_starttls(fault: Fault) -> bool:
     session = fault.session
-    return not session.tls and "starttls" in _words(fault) and "starttls" in session.features
+    return not session.tls and _said(fault, demands_tls) and "starttls" in session.features
 
 
 def _wants_login(fault: Fault) -> bool:
-    return fault.error.reply is not None and demands_login(fault.error.reply)
+    return _said(fault, demands_login)
+
+
+def _said(fault: Fault, what: Callable[[Reply], bool]) -> bool:
+    return fault.error.reply is not None and what(fault.error.reply)
 
 
 def _words(fault: Fault) -> str:

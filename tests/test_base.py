@@ -138,9 +138,12 @@ def test_greylisting_is_no_word_about_us(stage: Stage, code: int, text: str, sco
 @pytest.mark.parametrize(
     ("stage", "scope", "permanent"), [(Stage.MAIL, P, False), (Stage.RCPT, R, True), (Stage.DATA, M, True)]
 )
-def test_a_log_in_that_is_missing_at_mail_pauses_the_provider(stage: Stage, scope: Scope, permanent: bool) -> None:
+@pytest.mark.parametrize("words", ["Authentication required", "TLS required", "TLS is required to send"])
+def test_a_log_in_or_tls_that_is_missing_at_mail_pauses_the_provider(
+    words: str, stage: Stage, scope: Scope, permanent: bool
+) -> None:
     """At RCPT it may be about a group that takes mail from its own people alone, as Exchange says."""
-    verdict = classify(Reply(550, "Authentication required"), stage=stage)
+    verdict = classify(Reply(550, words), stage=stage)
     assert (verdict.scope, verdict.permanent) == (scope, permanent)
 
 

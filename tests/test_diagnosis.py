@@ -390,6 +390,7 @@ def test_silence_at_auth_is_explained() -> None:
             "enable_starttls",
             {"enable_starttls": True},
         ),
+        ("550 TLS required", "starttls", "enable_starttls", {"enable_starttls": True}),  # usual in ACLs of Exim
         ("550 5.7.1 Authentication required", "", "user_name", {}),
         ("451 5.7.3 Require basic authentication", "", "user_name", {}),
         (

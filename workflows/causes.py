@@ -69,6 +69,11 @@ CAUSES = (
         "SendGrid refused the API key.", f"An Admin enters a valid one {_SETTINGS}.", codes=("401",), stages=("http",)
     ),
     Cause(
+        "The relay wants an encrypted connection.",
+        f"An Admin turns on STARTTLS {_SETTINGS}.",
+        words=r"starttls is required|must issue a starttls|\btls (?:is )?required",
+    ),
+    Cause(
         "The relay wants a log-in.", f"An Admin fills in username and password {_SETTINGS}.", codes=("530", "5.7.57")
     ),
     Cause(
@@ -81,11 +86,6 @@ CAUSES = (
         f"An Admin fills in username and password {_SETTINGS}.",
         stages=("mail",),
         words="authentication required",
-    ),
-    Cause(
-        "The relay wants an encrypted connection.",
-        f"An Admin turns on STARTTLS {_SETTINGS}.",
-        words="starttls is required",
     ),
     Cause(
         "SendGrid does not let us send this.",

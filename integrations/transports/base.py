@@ -269,13 +269,14 @@ STOPPED_WORDS = r"Sender throttled due to|sending (?:suspended|paused)|bad outbo
 _ACCOUNT = re.compile(rf"(?<![\w.@-])(?:{QUOTA_WORDS}|{STOPPED_WORDS})(?![\w.-]*@)", re.IGNORECASE)
 _OF_OTHERS = re.compile(r"<[^<>]*>|\bsaid: .*", re.IGNORECASE | re.DOTALL)  # an address, another server's answer
 _LOGIN = re.compile("authentication required|require basic authentication", re.IGNORECASE)
+_TLS = re.compile(r"starttls|\btls (?:is )?required", re.IGNORECASE)
 _GREYLISTING = re.compile(r"(?<![\w.@-])gr[ae]y-?list(?![\w.-]*@)", re.IGNORECASE)
 _UNKNOWN_RECIPIENT = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10")
 
 
 def classify(reply: Reply, *, stage: Stage) -> Verdict:
     """Say what a refusal means: whose fault, and whether another try can help."""
-    if _is_about_account(reply) or (stage is Stage.MAIL and demands_login(reply)):
+    if _is_about_account(reply) or (stage is Stage.MAIL and (demands_login(reply) or demands_tls(reply))):
         return _PROVIDER_WAITS
     if stage in (Stage.MAIL, Stage.RCPT, Stage.DATA) and _is_greylisting(reply):
         return _RECIPIENT_WAITS if stage is Stage.RCPT else _MESSAGE_WAITS
@@ -288,6 +289,11 @@ def classify(reply: Reply, *, stage: Stage) -> Verdict:
 def demands_login(reply: Reply) -> bool:
     """Tell, of a refused MAIL, what only a username can mend: Haraka says so with 550, Exchange with 451."""
     return reply.code == 530 or reply.enhanced == "5.7.57" or bool(_LOGIN.search(reply.text))
+
+
+def demands_tls(reply: Reply) -> bool:
+    """Tell, of a refused MAIL, what only an encrypted connection can mend."""
+    return bool(_TLS.search(reply.text))
 
 
 def _is_about_account(reply: Reply) -> bool:
