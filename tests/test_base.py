@@ -138,7 +138,7 @@ def test_greylisting_is_no_word_about_us(stage: Stage, code: int, text: str, sco
 @pytest.mark.parametrize(
     ("stage", "scope", "permanent"), [(Stage.MAIL, P, False), (Stage.RCPT, R, True), (Stage.DATA, M, True)]
 )
-@pytest.mark.parametrize("words", ["Authentication required", "TLS required", "TLS is required to send"])
+@pytest.mark.parametrize("words", ["Authentication required", "Submission must be authenticated", "TLS is required"])
 def test_a_log_in_or_tls_that_is_missing_at_mail_pauses_the_provider(
     words: str, stage: Stage, scope: Scope, permanent: bool
 ) -> None:

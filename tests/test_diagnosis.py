@@ -434,8 +434,12 @@ def test_a_relay_that_wants_a_log_in_is_found_out_without_a_from() -> None:
     assert found.cause == "The relay wants a username and a password: 530 5.7.0 authentication required"
 
 
-def test_the_demand_for_a_log_in_is_known_by_its_words_too() -> None:
-    with FakeRelay(replies={"MAIL": "550 Authentication required"}) as relay:  # as Haraka has it
+@pytest.mark.parametrize(
+    "reply",
+    ["550 Authentication required", "550 5.7.9 Mail to submission port must be authenticated"],  # Haraka, chasquid
+)
+def test_the_demand_for_a_log_in_is_known_by_its_words_too(reply: str) -> None:
+    with FakeRelay(replies={"MAIL": reply}) as relay:
         found = check(relay, sender="", **CLEAR)
     assert finding(found) == (False, "mail", "user_name", {})
 

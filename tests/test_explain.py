@@ -109,6 +109,7 @@ STOPPED = "The provider has stopped this account's mail."
         ("rcpt", 550, "5.1.8", "Access denied, bad outbound sender", STOPPED),
         ("mail", 451, "", "The relay answered 451 5.7.3 Require basic authentication", "The relay wants a log-in."),
         ("mail", 550, "", "Authentication required", "The relay wants a log-in."),
+        ("mail", 550, "5.7.9", "Mail to submission port must be authenticated", "The relay wants a log-in."),
         ("mail", 530, "5.7.0", "Must issue a STARTTLS command first", "The relay wants an encrypted connection."),
         ("mail", 550, "", "TLS required", "The relay wants an encrypted connection."),
         ("mail", 451, "", "5.7.3 STARTTLS is required", "The relay wants an encrypted connection."),

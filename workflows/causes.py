@@ -85,7 +85,7 @@ CAUSES = (
         "The relay wants a log-in.",
         f"An Admin fills in username and password {_SETTINGS}.",
         stages=("mail",),
-        words="authentication required",
+        words="authentication required|must be authenticated",
     ),
     Cause(
         "SendGrid does not let us send this.",
