@@ -63,7 +63,8 @@ def after_failure(fault: Fault, *, step: str) -> Hint:
         both = "The relay takes no connection just now, or it does not accept the name that we greet with"
         return Hint(f"{both}: {fault.error.reply}", "domain")
     if code == 421 or (step == "greeting" and 400 <= code < 500):
-        return Hint(f"The relay takes no connection just now: {fault.error.reply}. Try again later.")
+        said = str(fault.error.reply).rstrip(". ")
+        return Hint(f"The relay takes no connection just now: {said}. Try again later.")
     if 400 <= code < 500 and not (step == "mail" and _wants_other_settings(fault)):
         return Hint(f"{fault.error.text.rstrip('.')}. The relay says that this will pass: try again later.")
     return _HINTS[step](fault)

@@ -454,6 +454,15 @@ def test_a_bad_ehlo_name() -> None:
         assert finding(check(relay, **CLEAR)) == (False, "ehlo", "domain", {})
 
 
+def test_a_refusal_in_clear_text_before_tls_is_no_wrong_port() -> None:
+    with FakeRelay(replies={"CONNECT": "421 Too many concurrent SMTP connections."}) as relay:
+        found = check(relay, ssl=True)
+    assert finding(found) == (False, "tls", "", {})
+    assert found.cause == (
+        "The relay takes no connection just now: 421 Too many concurrent SMTP connections. Try again later."
+    )
+
+
 def test_a_port_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

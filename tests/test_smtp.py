@@ -231,6 +231,16 @@ def test_tls_to_a_clear_text_port_says_what_to_do() -> None:
     assert meaning(error) == (Stage.TLS, Scope.PROVIDER, False)
 
 
+def test_a_refusal_in_clear_text_before_tls_is_heard() -> None:
+    """Exim has no TLS yet where there are too many connections; its port is right all the same."""
+    said = "421 Too many concurrent SMTP connections from this IP address; please try again later."
+    with FakeRelay(replies={"CONNECT": said}) as relay:
+        error = fail(relay, ssl=True)
+    assert (*meaning(error), error.code) == (Stage.CONNECT, Scope.PROVIDER, False, 421)
+    assert error.text == f"The relay answered {said}"
+    assert relay.ledger == []
+
+
 def test_ca_certificates_that_cannot_be_read_are_named() -> None:
     with FakeRelay(tls="implicit") as relay:
         error = fail(relay, ssl=True, verify="peer", ca_certificates="no PEM")

@@ -287,7 +287,7 @@ def classify(reply: Reply, *, stage: Stage) -> Verdict:
 
 
 def demands_login(reply: Reply) -> bool:
-    """Tell, of a refused MAIL, what only a username can mend: Haraka and chasquid say so with 550, Exchange with 451."""
+    """Tell what, at MAIL, only a username can mend: Haraka and chasquid say it with 550, Exchange with 451."""
     return reply.code == 530 or reply.enhanced == "5.7.57" or bool(_LOGIN.search(reply.text))
 
 

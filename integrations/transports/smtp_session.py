@@ -129,18 +129,29 @@ class SmtpSession(SmtpLine):
         settings = self.settings
         context = tls.client_context(settings.verify, ca_certificates=settings.ca_certificates)
         sock = self._socket
-        with Edge(self, Stage.TLS, to="the TLS handshake"):
+        with Edge(self, Stage.TLS, to="the TLS handshake"), sock.dup() as raw:
             self.clock.allow(settings.reply_seconds)
-            sock.settimeout(self.clock.left())
             name = network.ascii_domain(settings.host).rstrip(".")  # no dot at the end: RFC 6066 section 3
-            # On failure wrap_socket closes the socket: nothing can go over it in clear text.
-            encrypted = context.wrap_socket(sock, server_hostname=name)
+            # From here on nothing can go over it in clear text.
+            encrypted = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
             self._adopt(encrypted)
+            if settings.tls_mode is TlsMode.IMPLICIT:
+                self._hear_refusal(tls.begin(encrypted, raw=raw, seconds=self.clock.left()))
+            encrypted.settimeout(self.clock.left())
+            encrypted.do_handshake()
         self.tls = encrypted.version() or ""
         self.certificate = encrypted.getpeercert(binary_form=True) or b""
         self.detail = tls.session_summary(encrypted)
         self.transcript.note(self.detail.replace("TLSv", "TLS "))
         return ""
+
+    def _hear_refusal(self, lines: list[bytes]) -> None:
+        """Exim says 421 in clear text where it has too many connections, on a port for implicit TLS, too."""
+        if lines:
+            for line in lines:
+                self.transcript.heard(line)
+            reply = Reply.parse(int(lines[0][:3]), b"\n".join(line[4:] for line in lines))
+            raise TransportError.from_reply(reply, stage=Stage.CONNECT)
 
     def _introduce(self) -> str:
         """Say EHLO, unless that was done already and no TLS came between."""
