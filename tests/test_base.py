@@ -147,6 +147,11 @@ def test_a_log_in_or_tls_that_is_missing_at_mail_pauses_the_provider(
     assert (verdict.scope, verdict.permanent) == (scope, permanent)
 
 
+@pytest.mark.parametrize("words", ["<starttls@x.test> is not yours", "starttls@x.test is not yours"])
+def test_an_address_is_no_demand(words: str) -> None:
+    assert classify(Reply(550, words), stage=Stage.MAIL).scope == M
+
+
 @pytest.mark.parametrize(
     ("code", "text", "permanent"),
     [

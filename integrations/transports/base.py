@@ -269,7 +269,7 @@ STOPPED_WORDS = r"Sender throttled due to|sending (?:suspended|paused)|bad outbo
 _ACCOUNT = re.compile(rf"(?<![\w.@-])(?:{QUOTA_WORDS}|{STOPPED_WORDS})(?![\w.-]*@)", re.IGNORECASE)
 _OF_OTHERS = re.compile(r"<[^<>]*>|\bsaid: .*", re.IGNORECASE | re.DOTALL)  # an address, another server's answer
 _LOGIN = re.compile("authentication required|must be authenticated|require basic authentication", re.IGNORECASE)
-_TLS = re.compile(r"starttls|\btls (?:is )?required", re.IGNORECASE)
+_TLS = re.compile(r"(?<![\w.@-])(?:starttls|tls (?:is )?required)(?![\w.-]*@)", re.IGNORECASE)
 _GREYLISTING = re.compile(r"(?<![\w.@-])gr[ae]y-?list(?![\w.-]*@)", re.IGNORECASE)
 _UNKNOWN_RECIPIENT = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10")
 
@@ -288,12 +288,12 @@ def classify(reply: Reply, *, stage: Stage) -> Verdict:
 
 def demands_login(reply: Reply) -> bool:
     """Tell what, at MAIL, only a username can mend: Haraka and chasquid say it with 550, Exchange with 451."""
-    return reply.code == 530 or reply.enhanced == "5.7.57" or bool(_LOGIN.search(reply.text))
+    return reply.code == 530 or reply.enhanced == "5.7.57" or bool(_LOGIN.search(_OF_OTHERS.sub("", reply.text)))
 
 
 def demands_tls(reply: Reply) -> bool:
     """Tell, of a refused MAIL, what only an encrypted connection can mend."""
-    return bool(_TLS.search(reply.text))
+    return bool(_TLS.search(_OF_OTHERS.sub("", reply.text)))
 
 
 def _is_about_account(reply: Reply) -> bool:
