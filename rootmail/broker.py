@@ -1,4 +1,4 @@
-"""The embedded broker: a Valkey on loopback, with a password, its files in `var/broker`."""
+"""The embedded broker: a Valkey on loopback, with a password, which keeps nothing but what is in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def command(url: str, *, folder: Path) -> list[str]:
         "port": parts.port,
         "requirepass": parts.password,
         "dir": str(folder),
-        "appendonly": "yes",
+        # Nothing on the disk: it is only the doorbell, and a Valkey that keeps what it is told takes no more of it where
+        # the disk is full, nor starts where a power cut has left half a line.
+        "appendonly": "no",
         "save": '""',
         "daemonize": "no",
         "loglevel": "warning",
@@ -45,16 +47,6 @@ def command(url: str, *, folder: Path) -> list[str]:
     lines = [f'{name} "{value}"' if name == "dir" else f"{name} {value}" for name, value in options.items()]
     state.replace(folder / "valkey.conf", "\n".join(lines))
     return [server_program(), str(folder / "valkey.conf")]
-
-
-def set_aside_what_it_kept(folder: Path) -> bool:
-    """Let it begin anew: a power cut may leave what no server reads. Returns whether there was anything."""
-    kept = folder / "appendonlydir"
-    if not kept.exists():
-        return False
-    shutil.rmtree(folder / "appendonlydir.unread", ignore_errors=True)
-    kept.rename(folder / "appendonlydir.unread")
-    return True
 
 
 def answers(url: str) -> bool:

@@ -110,7 +110,7 @@ class Lab:
     def start_broker(self) -> None:
         if not self.outer_broker:
             command = broker.command(self.broker_url, folder=self.folder / "broker")
-            self._start("broker", command)
+            self._start("broker", [*command, "--appendonly", "yes"])  # for `lab_places`
             wait_until(lambda: broker.answers(self.broker_url), what="the broker")
 
     def start_desk(self) -> None:

@@ -21,5 +21,5 @@ def _places(folder: Path, database_url: str) -> Iterable[tuple[str, bytes]]:
         yield "pg_dump", subprocess.run(["pg_dump", database_url], capture_output=True, check=True, timeout=60).stdout
     for pattern in ("*.log", "*.jsonl", "rootmail.sqlite3*"):
         yield from ((path.name, path.read_bytes()) for path in folder.glob(pattern))
-    # The append-only file of the embedded broker holds every command that it was ever sent.
+    # The append-only file of the lab's embedded broker holds every command that it was ever sent.
     yield from ((str(path), path.read_bytes()) for path in (folder / "broker").rglob("*.aof"))

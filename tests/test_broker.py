@@ -1,30 +1,41 @@
-"""The embedded broker: only the doorbell, so nothing that it keeps may stand in its own way."""
+"""The embedded broker: only the doorbell, so nothing of it lies on the disk and may stand in its own way."""
 
 from __future__ import annotations
 
+import resource
+import subprocess
 from pathlib import Path
 
-import pytest
+import redis
 
-from rootmail import broker
-from tests.effort import LONG
-from tests.installation import Installation
-
-MANIFEST = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n"
+from rootmail import broker, state
+from tests.installation import wait_until
 
 
-@LONG
-@pytest.mark.processes
-def test_it_starts_whatever_a_power_cut_has_left(tmp_path: Path) -> None:
-    """Zeros at the end of its file of commands kept the whole installation from starting."""
-    (kept := tmp_path / "broker" / "appendonlydir").mkdir(parents=True)
-    (kept / "appendonly.aof.manifest").write_text(MANIFEST)
+def test_a_full_disk_does_not_keep_it_from_ringing(tmp_path: Path) -> None:
+    """It answered MISCONF to everything, also to workers, which ended."""
+    url = state.new_broker_url()
+    command = broker.command(url, folder=tmp_path)
+    no_room = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # noqa: E731 (no file may grow)
+    with subprocess.Popen(command, preexec_fn=no_room, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_until(lambda: broker.answers(url), what="the broker")
+            with redis.Redis.from_url(url) as client:
+                assert client.lpush("queue", "rung") == 1
+            assert [one.name for one in tmp_path.iterdir()] == ["valkey.conf"]
+        finally:
+            server.terminate()
+
+
+def test_it_starts_whatever_a_power_cut_has_left_of_versions_that_kept_something(tmp_path: Path) -> None:
+    (kept := tmp_path / "appendonlydir").mkdir()
+    manifest = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n"
+    (kept / "appendonly.aof.manifest").write_text(manifest)
     for name in ("appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof"):
         (kept / name).write_bytes(bytes(4096))
-    with Installation(tmp_path) as running:
-        assert "The embedded broker begins anew, without what it kept" in running.output
-    assert (tmp_path / "broker" / "appendonlydir.unread" / "appendonly.aof.1.incr.aof").exists()
-
-
-def test_there_may_be_nothing_to_set_aside(tmp_path: Path) -> None:
-    assert broker.set_aside_what_it_kept(tmp_path) is False
+    url = state.new_broker_url()
+    with subprocess.Popen(broker.command(url, folder=tmp_path)) as server:
+        try:
+            wait_until(lambda: broker.answers(url), what="the broker")
+        finally:
+            server.terminate()

@@ -62,20 +62,9 @@ class Command(BaseCommand):
         supervisor.wait_until(lambda: _answers(site), seconds=60, what="The site")
 
     def _start_broker(self, supervisor: Supervisor) -> None:
-        """It is only the doorbell: what it kept must not keep it from starting."""
-        folder = settings.ROOTMAIL_VAR / "broker"
-        try:
-            self._start_broker_in(folder, supervisor)
-        except StartFailed:
-            if not broker.set_aside_what_it_kept(folder):
-                raise
-            supervisor.stop()
-            self._say("The embedded broker begins anew, without what it kept: the database has all that is due.")
-            self._start_broker_in(folder, supervisor)
-
-    def _start_broker_in(self, folder: Path, supervisor: Supervisor) -> None:
         url = broker.usable_url(settings.CELERY_BROKER_URL, file=settings.EMBEDDED_BROKER_FILE)
-        supervisor.start("broker", broker.command(url, folder=folder), replaceable=False)
+        command = broker.command(url, folder=settings.ROOTMAIL_VAR / "broker")
+        supervisor.start("broker", command, replaceable=False)
         supervisor.wait_until(lambda: broker.answers(url), seconds=15, what="The embedded broker")
 
     def _tell_how_to_begin(self, site: str) -> None:
