@@ -160,6 +160,30 @@ class TestInProcess:
             "The broker does not answer (connection refused). The sweeper will ring again."
         ]
 
+    def test_a_broker_that_hangs_holds_up_nobody_for_long(
+        self, workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Frozen, or behind a firewall that drops: each request waited for ten seconds, and senders gave up."""
+        rung, answers = [], threading.Event()
+        monkeypatch.setattr(tasks.work, "apply_async", lambda **_: rung.append(answers.wait()))
+        monkeypatch.setattr(services, "RING_WITHIN", 0.05)
+        monkeypatch.setattr(services, "RING_AGAIN_AFTER", 0.0)
+        monkeypatch.setattr(services, "_spoken_for_until", 0.0)
+        monkeypatch.setattr(services, "_silent_until", 0.0)
+        threading.Timer(5.0, answers.set).start()
+        began = time.monotonic()
+        services.ring()
+        time.sleep(services.RING_EVERY)
+        services.ring()  # the first one has not come through yet
+        assert time.monotonic() - began < 2
+        assert [record.getMessage() for record in caplog.records] == [
+            "The broker does not answer (nothing within 0.05 s). The sweeper will ring again."
+        ]
+        answers.set()
+        services._bell.join()
+        services.ring()
+        assert rung == [True, True]
+
     @pytest.mark.django_db(transaction=True)
     def test_a_workflow_that_is_deleted_just_now_has_no_run(
         self, workflow: Workflow, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -190,23 +191,38 @@ def _run(workflow: Workflow, event: Event, note: dict[str, Any], *, triggered_by
 
 RING_AGAIN_AFTER = 5.0  # seconds; the sweeper rings in the meantime
 RING_EVERY = 0.1  # seconds: a task for every event would cost more than its mail
+RING_WITHIN = 1.0  # seconds: whoever tells of an event gives up after a few
 _silent_until = _spoken_for_until = 0.0
+_bell = threading.Thread()
 
 
 def ring() -> None:
     """Tell a worker that something is due, and that it shall look on for a moment.
 
     That moment is longer than the one in which this process rings no more, so nothing waits for the sweeper. A broker
-    that is down costs a log line, not the request: the sweeper rings again. One that cannot even be reached holds up
-    one request in a while for the seconds of its connection time-out, not every one.
+    that is down costs a log line, not the request: the sweeper rings again. One that hangs holds up one request in a
+    while for a second; as long as one ring has not come through, there is no other.
     """
-    global _silent_until, _spoken_for_until
+    global _spoken_for_until, _bell
     now = time.monotonic()
-    if now < _silent_until or now < _spoken_for_until:
+    if now < max(_silent_until, _spoken_for_until) or _bell.is_alive():
         return
     _spoken_for_until = now + RING_EVERY
+    _bell = threading.Thread(target=_ring, args=[shift.until(2 * RING_EVERY)], name="ring", daemon=True)
+    _bell.start()
+    _bell.join(RING_WITHIN)
+    if _bell.is_alive():
+        _be_silent(f"nothing within {RING_WITHIN:g} s")
+
+
+def _ring(until: float) -> None:
     try:
-        tasks.work.apply_async(args=[shift.until(2 * RING_EVERY)], retry=False)
+        tasks.work.apply_async(args=[until], retry=False)
     except Exception as error:
-        _silent_until = time.monotonic() + RING_AGAIN_AFTER
-        logger.warning("The broker does not answer (%s). The sweeper will ring again.", error)
+        _be_silent(error)
+
+
+def _be_silent(why: object) -> None:
+    global _silent_until
+    _silent_until = time.monotonic() + RING_AGAIN_AFTER
+    logger.warning("The broker does not answer (%s). The sweeper will ring again.", why)
