@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest
 
 from integrations import pauses, stored
 from integrations.models import KINDS
 from workflows import heartbeat
 
+LEAST_ROOM = 200 * 1024**2  # bytes
 LONGEST = 160  # of a server's words on every page; the card has them all
 
 
@@ -21,7 +25,7 @@ def banners(request: HttpRequest) -> dict[str, Any]:
 
 def _banners(request: HttpRequest) -> list[str]:
     unreadable = [stored.problem(kind, in_use=True) for kind in KINDS]
-    return [text for text in (_no_worker(), *unreadable, mail_waits(request)) if text]
+    return [text for text in (_no_room(), _no_worker(), *unreadable, mail_waits(request)) if text]
 
 
 def mail_waits(request: HttpRequest | None = None) -> str:
@@ -32,6 +36,14 @@ def mail_waits(request: HttpRequest | None = None) -> str:
     if provider is None or state is None or not state.failures:
         return ""
     return f"Mail waits for {provider.label}. {pauses.in_words(state, at_most=LONGEST)}"
+
+
+def _no_room() -> str:
+    """PostgreSQL's disk is another one, mostly of another machine."""
+    free = shutil.disk_usage(settings.ROOTMAIL_VAR).free
+    if connection.vendor != "sqlite" or free >= LEAST_ROOM:
+        return ""
+    return f"Only {free // 1024**2} MB are free on the disk of {settings.ROOTMAIL_VAR}. A full one stops every mail."
 
 
 def _no_worker() -> str:

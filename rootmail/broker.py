@@ -37,8 +37,8 @@ def command(url: str, *, folder: Path) -> list[str]:
         "port": parts.port,
         "requirepass": parts.password,
         "dir": str(folder),
-        # Nothing on the disk: it is only the doorbell, and a Valkey that keeps what it is told takes no more of it where
-        # the disk is full, nor starts where a power cut has left half a line.
+        # Nothing on the disk: it is only the doorbell. One that keeps what it is told takes no more where that is full,
+        # nor does it start where a power cut has left half a line.
         "appendonly": "no",
         "save": '""',
         "daemonize": "no",

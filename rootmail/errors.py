@@ -13,12 +13,15 @@ from pathlib import Path
 
 MIGRATE = "The database has no tables yet, or old ones: run 'manage.py migrate' first ('up' does it by itself)."
 DAMAGED = "The SQLite database is damaged ({}). Stop everything, and restore the last backup: docs/backup.md."
+FULL = "The disk is full: no space is left where ROOTMAIL_VAR lies. Make room there: all goes on by itself."
 FOLDER = "ROOTMAIL_VAR must name a folder that this account may write to."
 CODE = "This account may not read the code: let it, by chmod -R a+rX {}, as the account that owns that."
 SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and maybe the value."
 # A database or a role that does not exist is another matter.
 _LACKS_TABLE = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
 _IS_DAMAGED = re.compile("malformed|not a database")
+_IS_FULL = re.compile("database or disk is full")  # SQLite's words
+_TAKES_NOTHING = re.compile("read-?only|No space left|disk I/O error")
 _OF_THE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EROFS)
 _READS = re.compile(r"""\benv\.\w+\("([A-Z_]+)\"""")
 
@@ -44,20 +47,33 @@ def explain(error: Exception) -> str:
 
     from .environment import UnfitSetting
 
-    said = str(error).partition("\n")[0]
-    if isinstance(error, DatabaseError) and _IS_DAMAGED.search(said):
-        return DAMAGED.format(said)
+    if isinstance(error, DatabaseError) and _IS_DAMAGED.search(str(error)):
+        return DAMAGED.format(_first_line(error))
     if isinstance(error, OperationalError | ProgrammingError):
-        return MIGRATE if _LACKS_TABLE.search(said) else f"The database does not answer: {said}"
+        return of_database(error)
     if isinstance(error, UnfitSetting):
         return str(error)
     if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_FOLDER:
         return f"{error.filename}: {error.strerror}. {_what_to_do(error)}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full: no space is left where ROOTMAIL_VAR lies."
+        return FULL
     if isinstance(error, ImproperlyConfigured) or "rootmail.settings" in _modules(error):
         return SETTING.format(_setting(error) or "A setting")
     return ""
+
+
+def of_database(error: Exception) -> str:
+    """Return why the database does not do what it shall, in one line that quotes it."""
+    said = _first_line(error)
+    if _IS_FULL.search(said):
+        return FULL
+    if _LACKS_TABLE.search(said):
+        return MIGRATE
+    return f"The database {'takes nothing' if _TAKES_NOTHING.search(said) else 'does not answer'}: {said}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _what_to_do(error: OSError) -> str:

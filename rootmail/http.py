@@ -16,12 +16,14 @@ from django.views.decorators.csrf import csrf_exempt
 
 from integrations import tokens
 
+from . import errors
+
 logger = logging.getLogger(__name__)
 
 Rest = ParamSpec("Rest")
 View = Callable[Concatenate[HttpRequest, Rest], HttpResponse]
 # Locked, cut off, or gone; PostgreSQL that is only read, as behind a failover, tells so by an InternalError (25006).
-_AWAY = (OperationalError, InterfaceError, InternalError)
+AWAY = (OperationalError, InterfaceError, InternalError)
 _CALLER = "rootmail.caller"  # no header can be called so
 
 
@@ -77,8 +79,8 @@ def answering(*methods: str) -> Callable[[View[Rest]], View[Rest]]:
                 return problem.response()
             except TooManyFieldsSent:
                 return Problem(400, "Bad request", "The query has too many parts.").response()
-            except _AWAY:
-                logger.exception("the database does not answer")
+            except AWAY as error:  # in a line: there is one for every request, maybe on a disk that is full
+                logger.error("%s", errors.of_database(error), exc_info=logger.isEnabledFor(logging.DEBUG))
                 return Problem(503, "Service unavailable", "The database does not answer. Try again.").response()
 
         update_wrapper(guarded, view)

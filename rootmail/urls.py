@@ -15,3 +15,5 @@ urlpatterns = [
     path("", include("workflows.urls")),
     re_path(r"^v1/", unknown, name="api-unknown"),  # below the addresses of the API, which go first
 ]
+
+handler500 = "rootmail.trouble.came_to_nothing"

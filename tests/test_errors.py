@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, OperationalError
+from django.test import Client
 
 from rootmail import errors
 from tests.installation import ROOT
@@ -77,6 +78,9 @@ def test_a_wrong_set_up_gets_one_line(
         ("column workflows_run.new does not exist", "run 'manage.py migrate' first"),
         ("no such table: workflows_run", "run 'manage.py migrate' first"),
         ("database disk image is malformed", "restore the last backup"),
+        ("database or disk is full", "The disk is full: no space is left where ROOTMAIL_VAR lies. Make room"),
+        ("attempt to write a readonly database", "The database takes nothing: attempt to write a readonly database"),
+        ('could not extend file "base/5/1": No space left on device\nHINT:', "takes nothing: could not extend file"),
     ],
 )
 def test_what_the_database_says_is_told_apart(said: str, meant: str) -> None:
@@ -126,3 +130,24 @@ def test_the_state_folder_may_have_any_name(tmp_path: Path) -> None:
     assert manage(tmp_path, "migrate", "-v0", ROOTMAIL_VAR=str(folder)).stderr == ""
     assert (folder / "rootmail.sqlite3").stat().st_mode & 0o077 == 0
     assert [entry.name for entry in tmp_path.iterdir() if entry.name != name and not entry.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OperationalError("connection to server at 10.1.2.3 failed"), 503, "The database does not answer"),
+        (OperationalError("database or disk is full"), 503, "Or it takes nothing just now"),
+        (RuntimeError("a defect"), 500, "Something went wrong"),
+    ],
+)
+def test_a_page_says_whether_the_database_is_at_fault_and_no_more(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    client.raise_request_exception = False
+    monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore.load", fail)
+    client.cookies["sessionid"] = "x" * 32
+    answer = client.get("/")
+    assert (answer.status_code, said in answer.text, "10.1.2.3" in answer.text) == (status, True, False)

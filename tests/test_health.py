@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import MagicMock
 
 import kombu
 import pytest
@@ -31,6 +32,7 @@ def _ask_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "GOOD_FOR", 0.0)
     monkeypatch.setattr(health, "MIGRATIONS", health.Migrations())
     monkeypatch.setattr(health, "DATABASE", database(health._ask_database, seconds=20))  # machines are slow sometimes
+    monkeypatch.setattr(health, "WORK", work(health._ask_what_waits, seconds=20))
     monkeypatch.setattr(health, "BROKER", broker(lambda: {"broker": "ok"}))
 
 
@@ -48,6 +50,7 @@ def checks(client: Client) -> tuple[int, dict[str, str]]:
 
 
 database = partial(health.Question, name="database", grade="fail", seconds=2)
+work = partial(health.Question, name="oldest_due", grade="warn", seconds=2)
 broker = partial(health.Question, name="broker", grade="warn", seconds=0.8)
 
 
@@ -119,6 +122,34 @@ class TestReady:
         assert status == 503
         assert found["migrations"] == "fail: 2 are missing. Run 'manage.py migrate'."
         assert checks(client) == (200, FINE), "it is asked for again until all are there"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTakesNothing:
+    """Everything can be read, every event is refused: load balancers and monitoring shall know."""
+
+    def test_a_database_that_can_only_be_read(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        heartbeat.beat()
+        monkeypatch.setattr(type(connections["default"]), "why_it_takes_nothing", lambda _: "it can only be read")
+        assert checks(client) == (503, FINE | {"database": "fail: it can only be read"})
+
+    def test_a_lock_on_the_mails_keeps_no_event_from_being_taken(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """VACUUM FULL, say: load balancers took the site out, which would have stored every event."""
+        monkeypatch.setattr(health, "WORK", work(lambda: time.sleep(1) or {}, seconds=0.1))
+        unknown = {"worker": "unknown: the database did not say", "oldest_due": "warn: no answer within 0.1 seconds"}
+        assert checks(client) == (200, FINE | unknown)
+
+    def test_a_broker_that_answers_and_takes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With `maxmemory` reached, or as a replica, Redis still answers."""
+        channel = MagicMock()
+        monkeypatch.setattr("kombu.Connection.channel", lambda _: channel)
+        channel.queue_declare.side_effect = OSError("OOM command not allowed")
+        channel.__enter__.return_value = channel
+        question = broker(health._ask_broker)
+        question.ask()
+        assert question.answer() == {"broker": "warn: OSError"}
 
 
 class TestFaults:

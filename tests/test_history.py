@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
@@ -85,6 +87,14 @@ def test_banners_say_why_mail_cannot_leave(smtp: SmtpIntegration) -> None:
     assert _banners(HttpRequest())[0].startswith("No worker has been heard of for 7 minutes")
     lose_key_of(smtp, "password")
     assert _banners(HttpRequest())[1].startswith("The stored Password of SMTP cannot be decrypted.")
+
+
+def test_a_banner_says_so_before_the_disk_is_full(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    heartbeat.beat()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=199 * 1024**2))
+    settings.ROOTMAIL_VAR = "/var/lib/rootmail"
+    said = "Only 199 MB are free on the disk of /var/lib/rootmail. A full one stops every mail."
+    assert _banners(HttpRequest()) == ([said] if connection.vendor == "sqlite" else [])
 
 
 def test_what_is_disconnected_wants_no_banner(smtp: SmtpIntegration) -> None:

@@ -105,6 +105,12 @@ def test_a_connection_that_has_died_is_replaced_as_django_does_before_a_task(dir
         assert act()
 
 
+def test_it_says_why_it_takes_nothing(direct: DatabaseWrapper) -> None:
+    assert direct.why_it_takes_nothing() == ""
+    direct.cursor().execute("SET default_transaction_read_only = on")  # as on a standby
+    assert direct.why_it_takes_nothing() == "it can only be read"
+
+
 def test_its_errors_are_those_of_django(direct: DatabaseWrapper) -> None:
     with pytest.raises(ProgrammingError, match="missing"):
         direct.ask("SELECT 1 FROM missing")

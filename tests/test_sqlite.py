@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -203,6 +204,14 @@ def test_a_disk_that_takes_nothing_is_told(connection: DatabaseWrapper, monkeypa
         write_in_turn(connection)
     with pytest.raises(OperationalError, match=r"disk .* Input/output error"):
         insert_alone(connection, 2, wait=True)
+
+
+def test_it_says_why_it_takes_nothing(connection: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connection.why_it_takes_nothing() == ""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=base.LEAST_ROOM - 1))
+    assert connection.why_it_takes_nothing() == "its disk is full"
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).is_dir())
+    assert connection.why_it_takes_nothing() == "it can only be read"
 
 
 def test_what_the_disk_did_not_take_is_written_to_another_place(

@@ -438,7 +438,12 @@ class TestHttp:
 
     @pytest.mark.parametrize("error", [django.db.OperationalError, django.db.InterfaceError, django.db.InternalError])
     def test_a_database_that_is_away_or_only_read_is_503(
-        self, client: Client, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+        self,
+        client: Client,
+        headers: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        error: type[Exception],
     ) -> None:
         def refuse(*_: Any) -> None:
             raise error("cannot execute INSERT in a read-only transaction")
@@ -447,6 +452,9 @@ class TestHttp:
         answer = post(client, {"event": "incident_created"}, headers)
         assert (answer.status_code, answer["Retry-After"]) == (503, "10")
         assert answer.json()["errors"][0]["detail"] == "The database does not answer. Try again."
+        [line] = [record for record in caplog.records if record.name == "rootmail.http"]
+        assert line.getMessage() == "The database takes nothing: cannot execute INSERT in a read-only transaction"
+        assert not line.exc_info, "a traceback for every request fills a disk that is nearly full"
 
 
 @pytest.mark.usefixtures("rings")

@@ -23,8 +23,8 @@ def stubbornly(act: Callable[[], T], *, what: str) -> T:
     for pause in PAUSES:
         try:
             return act()
-        except AWAY:
-            logger.warning("%s: the database is away, it is tried again", what)
+        except AWAY as error:
+            logger.warning("%s: the database is away, it is tried again (%s)", what, str(error).partition("\n")[0])
             connection.close()
             time.sleep(pause)
     return act()

@@ -75,3 +75,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def write_in_passing(self, statement: str, values: Mapping[str, object]) -> int:
         """Do as `write_alone` without `wait`. The statement itself skips what is locked: only rows are, here."""
         return self.write_alone(statement, values, wait=False)
+
+    def why_it_takes_nothing(self) -> str:
+        """Say that it can only be read, as a standby is; '' where it takes what is written."""
+        return "it can only be read" if self.ask("SELECT current_setting('transaction_read_only')") == [("on",)] else ""

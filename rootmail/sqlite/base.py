@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.sqlite3 import base
 
 LOOK_AGAIN_AFTER = 0.0002  # seconds
+LEAST_ROOM = 1024**2  # bytes: an event and its mail take some ten thousand
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no other
 
 
@@ -99,6 +101,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             self._in_passing = False
             self._set("busy_timeout", str(usual))
+
+    def why_it_takes_nothing(self) -> str:
+        """Say that it can only be read, or that its disk is full; '' where it takes what is written."""
+        file = self.settings_dict["NAME"]
+        if self.is_in_memory_db():
+            return ""
+        if not os.access(file, os.W_OK) or not os.access(Path(file).parent, os.W_OK):
+            return "it can only be read"
+        return "its disk is full" if shutil.disk_usage(Path(file).parent).free < LEAST_ROOM else ""
 
     def _start_transaction_under_autocommit(self) -> None:
         self._begin_turn()

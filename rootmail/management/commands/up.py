@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
