@@ -15,6 +15,7 @@ from celery.signals import (
     worker_ready,
 )
 from celery.utils.log import get_multiprocessing_logger
+from kombu import Connection
 
 from .liveness import Liveness
 
@@ -28,6 +29,12 @@ app.autodiscover_tasks()
 # Celery would close the database connection after every task, whatever CONN_MAX_AGE says.
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.steps["consumer"].add(Liveness)
+
+
+def declare_queue(broker: Connection) -> None:
+    """Do what each ring does before it rings: a broker that answers may take nothing, with its memory full."""
+    with broker.channel() as channel:
+        app.amqp.queues[app.conf.task_default_queue](channel).declare()
 
 
 @task_prerun.connect  # type: ignore[untyped-decorator]

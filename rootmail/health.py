@@ -14,7 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from workflows import heartbeat, vitals
 
-from .celery import app
+from .celery import app, declare_queue
 
 GOOD_FOR = 1.0  # seconds: whoever asks more often costs nothing
 OLDEST = timedelta(minutes=10)
@@ -129,9 +129,8 @@ def _oldest_due() -> str:
 
 
 def _ask_broker() -> Answers:
-    """Do what each ring does before it rings: a broker that answers may take nothing, with its memory full."""
-    with app.connection_for_write() as broker, broker.channel() as channel:
-        app.amqp.queues[app.conf.task_default_queue](channel).declare()
+    with app.connection_for_write() as broker:
+        declare_queue(broker)
     return {"broker": OK}
 
 

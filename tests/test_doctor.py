@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.db import connection
@@ -27,11 +28,13 @@ from kombu import Connection
 from integrations import pauses
 from integrations.models import ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
+from rootmail import broker
 from rootmail.doctor import database, machine, mail, masking, people, report, site, workers
 from rootmail.doctor import running as carrying_out
 from rootmail.doctor.areas import AREAS
 from rootmail.doctor.findings import Area, Check, Finding, Level, ok, problem, warning
-from tests.installation import LOOKS_ON, ROOT, Installation, from_environment
+from rootmail.state import new_broker_url
+from tests.installation import LOOKS_ON, ROOT, Installation, from_environment, wait_until
 from tests.test_search import made
 from workflows.models import Delivery, Heartbeat, Run
 from workflows.webhook_models import WebhookEndpoint
@@ -486,6 +489,30 @@ def test_a_broker_that_refuses_the_password_is_not_called_away(
     [(level, said)] = found(workers.look_at_broker)
     assert (level, f"{there.hostname}:{there.port} refuses us (A" in said) == (PROBLEM, True)
     assert "top-secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("hurt", "said", "todo"),
+    [
+        (["CONFIG", "SET", "maxmemory", "1"], "takes nothing (OutOfMemoryError)", "Its memory is full (maxmemory)"),
+        (["REPLICAOF", "127.0.0.1", "1"], "takes nothing (ReadOnlyError)", "It is a replica"),
+    ],
+)
+def test_a_broker_that_answers_and_takes_nothing_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hurt: list[str], said: str, todo: str
+) -> None:
+    url = new_broker_url()
+    monkeypatch.setattr(workers, "current_app", SimpleNamespace(connection_for_write=lambda: Connection(url)))
+    with subprocess.Popen(broker.command(url, folder=tmp_path)) as server:
+        try:
+            wait_until(lambda: broker.answers(url), what="the broker")
+            assert [level for level, _ in found(workers.look_at_broker)] == [OK]
+            with redis.Redis.from_url(url) as client:
+                client.execute_command(*hurt)
+            [finding] = workers.look_at_broker()
+            assert (finding.level, said in finding.said, finding.todo.startswith(todo)) == (PROBLEM, True, True)
+        finally:
+            server.terminate()
 
 
 @pytest.mark.processes

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from integrations import clock
 from rootmail import about
+from rootmail.celery import declare_queue
 from workflows import heartbeat
 from workflows.models import Heartbeat
 
@@ -25,6 +26,11 @@ RIGHTS = (
     "in a password has to be percent-encoded."
 )
 NOTHING_LOST = "No mail is lost: the database holds all of them."
+# What Redis says to whoever writes, while it answers all others.
+FULL = "OutOfMemoryError", "Its memory is full (maxmemory), and the tasks of rootmail need little: let it have more."
+REPLICA = "ReadOnlyError", "It is a replica: let BROKER_URL name the primary, or make it one."
+DISK = "MISCONF", "It cannot write to its disk: look into its log, and make room there."
+TAKES_NOTHING = dict([FULL, REPLICA, DISK])
 MANY_TASKS = 1000
 ANSWERS_WITHIN, TAKEN_WITHIN = 2.0, 10.0
 START_WORKERS = "Start them: manage.py up, or the service of the workers. Their log says why they ended."
@@ -35,6 +41,8 @@ def look_at_broker() -> Iterator[Finding]:
     error = _broker_trouble()
     if not error:
         yield ok(f"{kind} answers")
+    elif error in TAKES_NOTHING:
+        yield problem(f"{kind} takes nothing ({error})", f"{TAKES_NOTHING[error]} {NOTHING_LOST}")
     elif error in REFUSALS:
         yield problem(f"{kind} refuses us ({error})", f"{RIGHTS} {NOTHING_LOST}")
     else:
@@ -56,8 +64,10 @@ def _broker_trouble() -> str:
     with current_app.connection_for_write() as connection:
         try:
             connection.ensure_connection(max_retries=1, timeout=ANSWERS_WITHIN, interval_start=0)
+            declare_queue(connection)
         except Exception as error:  # Celery's, kombu's, redis's and amqp's have no common class
-            return type(error.__cause__ or error).__name__  # kombu wraps most of them
+            cause = error.__cause__ or error  # kombu wraps most of them
+            return "MISCONF" if "MISCONF" in str(cause) else type(cause).__name__
     return ""
 
 
