@@ -15,7 +15,7 @@ from celery.signals import (
     worker_ready,
 )
 from celery.utils.log import get_multiprocessing_logger
-from kombu import Connection
+from kombu.connection import Connection
 
 from .liveness import Liveness
 
@@ -33,7 +33,7 @@ app.steps["consumer"].add(Liveness)
 
 def declare_queue(broker: Connection) -> None:
     """Do what each ring does before it rings: a broker that answers may take nothing, with its memory full."""
-    with broker.channel() as channel:
+    with broker.channel() as channel:  # type: ignore[no-untyped-call]
         app.amqp.queues[app.conf.task_default_queue](channel).declare()
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import IO, Any
 
 from django.conf import settings
@@ -81,14 +82,20 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         if settings.LOG_FORMAT == logs.JSON:
             return logging.getLogger("rootmail.up").info(text)
-        self.stdout.write(text)
-        return self.stdout.flush()
+        with suppress(OSError):  # the log's disk is full, or nobody reads any more: no reason to end
+            self.stdout.write(text)
+            self.stdout.flush()
+        return None
 
 
 def _environment(address: str) -> dict[str, str]:
-    """What the children see: where no SITE_URL is set, links point to where the site listens."""
+    """What the children see: where no SITE_URL is set, links point to where the site listens.
+
+    A line that the log could not take (its disk is full, its reader gone) must not stay in hand: Celery's pool flushes
+    all before it forks, and the worker would end by that.
+    """
     own = {"DJANGO_SETTINGS_MODULE": "rootmail.settings", "ROOTMAIL_VAR": str(settings.ROOTMAIL_VAR)}
-    return {"SITE_URL": address, **os.environ, **own}
+    return {"SITE_URL": address, **os.environ, **own, "PYTHONUNBUFFERED": "1"}
 
 
 def _listen(bind: str) -> socket.socket:
