@@ -18,9 +18,11 @@ from tests.test_documents import changed
 from tests.test_trigger import SEV1
 from workflows import (
     acceptance,
+    counting,
     deadlines,
     delivery,
     documents,
+    heartbeat,
     leases,
     outcomes,
     retention,
@@ -374,3 +376,20 @@ if connection.vendor == "sqlite":  # test_million looks at the plans of PostgreS
         assert len(relay.ledger) == 3
         assert explained == {"SELECT", "UPDATE", "INSERT"}
         assert scans == []
+
+
+@pytest.mark.parametrize("task", [tasks.work, tasks.sweep, tasks.count_new, tasks.forget_old])
+def test_a_database_that_takes_nothing_is_told_in_a_line(
+    task: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a full disk, there was a traceback for every ring."""
+
+    def refuse(**_: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    for module, name in [(shift, "work"), (heartbeat, "beat"), (counting, "count_new"), (retention, "forget_old")]:
+        monkeypatch.setattr(module, name, lambda **_: refuse())
+    task()
+    [line] = caplog.records
+    assert line.getMessage() == "The database is away, or takes nothing (database or disk is full). What is due waits."
+    assert not line.exc_info
