@@ -179,6 +179,11 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     options = DATABASES["default"].setdefault("OPTIONS", {})
     options.setdefault("options", "-c idle_in_transaction_session_timeout=30000")
     options.setdefault("server_side_binding", True)  # only such statements can be prepared
+    # A firewall that has forgotten a connection drops what is said there, in silence. Who waits for an answer would do
+    # so for two hours, the kernel's own patience, and web servers have no other thread by then.
+    options.setdefault("connect_timeout", 10)
+    options |= {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 4} | options
+    options.setdefault("tcp_user_timeout", 30_000)  # milliseconds until what was said has to be acknowledged
 
 # --- broker: only the doorbell, the database is the queue ----------------------------------------
 EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"

@@ -166,3 +166,16 @@ def test_the_whole_road_behind_a_pooler(tmp_path: Path) -> None:
         assert "through a pooler: no statements are prepared" in str(told)
         assert "Traceback" not in here.output
         assert len(relay.ledger) == 2 * 10
+
+
+def test_a_connection_that_a_firewall_has_forgotten_is_given_up(tmp_path: Path) -> None:
+    """Workers and web servers waited for an answer for hours, one thread after the other."""
+    asked = (
+        "import socket; from django.db import connection; connection.ensure_connection();"
+        "line = socket.socket(fileno=connection.connection.fileno());"
+        "print([line.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in"
+        " ('TCP_USER_TIMEOUT', 'TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT')]); line.detach()"
+    )
+    url = from_environment("TEST_POSTGRES_URL")
+    here = Installation(tmp_path, database_url=f"{url}?keepalives_idle=9")
+    assert here.manage("shell", "--verbosity", "0", "-c", asked).strip() == "[30000, 9, 5, 4]"
