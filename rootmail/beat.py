@@ -37,6 +37,15 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
             raise SystemExit
         return seconds
 
+    def apply_entry(self, entry: beat.ScheduleEntry, producer: Any = None) -> None:
+        """Ring for one task. Celery would write a hundred lines for each while the broker is away."""
+        beat.info("Scheduler: Sending due task %s (%s)", entry.name, entry.task)
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except Exception as error:  # Celery's, kombu's, redis's and amqp's have no common class
+            debug = logger.isEnabledFor(logging.DEBUG)
+            logger.error("The broker does not answer, or takes nothing: %s", error, exc_info=debug)
+
     def end(self, number: int, frame: FrameType | None) -> NoReturn:
         """Raise SystemExit, as Celery's own handler; where it comes while something is sent, that may swallow it."""
         self._is_over = True

@@ -84,6 +84,21 @@ def test_a_clock_that_is_kept_right_moves_nothing(running: Beat, caplog: pytest.
     assert caplog.messages == []
 
 
+def test_a_broker_that_is_away_costs_a_line_and_not_a_hundred(
+    running: Beat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(entry: Any, **_: Any) -> None:
+        raise celery_beat.SchedulingError(f"Couldn't apply scheduled task {entry.name}: connection refused")
+
+    monkeypatch.setattr(running.scheduler, "apply_async", refuse)
+    running.run(4)
+    [line] = caplog.records
+    said = "The broker does not answer, or takes nothing: Couldn't apply scheduled task sweep: connection refused"
+    assert (line.getMessage(), bool(line.exc_info)) == (said, False)
+    monkeypatch.setattr(running.scheduler, "apply_async", running.send)
+    assert running.run(10)["sweep"] == 2
+
+
 def test_the_settings_name_it(settings: Any) -> None:
     assert f"{beat.__name__}:{beat.Scheduler.__name__}" == settings.CELERY_BEAT_SCHEDULER
 
