@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import redis
 
 from rootmail import broker, state
-from tests.installation import wait_until
+from tests.installation import ROOT, wait_until
 
 
 def test_a_full_disk_does_not_keep_it_from_ringing(tmp_path: Path) -> None:
@@ -39,3 +41,15 @@ def test_it_starts_whatever_a_power_cut_has_left_of_versions_that_kept_something
             wait_until(lambda: broker.answers(url), what="the broker")
         finally:
             server.terminate()
+
+
+def test_a_web_process_that_has_started_can_ring(tmp_path: Path) -> None:
+    """One that had too many open files at its first ring knew no task from then on, and rang no more."""
+    asked = (
+        "from rootmail.wsgi import app; print(app.finalized);"
+        "from workflows.tasks import work; print(work.name in app.tasks)"
+    )
+    own = os.environ | {"ROOTMAIL_VAR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", asked]
+    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True"], done.stderr
