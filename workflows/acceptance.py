@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from functools import cache, partial
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from integrations import clock
 from integrations.transports.base import Receipt
@@ -24,7 +24,7 @@ from . import starts
 from .models import Attempt, Delivery, Recipient, Run
 from .plans import among, keys_of
 from .reading import stored
-from .stubborn import stubbornly
+from .stubborn import AWAY, stubbornly
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,14 @@ WHERE id {among} AND status = 'started'
 """
 
 
+class NotNoted(OperationalError):
+    """A mail was accepted, and the database was away for longer than we wait: `noted` is what it has not heard."""
+
+    def __init__(self, said: object, *, noted: Note) -> None:
+        super().__init__(str(said))
+        self.noted = noted
+
+
 def is_plain(delivery: Delivery, receipt: Receipt) -> bool:
     """Say whether the relay took the mail for everybody, and nothing else was known of anybody before."""
     return not receipt.refused and all(row.state == Recipient.State.QUEUED for row in delivery.people)
@@ -74,12 +82,16 @@ def is_plain(delivery: Delivery, receipt: Receipt) -> bool:
 def note(delivery: Delivery, receipt: Receipt) -> Note | None:
     """Note that a plain mail was accepted. Returns what is noted; None where the lease was lost, and nothing is.
 
-    The disk is waited for when it is settled; see `note_again`.
+    Raises NotNoted. The disk is waited for when it is settled; see `note_again`.
     """
     noted = _values(delivery, receipt)
     # What a crash of the database takes along is noticed later, unless the lease cannot tell of one (see `starts`).
     write = partial(_note, noted, wait=not starts.is_noticed(delivery.lease))
-    if stubbornly(write, what=f"delivery {delivery.pk}: its outcome"):
+    try:
+        ours = stubbornly(write, what=f"delivery {delivery.pk}: its outcome")
+    except AWAY as error:
+        raise NotNoted(error, noted=noted) from error
+    if ours:
         logger.info("delivery %s: accepted through %s", delivery.pk, receipt.provider)
         return noted
     logger.warning("delivery %s: the lease was lost, nothing is recorded", delivery.pk)
@@ -87,7 +99,7 @@ def note(delivery: Delivery, receipt: Receipt) -> Note | None:
 
 
 def note_again(notes: Iterable[Note]) -> None:
-    """Note what a crash of the database may have undone, within the transaction that settles it."""
+    """Note what the database has not heard or a crash may have undone, within the transaction that settles it."""
     for noted in notes:
         _note(noted, wait=True)
 

@@ -75,7 +75,9 @@ def _send_batch(lease: Lease, *, mailer: Any) -> bool:
     """Send one after another. Returns whether it makes sense to go on with the next batch."""
     try:
         return _send_all(lease, mailer=mailer)
-    except DatabaseTrouble:  # for longer than we wait
+    except DatabaseTrouble as error:  # for longer than we wait
+        if isinstance(error, acceptance.NotNoted):
+            lease.is_to_note(error.noted)
         lease.give_back_later()
         raise
 

@@ -56,6 +56,7 @@ class Lease:
         self.goes_on = False  # a mail of the batch is due again at once
         self._tried: list[Delivery] = []
         self._noted: list[acceptance.Note] = []
+        self._not_noted: list[acceptance.Note] = []
         self._is_left = False
         self._settled = time.monotonic()
         self.began = self._settled if began is None else began
@@ -169,6 +170,10 @@ class Lease:
             self.held().update(lease_expires_at=clock.now() + LEASE)
             self._renewed = asked
 
+    def is_to_note(self, noted: acceptance.Note) -> None:
+        """Keep an acceptance that the database has not heard of, until it is back."""
+        self._not_noted.append(noted)
+
     def remember(self, noted: acceptance.Note | None) -> None:
         """Remember that an acceptance was noted under this lease, until it is settled: now and then, for people to see.
 
@@ -188,6 +193,7 @@ class Lease:
 
     def _settle_noted(self) -> int:
         """Settle within a transaction, which puts the notes on the disk as well; return how many mails are left."""
+        acceptance.note_again(self._not_noted)
         if starts.ended_since(self.id):
             acceptance.note_again(self._noted)
         return acceptance.settle(held_under=self.id, noted_under=self.id)
