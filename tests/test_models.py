@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, models, transaction
 
 from integrations.models import ApiToken, AuditEvent, SendGridIntegration, SmtpIntegration
+from workflows.models import Attempt, Delivery, Event, Recipient, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -163,3 +164,19 @@ def test_the_constraints_are_in_the_database_and_not_only_in_python() -> None:
         "smtp_ssl_or_starttls",
         "smtp_disconnected_holds_no_secret",
     } <= set(found)
+
+
+def whole_indexes(model: type[models.Model]) -> list[tuple[str, ...]]:
+    """Return the columns of each index that holds all rows; one with a condition costs nothing where that is false."""
+    meta = model._meta
+    found = [(field.name,) for field in meta.concrete_fields if field.db_index or field.unique]
+    found += [tuple(index.fields) for index in meta.indexes if index.condition is None]
+    unique = [one for one in meta.constraints if isinstance(one, models.UniqueConstraint)]
+    return found + [tuple(one.fields) for one in unique if one.condition is None]
+
+
+@pytest.mark.parametrize("model", [Event, Run, Delivery, Recipient, Attempt])
+def test_no_index_is_the_beginning_of_another_one(model: type[models.Model]) -> None:
+    """Each costs with every mail, and the longer one finds the same."""
+    found = whole_indexes(model)
+    assert not [one for one in found for other in found if one and one != other and other[: len(one)] == one]

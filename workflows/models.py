@@ -122,14 +122,17 @@ class Event(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=100)
-    key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001 (NULL: no key, and not unique)
+    key = models.CharField(max_length=200, null=True)  # noqa: DJ001 (NULL: no key, and not unique)
     resource = models.CharField(max_length=200, blank=True)
     data = models.JSONField(default=dict)
     received_at = models.DateTimeField()
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["key"], condition=Q(key__isnull=False), name="one_event_per_key"),
+        ]
         indexes = [
-            models.Index(fields=["resource", "-id"], condition=~Q(resource=""), name="event_by_resource"),
+            models.Index(fields=["resource", "id"], condition=~Q(resource=""), name="event_by_resource"),
         ]
 
     def __str__(self) -> str:
@@ -158,12 +161,12 @@ class Run(Leased):
         CANCELED = "canceled"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="runs")
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="runs", db_index=False)
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="runs")
     status = models.CharField(max_length=21, choices=Status.choices, default=Status.QUEUED)
     triggered_by = models.CharField(max_length=10, default="system")
     manual = models.BooleanField(default=False)  # somebody asked for it: neither wait nor conditions
-    first = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="repeats")
+    first = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="repeats", db_index=False)
     number = models.PositiveIntegerField(default=0)
     stopped = models.BooleanField(default=False)  # of a first run: somebody wants no more repeats of it
     # Set while it is the one run of its workflow for a resource, where the workflow wants no more.
@@ -182,8 +185,12 @@ class Run(Leased):
                 condition=Q(number=0, manual=False),
                 name="one_run_per_workflow_and_event",
             ),
-            models.UniqueConstraint(fields=["first", "number"], name="one_run_per_repeat"),
-            models.UniqueConstraint(fields=["workflow", "once_key"], name="one_run_per_resource"),
+            models.UniqueConstraint(
+                fields=["first", "number"], condition=Q(first__isnull=False), name="one_run_per_repeat"
+            ),
+            models.UniqueConstraint(
+                fields=["workflow", "once_key"], condition=Q(once_key__isnull=False), name="one_run_per_resource"
+            ),
             models.CheckConstraint(
                 condition=Q(first__isnull=True, number=0) | Q(first__isnull=False, number__gte=1),
                 name="repeats_have_a_first_run",
@@ -193,10 +200,10 @@ class Run(Leased):
             models.Index(fields=["due_at"], condition=Q(status="queued"), name="run_due"),
             # By the lease, and by nothing else: sorted by id, SQLite would read all runs to find those of a batch.
             models.Index(fields=["lease"], condition=Q(lease__isnull=False), name="run_leased"),
-            models.Index(fields=["finished_at"], name="run_finished"),
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="run_finished"),
             # The list's filters; ids sort by time.
-            models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
-            models.Index(fields=["status", "-id"], name="run_by_status"),
+            models.Index(fields=["workflow", "id"], name="run_by_workflow"),
+            models.Index(fields=["status", "id"], name="run_by_status"),
         ]
 
     def __str__(self) -> str:
@@ -221,7 +228,7 @@ class Delivery(Leased):
     WAITING = (State.QUEUED, State.DEFERRED, State.UNKNOWN, State.HELD)  # in nobody's hands
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     action = models.ForeignKey(Action, null=True, on_delete=models.SET_NULL, related_name="deliveries")
     action_name = models.CharField(max_length=200)
@@ -270,9 +277,9 @@ class Delivery(Leased):
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="delivery_by_provider_id"),
             # The list's filters; ids sort by time.
             models.Index(fields=["-id"], condition=Q(bounced_at__isnull=False), name="delivery_bounced"),
-            models.Index(fields=["state", "-id"], name="delivery_by_state"),
-            models.Index(fields=["provider", "-id"], name="delivery_by_provider"),
-            models.Index(fields=["workflow", "-id"], name="delivery_by_workflow"),
+            models.Index(fields=["state", "id"], name="delivery_by_state"),
+            models.Index(fields=["provider", "id"], name="delivery_by_provider"),
+            models.Index(fields=["workflow", "id"], name="delivery_by_workflow"),
         ]
 
     def __str__(self) -> str:
@@ -305,7 +312,7 @@ class Recipient(models.Model):
     OPEN = (State.QUEUED, State.DEFERRED)
     NOT_NAMED = Q(code=None, enhanced_code="4.5.3")  # one too many for the last transaction, as we found ourselves
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="recipients")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="recipients", db_index=False)
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=3, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
@@ -343,7 +350,7 @@ class Attempt(models.Model):
         FAILED = "failed"
         UNKNOWN = "unknown"
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False)
     at = models.DateTimeField()
     provider = models.CharField(max_length=20, blank=True)
     stage = models.CharField(max_length=10)
@@ -362,9 +369,7 @@ class Attempt(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["delivery", "lease"], condition=Q(lease__isnull=False), name="one_note_per_lease"
-            ),
+            models.UniqueConstraint(fields=["delivery", "lease"], name="one_note_per_lease"),
         ]
         indexes = [models.Index(fields=["provider", "at"], name="attempt_by_provider")]
 
