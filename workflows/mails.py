@@ -11,6 +11,7 @@ from django.conf import settings
 from integrations import clock, senders
 
 from . import mime, rendering, retry
+from .inserting import made
 from .models import Action, Delivery, Recipient, Run, Workflow
 from .rendering import MailTemplate, RenderedMail, RenderingError
 
@@ -38,10 +39,11 @@ def images() -> dict[str, str]:
 def delivery_of(run: Run, action: Action, variables: dict[str, object]) -> tuple[Delivery, list[Recipient]]:
     """Render an action into a delivery and its recipients, not saved yet; a failed one says why and has nobody."""
     now = clock.now()
-    delivery = Delivery(
-        run=run,
-        workflow=run.workflow,
-        action=action if action.pk else None,
+    delivery = made(
+        Delivery,
+        run_id=run.pk,
+        workflow_id=run.workflow_id,
+        action_id=action.pk,
         action_name=action.name,
         position=action.position,
         optional=action.skip_on_failure,
@@ -58,7 +60,9 @@ def delivery_of(run: Run, action: Action, variables: dict[str, object]) -> tuple
     except (RenderingError, senders.SenderError) as error:
         delivery.state, delivery.reason, delivery.next_attempt_at = Delivery.State.FAILED, str(error), None
         return delivery, []
-    return delivery, [Recipient(delivery=delivery, address=address, kind=kind) for address, kind in mail.envelope]
+    return delivery, [
+        made(Recipient, delivery_id=delivery.pk, address=address, kind=kind) for address, kind in mail.envelope
+    ]
 
 
 def template_of(action: Action) -> MailTemplate:

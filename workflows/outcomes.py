@@ -145,7 +145,7 @@ def record(delivery: Delivery, outcome: Outcome, attempt: Attempt | None) -> Non
     due = _next_attempt(delivery, outcome)
     held = due is not None and delivery.hold_unknown and outcome.name == Attempt.Outcome.UNKNOWN
     recipients = _new_states(delivery, outcome, ended=due is None)
-    state = Delivery.State.HELD if held else _new_state(recipients, outcome, ended=due is None)
+    state = Delivery.State.HELD if held else _new_state(delivery, recipients, outcome, ended=due is None)
     values: dict[str, Any] = {"state": state, "reason": outcome.reason or _without_the_mail(delivery)}
     values |= {"provider": provider or delivery.provider, "sent_from": outcome.sent_from or delivery.sent_from}
     if attempt and outcome.name == Attempt.Outcome.ACCEPTED:
@@ -221,12 +221,12 @@ def _new_states(delivery: Delivery, outcome: Outcome, *, ended: bool) -> list[Re
     return recipients + spared
 
 
-def _new_state(tried: list[Recipient], outcome: Outcome, *, ended: bool) -> str:
+def _new_state(delivery: Delivery, tried: list[Recipient], outcome: Outcome, *, ended: bool) -> str:
     if not ended:
         return Delivery.State.UNKNOWN if outcome.name == Attempt.Outcome.UNKNOWN else Delivery.State.DEFERRED
     if not tried:
         return Delivery.State.FAILED
-    states = {recipient.state for recipient in tried[0].delivery.recipients.all()} | {row.state for row in tried}
+    states = {recipient.state for recipient in delivery.recipients.all()} | {row.state for row in tried}
     return Delivery.State.ACCEPTED if Recipient.State.ACCEPTED in states else Delivery.State.FAILED
 
 

@@ -17,7 +17,7 @@ from integrations import clock
 
 from . import events, known, occasions, schedule, shift, tasks
 from .events import Incoming
-from .inserting import insert
+from .inserting import insert, made
 from .models import Event, Run, Workflow
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,8 @@ def _made(
     incoming: Incoming, workflows: Iterable[Workflow], *, triggered_by: str, once: set[tuple[int, str]]
 ) -> Triggered:
     """Return an event and its runs, not stored yet. `once`: the workflows and resources of its batch that run once."""
-    event = Event(
+    event = made(
+        Event,
         name=incoming.name,
         key=incoming.key,
         resource=events.resource(incoming),
@@ -146,15 +147,15 @@ def _made(
     kind = events.object_type(incoming)
     hearing = [workflow for workflow in workflows if _hears(workflow, incoming.name, kind=kind)]
     busy = _busy_with(event.resource, hearing) | {pk for pk, resource in once if resource == event.resource}
-    made, skipped = [], []
+    runs, skipped = [], []
     for workflow in hearing:
         reason, note = why_skipped(workflow, incoming.data, at=event.received_at)
         if reason:
             skipped.append((workflow, reason))
         else:
-            made.append(_run(workflow, event, note, triggered_by=triggered_by, busy=workflow.pk in busy))
-    once |= {(run.workflow_id, run.once_key) for run in made if run.once_key}
-    return Triggered(event, made, skipped)
+            runs.append(_run(workflow, event, note, triggered_by=triggered_by, busy=workflow.pk in busy))
+    once |= {(run.workflow_id, run.once_key) for run in runs if run.once_key}
+    return Triggered(event, runs, skipped)
 
 
 def _hears(workflow: Workflow, event: str, *, kind: str | None) -> bool:
@@ -179,7 +180,8 @@ def why_skipped(workflow: Workflow, data: dict[str, Any], *, at: datetime) -> tu
 
 def _run(workflow: Workflow, event: Event, note: dict[str, Any], *, triggered_by: str, busy: bool) -> Run:
     due = event.received_at + schedule.parse_duration(workflow.wait)
-    run = Run(workflow=workflow, event=event, due_at=due, triggered_by=triggered_by)
+    run = made(Run, workflow_id=workflow.pk, event_id=event.pk, due_at=due, triggered_by=triggered_by)
+    run.workflow, run.event = workflow, event
     run.checks = [note] if workflow.conditions else []
     if busy:
         run.status, run.finished_at = Run.Status.CANCELED, event.received_at
