@@ -17,6 +17,7 @@ from liquid.exceptions import LiquidError, OutputStreamLimitError
 from liquid.token import Token
 
 from . import filters, nodes
+from .names import Names, names_alone
 from .nodes import Buffer, Kind
 from .shielding import plain
 from .values import COLLECTIONS, Match
@@ -129,10 +130,14 @@ def fill(
     """Return the filled template, or raise TemplateError with the line that is wrong."""
     if "{{" not in source and "{%" not in source and len(source) <= SOURCE_LIMIT:
         return Filled(text=source, warnings=())
-    template = compiled(source, kind)
     deadline = time.monotonic() + SECONDS if deadline is None else deadline
     # The library's own `now` and `today` are those of the clock, without a time zone.
     names = {"now": now, "today": now.date(), **variables}
+    alone = _names(source, kind)
+    text = alone.filled(names) if alone and time.monotonic() <= deadline else None
+    if text is not None and len(text) <= OUTPUT_LIMIT:
+        return Filled(text=text, warnings=())
+    template = compiled(source, kind)
     context = SandboxContext(template, now=now, deadline=deadline, globals=names)
     buffer = new_buffer(template.env, limit=OUTPUT_LIMIT)
     with _errors_for_people():
@@ -149,6 +154,11 @@ def compiled(source: str, kind: Kind) -> BoundTemplate:
         template = SANDBOXES[kind].from_string(source)
     nodes.harden(template)
     return template
+
+
+@lru_cache(maxsize=1024)
+def _names(source: str, kind: Kind) -> Names | None:
+    return names_alone(compiled(source, kind), kind)
 
 
 def check(source: str, kind: Kind) -> None:

@@ -247,9 +247,13 @@ def _is_named(expression: Expression) -> bool:
     return all(type(name) is str for name in expression.left.path)
 
 
+def text_of(value: object, *, kind: Kind) -> str:
+    """Return what a value writes into a text of this kind."""
+    return ",".join(flat_texts(value)) if kind is Kind.LIST else to_text(value)
+
+
 def _write_value(value: object, *, context: RenderContext, buffer: TextIO) -> int:
-    as_list = getattr(context.env, "kind", None) is Kind.LIST
-    text = ",".join(flat_texts(value)) if as_list else to_text(value)
+    text = text_of(value, kind=getattr(context.env, "kind", Kind.PLAIN))
     return buffer.write_value(text) if isinstance(buffer, Buffer) else buffer.write(text)
 
 
