@@ -53,7 +53,7 @@ def _state_of(provider: str, states: list[str]) -> tuple[int, bool]:
 
 
 QUERY = """
-SELECT {smtp}, {sendgrid}, state.version, state.paused_at FROM (SELECT 1 AS one) AS here
+SELECT {smtp}, {sendgrid}, state.version, +state.paused_at FROM (SELECT 1 AS one) AS here
 LEFT JOIN integrations_smtpintegration AS smtp ON smtp.connected
 LEFT JOIN integrations_sendgridintegration AS sendgrid ON sendgrid.connected
 LEFT JOIN integrations_providerstate AS state ON state.name = CASE
@@ -74,4 +74,5 @@ def _query() -> str:
 
 
 def _columns(model: type[models.Model], alias: str) -> str:
-    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
+    """Return them as they are stored: behind a plus sign a column has no type by which Python would convert it."""
+    return ", ".join(f"+{alias}.{field.column}" for field in model._meta.concrete_fields)

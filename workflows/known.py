@@ -6,11 +6,12 @@ What is returned belongs to all who ask: nobody may change it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import connection, models
 
-from .models import Workflow
+from .models import Action, Workflow
 from .plans import among, keys_of
 
 MOST = 100  # sets of workflows that are remembered with their actions
@@ -22,7 +23,7 @@ _some: dict[tuple[int, ...], tuple[list[Any], dict[int, Workflow]]] = {}
 def workflows() -> list[Workflow]:
     """Return all of them by their slug, without their actions."""
     global _all
-    versions, known = _versions("workflows_workflow ORDER BY slug"), _all  # read once: another thread may write it
+    versions, known = _versions(Workflow, "ORDER BY slug"), _all  # read once: another thread may write it
     if known is None or known[0] != versions:
         # What changes between the two queries has another version the next time.
         known = _all = versions, list(Workflow.objects.order_by("slug"))
@@ -35,8 +36,8 @@ def with_actions(keys: Iterable[int]) -> dict[int, Workflow]:
     if not wanted:
         return {}
     versions = [
-        *_versions(f"workflows_workflow WHERE id {among('keys')} ORDER BY id", of=wanted),
-        *_versions(f"workflows_action WHERE workflow_id {among('keys')} ORDER BY id", of=wanted),
+        *_versions(Workflow, f"WHERE id {among('keys')} ORDER BY id", of=wanted),
+        *_versions(Action, f"WHERE workflow_id {among('keys')} ORDER BY id", of=wanted),
     ]
     known = _some.get(wanted)
     if known is None or known[0] != versions:
@@ -46,8 +47,15 @@ def with_actions(keys: Iterable[int]) -> dict[int, Workflow]:
     return known[1]
 
 
-def _versions(rows: str, *, of: tuple[int, ...] = ()) -> list[Any]:
-    """Return the rows as they are stored; on PostgreSQL, every UPDATE gives a row another number or place."""
-    columns = "xmin, ctid" if connection.vendor == "postgresql" else "*"
-    query = f"SELECT {columns} FROM {rows}"  # noqa: S608 # nosec B608 (words and numbers of our own)
+def _versions(model: type[models.Model], which: str, *, of: tuple[int, ...] = ()) -> list[Any]:
+    """Return rows as they are stored; on PostgreSQL, every UPDATE gives a row another number or place."""
+    query = f"SELECT {_columns(model)} FROM {model._meta.db_table} {which}"  # noqa: S608 # nosec B608 (words and numbers of our own)
     return connection.ask(query, {"keys": keys_of(of)} if of else None)  # type: ignore[attr-defined,no-any-return]
+
+
+@cache
+def _columns(model: type[models.Model]) -> str:
+    if connection.vendor == "postgresql":
+        return "xmin, ctid"
+    # Behind a plus sign a column has no type by which Python's library would convert it.
+    return ", ".join(f"+{connection.ops.quote_name(str(field.column))}" for field in model._meta.concrete_fields)
