@@ -20,7 +20,7 @@ from typing import IO, Any
 from django.db import DatabaseError, OperationalError
 from django.db.backends.sqlite3 import base
 
-LOOK_AGAIN_AFTER = 0.0002  # seconds
+LOOK_AGAIN_AFTER = 0.0002, 0.0016  # seconds: a note of a mail takes less than the first, a batch a few of the second
 LEAST_ROOM = 1024**2  # bytes: an event and its mail take some ten thousand
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no other
 
@@ -203,8 +203,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return
         assert self._line  # noqa: S101 # nosec B101
         until = time.monotonic() + (0 if self._in_passing else self.settings_dict["OPTIONS"].get("timeout", 5))
+        pause, longest = LOOK_AGAIN_AFTER
         while not (took := _lock(self._line)) and time.monotonic() < until:
-            time.sleep(LOOK_AGAIN_AFTER)
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
         self._has_turn = took
 
     def _open_line(self) -> bool:
