@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from email.utils import getaddresses
 from typing import Any
 
@@ -129,8 +128,8 @@ def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:
         error.provider = route.provider.name
         redact_error(error, host=host, user_name=user_name)
         raise
-    receipt = redact_receipt(receipt, host=host, user_name=user_name)
-    return replace(receipt, provider=route.provider.name, sender=str(sender.mailbox))
+    filled_in = {"provider": route.provider.name, "sender": str(sender.mailbox)}
+    return redact_receipt(receipt, host=host, user_name=user_name, **filled_in)
 
 
 def _sender(route: providers.Route, requested: str) -> Sender:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from .transports.base import Receipt, Reply, Scope, Stage, TransportError
 from .transports.transcript import without
@@ -29,14 +30,15 @@ def redact_error(error: TransportError, *, host: str, user_name: str) -> None:
     error.transcript = _transcript(error.transcript, host=host, user_name=user_name)
 
 
-def redact_receipt(receipt: Receipt, *, host: str, user_name: str = "") -> Receipt:
-    """Return the receipt without the relay's address, and its transcript without the username."""
-    reply = _reply(receipt.reply, host=host)
-    transcript = _transcript(receipt.transcript, host=host, user_name=user_name)
-    if reply is receipt.reply and transcript is receipt.transcript and not receipt.refused:
-        return receipt  # nearly always
-    refused = {address: _reply(each, host=host) for address, each in receipt.refused.items()}
-    return replace(receipt, reply=reply, refused=refused, transcript=transcript)
+def redact_receipt(receipt: Receipt, *, host: str, user_name: str = "", **filled_in: Any) -> Receipt:
+    """Return the receipt without the relay's address, its transcript without the username, some fields filled in."""
+    return replace(
+        receipt,
+        reply=_reply(receipt.reply, host=host),
+        refused={address: _reply(each, host=host) for address, each in receipt.refused.items()},
+        transcript=_transcript(receipt.transcript, host=host, user_name=user_name),
+        **filled_in,
+    )
 
 
 def _reply(reply: Reply, *, host: str, user_name: str = "") -> Reply:

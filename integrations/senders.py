@@ -108,6 +108,7 @@ def _read_mailboxes(text: str) -> tuple[list[Mailbox], bool]:
     return found, not grouped and all(isinstance(defect, NonASCIILocalPartDefect) for defect in header.defects)
 
 
+@lru_cache(maxsize=256)  # the same few, mail after mail
 def canonical_domain(domain: str) -> str:
     """Return the A-label form, lower case, without a trailing dot: one spelling per domain."""
     name = domain.strip().lower()

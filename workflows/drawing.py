@@ -25,7 +25,8 @@ LINK = re.compile(rf"(?<=\]\(){STAND_IN.pattern}")
 SOUND_ADDRESS = re.compile(r"https?://(?:(?!xn--)[a-z0-9-]+\.)+[a-z]{2,}(?:/[A-Za-z0-9/._-]*)?")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
 WHOLE = re.compile(f"{PLACE}[0-9]+/")
-LONG_WORD = re.compile(r"(?:\\\||[^\s|]){25}")  # in a cell it is broken
+LONG = 25
+LONG_WORD = re.compile(rf"(?:\\\||[^\s|]){{{LONG}}}")  # in a cell it is broken
 TARGET = re.compile(r"\]\(https?://[^()\s|]*(?=[)\s])")
 
 
@@ -54,7 +55,10 @@ def _is_ordinary(body: str, shape: str, words: list[str]) -> bool:
         return False
     if not body.isascii() and (STAND_IN.search(body) or RIGHT_TO_LEFT.search(body)):
         return False
-    return "|" not in body or not LONG_WORD.search(TARGET.sub(" ", body))
+    if "|" not in body:
+        return True
+    rest = TARGET.sub(" ", body)
+    return max(map(len, rest.split())) < LONG or not LONG_WORD.search(rest)  # the latter takes long
 
 
 def _drawn(shape: str) -> Drawn | None:

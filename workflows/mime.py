@@ -65,7 +65,8 @@ def _token(value: str) -> str:
 
 def _text_header(name: str, value: str) -> str:
     if PLAIN_HEADER.fullmatch(value):
-        return _folded(f"{name}:", value.split(" "), separator=" ")
+        line = f"{name}: {value}"
+        return line if len(line) <= FOLD_AT else _folded(f"{name}:", value.split(" "), separator=" ")
     return f"{name}: {_encoded(value, header=name)}"
 
 
@@ -107,13 +108,16 @@ def _folded(start: str, items: Iterable[str], *, separator: str) -> str:
     lines = [start]
     for number, item in enumerate(items):
         glue = mark if number else ""
-        column = len(lines[-1].rsplit("\r\n", 1)[-1])
-        if number and column + len(glue) + 1 + len(item.split("\r\n", 1)[0]) > FOLD_AT:
+        if number and _column(lines[-1]) + len(glue) + 1 + len(item.split("\r\n", 1)[0]) > FOLD_AT:
             lines[-1] += glue
             lines.append(f" {item}")
         else:
             lines[-1] += f"{glue} {item}"
     return "\r\n".join(lines)
+
+
+def _column(line: str) -> int:
+    return len(line.rsplit("\r\n", 1)[-1])
 
 
 def _part(text: str, *, subtype: str) -> bytes:

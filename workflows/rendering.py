@@ -130,11 +130,14 @@ class _Filler:
 
     def fill(self, field: str, source: str, *, kind: Kind = Kind.PLAIN, above: int = 0) -> str:
         """Fill one text; `above` lines of its field stand before it."""
+        if not source:
+            return ""
         try:
             filled = liquid.fill(source, kind=kind, variables=self.variables, now=self.now, deadline=self.deadline)
         except liquid.TemplateError as error:
             raise RenderingError(field, str(error), line=error.line and error.line + above) from error
-        self.warn(field, filled.warnings)
+        if filled.warnings:
+            self.warn(field, filled.warnings)
         return _clean(filled.text)
 
     def warn(self, field: str, texts: Iterable[str]) -> None:
