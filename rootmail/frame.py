@@ -37,6 +37,7 @@ class Entry:
 MENU = {
     "": [
         Entry("Workflows", "workflows", icon="route"),
+        Entry("Events", "events", icon="bolt"),
         Entry("Runs", "runs", icon="player-play"),
         Entry("Deliveries", "home", icon="send", section="/deliveries/"),
         Entry("Suppressed", "suppressed", icon="lock", permission=EDIT),

@@ -15,7 +15,7 @@ from pathlib import Path
 VENDOR = Path(__file__).resolve().parent / "static" / "vendor"
 PACKAGES = {"@tabler/core": "1.6.1", "@tabler/icons": "3.52.0", "htmx.org": "2.0.11"}
 ICONS = [
-    *("alert-circle", "alert-triangle", "check", "circle-check", "clock"),
+    *("alert-circle", "alert-triangle", "bolt", "check", "circle-check", "clock"),
     *("device-desktop", "history", "info-circle", "key", "lock", "logout", "menu-2", "moon", "player-play"),
     *("plug-connected", "route", "send", "sun", "users", "webhook", "x"),
 ]

@@ -10,7 +10,7 @@ from integrations import clock
 from tests.test_runs import SEV1, with_tasks
 from workflows import documents, run_ends, runs, services
 from workflows.events import Incoming
-from workflows.models import Delivery, Run, Workflow
+from workflows.models import Delivery, Event, Run, Workflow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -49,6 +49,18 @@ def prepare() -> None:
         status="canceled", status_message="Cancelled by " + "ada" * 40 + ".", finished_at=clock.now()
     )
     Run.objects.filter(pk=made[3].pk).update(due_at=clock.now() + timedelta(minutes=9))
+
+
+def prepare_events() -> None:
+    """Store an event that nobody hears, one whose workflows do not run, and one with a long name."""
+    services.trigger(Incoming("order.created", {"order": {"id": "A-" + "7" * 60}}))
+    services.trigger(Incoming("incident_created", {"incident": SEV1["incident"] | {"id": 483, "severity": "x" * 300}}))
+    services.trigger(Incoming("deploy." + "finished_" * 9, {"deploy": {"id": 3, "text": "مرحبا بالعالم"}}))
+
+
+def open_skipped(page: Page) -> None:
+    event = Event.objects.filter(resource="incident:483").latest("pk")
+    page.goto(page.url + f"{event.pk}/")
 
 
 def open_one(**wanted: object) -> Callable[[Page], None]:

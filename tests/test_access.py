@@ -34,6 +34,7 @@ TELL: dict[str, Any] = {"slug": "tell"}
 ACTION: dict[str, Any] = TELL | {"number": 0}  # replaced by the action that the test made
 SOMEBODY: dict[str, Any] = {"pk": 0}  # replaced by whom the test made
 RUN: dict[str, Any] = {"run": UUID(int=0)}  # replaced by the run that the test made
+EVENT: dict[str, Any] = {"event": UUID(int=0)}  # replaced by the event of that run
 ENDPOINT: dict[str, Any] = {"endpoint": UUID(int=0)}  # replaced by the webhook that the test made
 MAIL: dict[str, Any] = {"pk": UUID(int=0)}  # replaced by the mail that the test made
 
@@ -69,6 +70,8 @@ TABLE: dict[str, tuple[dict[str, Any], Statuses, Statuses]] = {
     "action-preview": (TELL, NOBODY, EDITORS),
     "action-change": (ACTION | {"verb": "up"}, NOBODY, EDITORS_302),
     "workflow-run": (TELL, EDITORS, EDITORS_302),
+    "events": ({}, MEMBERS, NOBODY),
+    "event": (EVENT, MEMBERS, NOBODY),
     "runs": ({}, MEMBERS, NOBODY),
     "run": (RUN, MEMBERS, NOBODY),
     "run-act": (RUN | {"verb": "cancel"}, NOBODY, EDITORS_302),
@@ -154,6 +157,8 @@ def addresses(team: dict[str, User]) -> dict[str, str]:
             arguments = arguments | {"pk": mail}
         if "run" in arguments:
             arguments = arguments | {"run": Run.objects.get().pk}
+        if "event" in arguments:
+            arguments = arguments | {"event": Run.objects.get().event_id}
         if "endpoint" in arguments:
             arguments = arguments | {"endpoint": hook.pk}
         if "number" in arguments and "slug" in arguments:

@@ -41,15 +41,15 @@ def links(client: Client) -> list[str]:
 
 
 def test_an_admin_sees_the_configuration_and_a_member_does_not(as_admin: Client, member: Any) -> None:
-    assert links(as_admin)[:4] == ["Workflows", "Runs", "Deliveries", "Suppressed"]
+    assert links(as_admin)[:5] == ["Workflows", "Events", "Runs", "Deliveries", "Suppressed"]
     as_admin.force_login(member)
-    assert links(as_admin) == ["Workflows", "Runs", "Deliveries"]
+    assert links(as_admin) == ["Workflows", "Events", "Runs", "Deliveries"]
 
 
 def test_a_page_that_is_not_there_yet_has_no_link(as_admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     later = frame.Entry("Later", "no-such-name", icon="clock")
     monkeypatch.setattr(frame, "MENU", {"": [*frame.MENU[""], later]})
-    assert links(as_admin) == ["Workflows", "Runs", "Deliveries", "Suppressed"]
+    assert links(as_admin) == ["Workflows", "Events", "Runs", "Deliveries", "Suppressed"]
 
 
 def test_the_link_of_the_page_and_of_what_is_below_it_is_marked(as_admin: Client) -> None:

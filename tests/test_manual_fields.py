@@ -67,6 +67,7 @@ FORMS: dict[type[forms.BaseForm], tuple[str, str, Callable[[], Any]]] = {
     of_people.AuditForm: ("accounts.md", "Audit log", of_people.AuditForm),
     of_deliveries.FilterForm: ("deliveries.md", "Finding some", of_deliveries.FilterForm),
     suppression_forms.FilterForm: ("deliveries.md", "Suppressed addresses", suppression_forms.FilterForm),
+    run_forms.EventFilterForm: ("runs.md", "Events", run_forms.EventFilterForm),
     run_forms.RunFilterForm: ("runs.md", "Runs", run_forms.RunFilterForm),
     run_forms.StartForm: ("runs.md", "By hand", start),
     list_forms.WorkflowFilterForm: ("workflows.md", "The list", list_forms.WorkflowFilterForm),

@@ -118,7 +118,10 @@ class Action(models.Model):
 
 
 class Event(models.Model):
-    """Something happened, as a client told us. `key` is the client's idempotency key, `resource` what it is about."""
+    """Something happened, as a client told us. `key` is the client's idempotency key, `resource` what it is about.
+
+    `skipped`: {"workflow": its slug, "reason": why it did not run} for each that heard it; NULL: not known.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=100)
@@ -126,6 +129,7 @@ class Event(models.Model):
     resource = models.CharField(max_length=200, blank=True)
     data = models.JSONField(default=dict)
     received_at = models.DateTimeField()
+    skipped = models.JSONField(null=True)
 
     class Meta:
         constraints = [

@@ -1,4 +1,4 @@
-"""The forms of runs: which ones a list shows, and on what a run by hand works."""
+"""The forms of runs and events: which ones a list shows, and on what a run by hand works."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ class RunFilterForm(forms.Form):
         super().__init__(*args, **options)
         known = Workflow.objects.order_by("name", "slug").values_list("slug", "name")
         self.fields["workflow"].choices = [("", "Any"), *known]  # type: ignore[attr-defined]
+
+
+class EventFilterForm(forms.Form):
+    """A plain GET form."""
+
+    about = forms.CharField(
+        label="About",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "placeholder": "incident:482"}),
+    )
 
 
 class StartForm(forms.Form):

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from . import events, run_control, run_story, samples, words
-from .entrance import for_editors, for_everybody
+from .entrance import before, for_editors, for_everybody
 from .models import Run, Workflow
 from .run_forms import RunFilterForm, StartForm
 
@@ -43,17 +43,8 @@ def _wanted(request: HttpRequest, form: RunFilterForm) -> Any:
         # By its key: over a join neither database reads the index that sorts, but all its runs.
         slug = form.cleaned_data["workflow"]
         wanted["workflow"] = Workflow.objects.filter(slug=slug).values_list("pk", flat=True).first()
-    if "before" in request.GET:
-        wanted["pk__lt"] = _id(request.GET["before"])
-    rows = Run.objects.filter(**wanted).exclude(event__name=samples.PREVIEW)
+    rows = Run.objects.filter(**wanted, **before(request)).exclude(event__name=samples.PREVIEW)
     return rows.select_related("workflow", "event").defer("event__data", "checks").order_by("-pk")
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise Http404 from error
 
 
 @require_safe

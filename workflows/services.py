@@ -23,6 +23,7 @@ from .models import Event, Run, Workflow
 logger = logging.getLogger(__name__)
 
 
+MOST_SKIPPED = 100  # workflows of which an event keeps why they did not run
 RACES = 20  # so often one of a batch may lose against its own twin before that is a defect
 
 
@@ -40,9 +41,13 @@ class Triggered:
         return {
             "event_id": str(self.event.pk),
             "runs": [{"id": str(run.pk), "workflow": run.workflow.slug, "status": run.status} for run in self.runs],
-            "skipped": [{"workflow": workflow.slug, "reason": reason} for workflow, reason in self.skipped],
+            "skipped": _told(self.skipped),
             "repeat": self.repeated,
         }
+
+
+def _told(skipped: Iterable[tuple[Workflow, str]]) -> list[dict[str, str]]:
+    return [{"workflow": workflow.slug, "reason": reason} for workflow, reason in skipped]
 
 
 class UsedBefore(events.EventError):
@@ -155,6 +160,7 @@ def _made(
         else:
             runs.append(_run(workflow, event, note, triggered_by=triggered_by, busy=workflow.pk in busy))
     once |= {(run.workflow_id, run.once_key) for run in runs if run.once_key}
+    event.skipped = _told(skipped[:MOST_SKIPPED])
     return Triggered(event, runs, skipped)
 
 
