@@ -86,7 +86,7 @@ def test_what_fits_nothing_is_told_from_no_mail_at_all(as_viewer: Client) -> Non
     made("one")
     page = body(as_viewer.get("/?state=failed"))
     assert "No delivery fits" in page
-    assert '<a href="/runs/">Runs</a>' in page, "a mail that was never made is no delivery"
+    assert '<a href="/events/">Events</a>' in page, "a mail that was never made is no delivery"
     assert "No mail yet" not in page
     assert "Nothing further" in body(as_viewer.get(f"/?before={UUID(int=1)}"))
 
