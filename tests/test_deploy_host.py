@@ -181,8 +181,13 @@ class Nginx:
             return client.request(method, url, headers=headers, extensions=extensions, **more)  # type: ignore[arg-type]
 
     def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.https)) == 0
+        """Tell whether both ports are open: where one is taken for a moment, it closes the other and tries again."""
+        return all(map(_listens, (self.http, self.https)))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
