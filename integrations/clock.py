@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 
 from django.db import Error as DatabaseTrouble
 from django.db import connection
+from django.utils import timezone
 
 GOOD_FOR = 10.0  # seconds for which a reading is carried on by a steady clock, which nobody can set
 _read: tuple[datetime, float] | None = None
@@ -25,8 +25,8 @@ def now() -> datetime:
     never read.
     """
     global _read
-    if _is_of_one_machine():
-        return datetime.now(UTC)
+    if connection.vendor != "postgresql":
+        return timezone.now()
     if _read is None:
         _read = _look()
     elif steady() - _read[1] > GOOD_FOR:
@@ -34,11 +34,6 @@ def now() -> datetime:
             _read = _look()
     at, when = _read
     return at + timedelta(seconds=steady() - when)
-
-
-@cache
-def _is_of_one_machine() -> bool:
-    return bool(connection.vendor != "postgresql")
 
 
 def steady() -> float:

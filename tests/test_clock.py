@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.utils import timezone
 
 from integrations import clock
 
@@ -37,7 +38,7 @@ def passed() -> SimpleNamespace:
 def database(monkeypatch: pytest.MonkeyPatch, passed: SimpleNamespace) -> Database:
     """A PostgreSQL whose clock is the test's, and a monotonic clock that the test moves."""
     made = Database()
-    monkeypatch.setattr(clock, "_is_of_one_machine", lambda: False)
+    monkeypatch.setattr(clock, "connection", SimpleNamespace(vendor="postgresql"))
     monkeypatch.setattr(clock, "steady", lambda: passed.seconds)
     monkeypatch.setattr(clock, "_look", lambda: made.look(lambda: passed.seconds))
     monkeypatch.setattr(clock, "_read", None)
@@ -46,7 +47,7 @@ def database(monkeypatch: pytest.MonkeyPatch, passed: SimpleNamespace) -> Databa
 
 
 def test_the_machine_s_own_clock_counts_for_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=lambda _: NOON + timedelta(days=400)))
+    monkeypatch.setattr(timezone, "now", lambda: NOON + timedelta(days=400))
     assert clock.now() == NOON
 
 
