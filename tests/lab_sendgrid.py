@@ -32,6 +32,11 @@ def _accepted(document: dict[str, Any], *, at: float) -> Accepted:
     return Accepted(document["from"]["email"], people, content, tls=True, began=at, at=at)
 
 
+def tried(delivery: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return the provider and the outcome of each attempt."""
+    return {(one["provider"], one["outcome"]) for one in delivery["attempts"]}
+
+
 def settle(fake: FakeSendGrid) -> int:
     """Let the stand-in be willing again; return how many mails it has."""
     fake.state, fake.calls, fake.slow, fake.fault = "", None, 0.0, ""

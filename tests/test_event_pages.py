@@ -111,7 +111,7 @@ def test_what_came_of_it_by_hand_stands_there_and_test_mails_and_repeats_do_not(
     made = run_control.start(workflow, event="incident_created", data=SEV1, actor="ada")
     assert "by hand" in words(viewer, f"/events/{made.event.pk}/")
     Workflow.objects.update(repeat_every_duration="1 day")
-    event = trigger(SEV1)
+    event = trigger({"incident": SEV1["incident"] | {"id": 482}})
     runs.execute_due()
     assert event.runs.count() == 2
     assert f"Ran: {workflow.name} 1 run" in words(viewer, f"/events/?about={event.resource}")

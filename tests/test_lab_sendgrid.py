@@ -176,7 +176,11 @@ def test_smtp_that_comes_and_goes_while_mails_flow_leaves_each_mail_one_provider
     story = lab.assert_invariants(ledger=[*here, *there], providers=("smtp", "sendgrid"), one_sender=False)
     assert {one["state"] for one in story.deliveries} == {"accepted"}
     taken = {"smtp": lab.story(ledger=here).by_id, "sendgrid": lab.story(ledger=there).by_id}
-    by = {name: {one["message_id"] for one in story.deliveries if one["provider"] == name} for name in taken}
+    # By attempts: on a busy machine, one of two recipients may come next, and then leaves through the other provider.
+    by = {
+        name: {one["message_id"] for one in story.deliveries if (name, "accepted") in lab_sendgrid.tried(one)}
+        for name in taken
+    }
     assert all(by.values()), "both of them had some"
     unknown = {
         one["message_id"] for one in story.deliveries if any(try_["outcome"] == "unknown" for try_ in one["attempts"])

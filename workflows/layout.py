@@ -5,10 +5,9 @@ What surrounds a body is the same in all mails of a workflow: it is drawn once, 
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from css_inline import CSSInliner
 from django.template import Context, Engine
@@ -44,9 +43,7 @@ class Dressing:
 def html(body: str, *, dressing: Dressing) -> str:
     """Return the whole HTML part around an inlined body."""
     preheader = PREHEADER if dressing.preheader else ""
-    pieces = _surroundings(
-        preheader, dressing.header, dressing.footer, dressing.logo_url, dressing.workflow, dressing.site_url
-    )
+    pieces = _surroundings(replace(dressing, subject=SUBJECT, preheader=preheader))
     shown = (dressing.subject, dressing.preheader) if preheader else (dressing.subject,)
     values = [*map(escape, shown), body, ""]
     return "".join(text for pair in zip(pieces, values, strict=True) for text in pair)
@@ -60,9 +57,8 @@ def text(body: str, *, dressing: Dressing) -> str:
 
 
 @lru_cache(maxsize=256)
-def _surroundings(preheader: str, *others: Any) -> list[str]:
+def _surroundings(dressing: Dressing) -> list[str]:
     """Return the pieces between subject, preheader (unless there is none) and body, their styles inlined."""
-    dressing = Dressing(SUBJECT, preheader, *others)
     context = Context({"mail": dressing, "body": BODY}, use_l10n=False, use_tz=False)  # every value is text already
     drawn = INLINER.inline(ENGINE.get_template(LAYOUT).render(context))
     # A mail whose own words are ASCII then needs no transfer encoding.
