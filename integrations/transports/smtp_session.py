@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from . import network, smtp_auth, smtp_failures, tls
 from .base import Reply, Scope, Stage, TransportError
 from .network import Address, Clock
-from .smtp_line import Edge, SmtpLine
+from .smtp_line import LAST_WORDS_SECONDS, Edge, SmtpLine
 from .smtp_settings import SmtpSettings, TlsMode
 from .veil import Veil
 
@@ -126,31 +127,44 @@ class SmtpSession(SmtpLine):
         return ""
 
     def _encrypt(self) -> str:
-        settings = self.settings
-        context = tls.client_context(settings.verify, ca_certificates=settings.ca_certificates)
-        sock = self._socket
-        with Edge(self, Stage.TLS, to="the TLS handshake"), sock.dup() as raw:
-            self.clock.allow(settings.reply_seconds)
-            name = network.ascii_domain(settings.host).rstrip(".")  # no dot at the end: RFC 6066 section 3
-            # From here on nothing can go over it in clear text.
-            encrypted = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-            self._adopt(encrypted)
-            if settings.tls_mode is TlsMode.IMPLICIT:
-                self._hear_refusal(tls.begin(encrypted, raw=raw, seconds=self.clock.left()))
-            encrypted.settimeout(self.clock.left())
-            encrypted.do_handshake()
+        with Edge(self, Stage.TLS, to="the TLS handshake"):
+            try:
+                encrypted = self._shake_hands()
+            except ssl.SSLError as error:
+                if self.settings.tls_mode is TlsMode.IMPLICIT and tls.speaks_clear_text(error):
+                    self._hear_refusal()
+                raise
         self.tls = encrypted.version() or ""
         self.certificate = encrypted.getpeercert(binary_form=True) or b""
         self.detail = tls.session_summary(encrypted)
         self.transcript.note(self.detail.replace("TLSv", "TLS "))
         return ""
 
-    def _hear_refusal(self, lines: list[bytes]) -> None:
-        """Exim says 421 in clear text where it has too many connections, on a port for implicit TLS, too."""
-        if lines:
-            for line in lines:
-                self.transcript.heard(line)
-            reply = Reply.parse(int(lines[0][:3]), b"\n".join(line[4:] for line in lines))
+    def _shake_hands(self) -> ssl.SSLSocket:
+        settings = self.settings
+        context = tls.client_context(settings.verify, ca_certificates=settings.ca_certificates)
+        self.clock.allow(settings.reply_seconds)
+        name = network.ascii_domain(settings.host).rstrip(".")  # no dot at the end: RFC 6066 section 3
+        # From here on nothing can go over it in clear text.
+        encrypted = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
+        self._adopt(encrypted)
+        encrypted.settimeout(self.clock.left())
+        encrypted.do_handshake()
+        return encrypted
+
+    def _hear_refusal(self) -> None:
+        """Listen, over another connection, to what came in clear text instead of TLS: OpenSSL has lost its beginning.
+
+        Exim says 421 so where it has too many connections, on a port for implicit TLS, too.
+        """
+        self.drop()
+        reply = Reply(None, "")
+        with suppress(TransportError):
+            self._connect()
+            self.clock.allow(LAST_WORDS_SECONDS)
+            reply = self.hear(Stage.CONNECT, to=smtp_failures.GREETING)
+        self.detail = ""
+        if reply.code and reply.code >= 400:
             raise TransportError.from_reply(reply, stage=Stage.CONNECT)
 
     def _introduce(self) -> str:

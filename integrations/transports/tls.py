@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -63,35 +60,12 @@ def _context(verify: str, ca_certificates: str, public_cas: tuple[str, int]) -> 
     return context
 
 
-_REFUSAL = re.compile(rb"[45]\d\d[ -]")
-
-
 def _trust(context: ssl.SSLContext, ca_certificates: str) -> None:
     try:
         context.load_verify_locations(cadata=ca_certificates)
     except (ssl.SSLError, ValueError) as error:
         text = "The CA certificates cannot be read: paste them in PEM form, with their BEGIN and END lines."
         raise TransportError(text, stage=Stage.TLS, scope=Scope.PROVIDER) from error
-
-
-def begin(encrypted: ssl.SSLSocket, *, raw: socket.socket, seconds: float) -> list[bytes]:
-    """Begin the handshake; return the lines of a refusal in clear text, [] where the server does its part.
-
-    `raw` is the same connection, looked at before and behind our part: OpenSSL loses what it cannot understand.
-    """
-    encrypted.settimeout(0)
-    raw.settimeout(0)
-    with suppress(BlockingIOError):
-        return _refusal(raw)
-    with suppress(ssl.SSLWantReadError):
-        encrypted.do_handshake()
-    raw.settimeout(seconds)
-    return _refusal(raw)
-
-
-def _refusal(raw: socket.socket) -> list[bytes]:
-    words = raw.recv(1000, socket.MSG_PEEK)
-    return words.splitlines() if _REFUSAL.match(words) else []
 
 
 def failure_text(error: OSError, *, place: str, host: str) -> str:
