@@ -184,6 +184,22 @@ class TestInProcess:
         services.ring()
         assert rung == [True, True]
 
+    @pytest.mark.parametrize("trouble", ["another thread rings at the same moment", "the system gives no thread"])
+    def test_an_event_is_answered_whatever_becomes_of_its_ring(
+        self, trouble: str, rings: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Thread(threading.Thread):
+            def start(self) -> None:
+                if trouble.startswith("the system"):
+                    raise RuntimeError("can't start new thread")
+                super().start()
+                services._bell = threading.Thread()  # as the other one does which looked before we were done
+
+        monkeypatch.setattr(services.threading, "Thread", Thread)
+        monkeypatch.setattr(services, "_silent_until", 0.0)
+        services.ring()
+        assert len(rings) == (not trouble.startswith("the system"))
+
     @pytest.mark.django_db(transaction=True)
     def test_a_workflow_that_is_deleted_just_now_has_no_run(
         self, workflow: Workflow, monkeypatch: pytest.MonkeyPatch

@@ -216,10 +216,15 @@ def ring() -> None:
     if now < max(_silent_until, _spoken_for_until) or _bell.is_alive():
         return
     _spoken_for_until = now + RING_EVERY
-    _bell = threading.Thread(target=_ring, args=[shift.until(2 * RING_EVERY)], name="ring", daemon=True)
-    _bell.start()
-    _bell.join(RING_WITHIN)
-    if _bell.is_alive():
+    bell = threading.Thread(target=_ring, args=[shift.until(2 * RING_EVERY)], name="ring", daemon=True)
+    try:
+        bell.start()
+    except RuntimeError as error:  # the system gives us no thread
+        _be_silent(error)
+        return
+    _bell = bell  # now that it can be waited for: another thread may ring at the same moment
+    bell.join(RING_WITHIN)
+    if bell.is_alive():
         _be_silent(f"nothing within {RING_WITHIN:g} s")
 
 
