@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from email.utils import getaddresses
 from typing import Any
 
@@ -26,7 +28,8 @@ class EmailBackend(BaseEmailBackend):
     its own it is paused for every worker, and what is sent meanwhile raises TransportError with `untried`.
 
     Sessions belong to the pool of the process. Between `open()` and `close()` one of a limited number is kept for the
-    messages that follow.
+    messages that follow. A message may name the one that will probably be sent next, as `message.following`: its
+    envelope may then leave ahead (see SmtpTransport).
     """
 
     def __init__(self, fail_silently: bool = False, **_: Any) -> None:
@@ -120,8 +123,10 @@ def hand_over(message: EmailMessage, *, route: providers.Route) -> Receipt:
     """Send one message by this route; raises TransportError. What servers said is redacted in both."""
     host, user_name = getattr(route.settings, "host", ""), getattr(route.settings, "username", "")
     try:
-        sender = _sender(route, message.from_email or "")
-        submission = _submission(message, sender)
+        submission, sender = _submission(message, route=route)
+        following = _following(message, route=route)
+        if following:
+            submission = replace(submission, following=following)
         with POOL.lend(route.settings) as transport:
             receipt = transport.send(submission)
     except TransportError as error:
@@ -139,12 +144,29 @@ def _sender(route: providers.Route, requested: str) -> Sender:
         raise TransportError(str(error), stage=Stage.MAIL, scope=Scope.MESSAGE, permanent=True) from error
 
 
-def _submission(message: EmailMessage, sender: Sender) -> Submission:
-    return Submission(
-        sender=sender.mailbox.address,
-        recipients=tuple(_address(recipient) for recipient in message.recipients()),
-        content=with_sender(message.message().as_bytes(), sender),
-    )
+Prepared = tuple[Submission, Sender]
+
+
+def _submission(message: EmailMessage, *, route: providers.Route) -> Prepared:
+    """Return the message for a transport, and whom it comes from; kept with it, where it was prepared for its turn."""
+    sender = _sender(route, message.from_email or "")
+    recipients = tuple(_address(recipient) for recipient in message.recipients())
+    prepared: Prepared | None = getattr(message, "prepared", None)
+    if prepared and (prepared[0].recipients, prepared[1]) == (recipients, sender):
+        return prepared
+    content = with_sender(message.message().as_bytes(), sender)
+    return Submission(sender=sender.mailbox.address, recipients=recipients, content=content), sender
+
+
+def _following(message: EmailMessage, *, route: providers.Route) -> Submission | None:
+    """Prepare the next message, unless it has to wait for a turn of its own."""
+    following = getattr(message, "following", None)
+    if following is None or route.limits.interval:
+        return None
+    with suppress(TransportError):  # it is told when it is its turn
+        following.prepared = _submission(following, route=route)
+        return following.prepared[0]  # type: ignore[no-any-return]
+    return None
 
 
 _BARE_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9.-]+")

@@ -17,8 +17,9 @@ from .transports.base import Scope, Stage, TransportError, demands_login, storab
 from .transports.network import Clock
 from .transports.sendgrid import SendGridSettings, SendGridTransport
 from .transports.smtp import SmtpSettings
+from .transports.smtp_envelope import Mail
 from .transports.smtp_session import SmtpSession
-from .transports.smtp_transaction import Mail, Transaction
+from .transports.smtp_transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)

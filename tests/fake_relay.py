@@ -81,7 +81,8 @@ class FakeRelay:
     does; at one in `slow` the reply comes so many seconds later. With drop or hang at "." the mail was
     taken. A relay that `lies` keeps a mail that it refuses there.
 
-    `flights` are the commands that lay there together when the server began to answer them.
+    `flights` are the commands that lay there together when the server began to answer them, `ahead` how many lay behind
+    each final dot when that was answered.
     """
 
     extensions: Collection[str] = ("8BITMIME", "ENHANCEDSTATUSCODES")
@@ -104,6 +105,7 @@ class FakeRelay:
     host: str = "127.0.0.1"  # or "::1"
     transcript: list[str] = field(default_factory=list)
     flights: list[list[str]] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)
     ledger: list[Accepted] = field(default_factory=list)
     clear_auths: int = 0  # how often somebody began AUTH without TLS
 
@@ -348,6 +350,7 @@ class Conversation:
     async def take(self, mail: Accepted) -> None:
         self.relay.ledger.append(mail)  # before the answer: whoever hears a 250 finds it here
         reply = await self.prepare(".", f"250 2.0.0 queued as {len(self.relay.ledger)}")
+        self.relay.ahead.append(self.wire.buffer.count(b"\r\n"))
         if reply.startswith(("4", "5")) and not self.relay.lies:
             self.relay.ledger.remove(mail)
         self.say(reply)

@@ -611,7 +611,7 @@ class TestLeases:
         row = leases.Lease().claim()[0]
         Delivery.objects.update(lease=new_id())  # somebody took it over
         before = Delivery.objects.values().get()
-        delivery._send_one(row, outlook=Outlook([row]), mailer=get_connection())
+        delivery._send_one(row, delivery.StoredMail(row, connection=get_connection()), outlook=Outlook([row]))
         assert len(relay.ledger) == 1
         assert Delivery.objects.values().get() == before
         assert {state for _, state, _, _ in said()} == {"queued"}

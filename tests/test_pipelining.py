@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from integrations.transports.base import Reply, Scope, Stage, TransportError
 from integrations.transports.smtp import SmtpTransport
-from integrations.transports.smtp_transaction import FLIGHT_BYTES, TOGETHER
+from integrations.transports.smtp_envelope import FLIGHT_BYTES, TOGETHER
 from tests.effort import examples
 
 from .fake_relay import Accepted, FakeRelay

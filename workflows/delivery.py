@@ -12,6 +12,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
 from django.core.mail import EmailMessage, get_connection
@@ -84,10 +85,12 @@ def _send_batch(lease: Lease, *, mailer: Any) -> bool:
 
 def _send_all(lease: Lease, *, mailer: Any) -> bool:
     outlook = Outlook(lease.batch, untried=lease.untried)
-    for delivery in lease.batch:
+    mails = [StoredMail(delivery, connection=mailer) for delivery in lease.batch]
+    for delivery, mail, following in zip_longest(lease.batch, mails, mails[1:]):
         if not lease.may_send(delivery):
             break
-        sent = _send_one(delivery, outlook=outlook, mailer=mailer)
+        mail.following = following if following and following.is_at_hand else None
+        sent = _send_one(delivery, mail, outlook=outlook)
         if sent.untried:
             lease.was_not_tried(delivery)
         if sent.others_wait is not None:
@@ -115,15 +118,14 @@ class Sent:
 
 
 @log_fields.about_first
-def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
+def _send_one(delivery: Delivery, mail: StoredMail, *, outlook: Outlook) -> Sent:
     """Try one mail and record the outcome."""
     began = time.monotonic()
     try:
         outlook.refresh()
         if _is_left_to_events(delivery, outlook) or _ends_without_attempt(delivery, outlook):
             return Sent()
-        message = StoredMail(delivery, connection=mailer)
-        message.send()
+        mail.send()
     except TransportError as error:
         outlook.forget()
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
@@ -139,16 +141,16 @@ def _send_one(delivery: Delivery, *, outlook: Outlook, mailer: Any) -> Sent:
         logger.exception("delivery %s met a defect", delivery.pk)
         record_error(delivery, unknown("A defect of rootmail itself: the worker's log holds the details."))
         return Sent()
-    return _record(delivery, message, outlook)
+    return _record(delivery, mail, outlook)
 
 
-def _record(delivery: Delivery, message: StoredMail, outlook: Outlook) -> Sent:
-    plain = acceptance.is_plain(delivery, message.receipt) and delivery.pk in outlook.alone
+def _record(delivery: Delivery, mail: StoredMail, outlook: Outlook) -> Sent:
+    plain = acceptance.is_plain(delivery, mail.receipt) and delivery.pk in outlook.alone
     if plain:
-        return Sent(noted=acceptance.note(delivery, message.receipt))
+        return Sent(noted=acceptance.note(delivery, mail.receipt))
     outlook.forget()
-    record_receipt(delivery, message.receipt, addresses=message.to)
-    return Sent(goes_on=others_come_next(message.receipt.refused))
+    record_receipt(delivery, mail.receipt, addresses=mail.recipients())
+    return Sent(goes_on=others_come_next(mail.receipt.refused))
 
 
 def _is_left_to_events(delivery: Delivery, outlook: Outlook) -> bool:
@@ -181,16 +183,24 @@ class StoredMail(EmailMessage):
     """A delivery as Django sends mail: rendered once, so every attempt hands over the same bytes."""
 
     receipt: Receipt
+    following: StoredMail | None = None
 
     def __init__(self, delivery: Delivery, *, connection: Any) -> None:
-        waiting = [recipient for recipient in delivery.people if recipient.state in Recipient.OPEN]
-        # Whom a relay has put off comes last: where not all are named at once, they hold up nobody.
-        due = [recipient.address for recipient in sorted(waiting, key=lambda one: one.code is not None)]
-        super().__init__(delivery.subject, from_email=delivery.requested_from, to=due, connection=connection)
-        self._stored = bytes(delivery.content)
+        super().__init__(delivery.subject, from_email=delivery.requested_from, connection=connection)
+        self._delivery = delivery
+
+    def recipients(self) -> list[str]:
+        """Return who is due at this moment. Whom a relay has put off comes last, and holds up nobody that way."""
+        waiting = [recipient for recipient in self._delivery.people if recipient.state in Recipient.OPEN]
+        return [recipient.address for recipient in sorted(waiting, key=lambda one: one.code is not None)]
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Tell whether it can be made ready before its turn: a large one is read when it comes."""
+        return "content" in self._delivery.__dict__
 
     def message(self, **_: Any) -> StoredContent:  # type: ignore[override]
-        return StoredContent(self._stored)
+        return StoredContent(bytes(self._delivery.content))
 
 
 def free_expired_leases() -> None:

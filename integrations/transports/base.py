@@ -101,12 +101,14 @@ class Submission:
     """One mail for a transport: its envelope, and the complete message.
 
     `content` is an RFC 5322 message with CRLF line ends and no Bcc. `recipients` may be
-    fewer than the headers name: those that are still due.
+    fewer than the headers name: those that are still due. `following` will probably be sent next, by the same
+    transport, which may make ready for it; nothing of its content is handed over before.
     """
 
     sender: str
     recipients: tuple[str, ...]
     content: bytes = field(repr=False)
+    following: Submission | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

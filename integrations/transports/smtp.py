@@ -8,9 +8,10 @@ from time import monotonic
 from . import envelope
 from .base import Receipt, Stage, Submission, TransportError
 from .network import Clock
+from .smtp_envelope import Mail
 from .smtp_session import SmtpSession
 from .smtp_settings import SmtpSettings, TlsMode
-from .smtp_transaction import Mail, Transaction
+from .smtp_transaction import Transaction
 
 __all__ = ["SmtpSettings", "SmtpTransport", "TlsMode"]
 
@@ -19,21 +20,28 @@ BRIEF_SECONDS = 5.0  # for NOOP and QUIT: nothing is lost where the relay does n
 
 
 class SmtpTransport:
-    """Sends over one session, opened by the first mail and kept for the next. Not for two threads at once."""
+    """Sends over one session, opened by the first mail and kept for the next. Not for two threads at once.
+
+    Where a submission names the one that follows it, and the relay offers PIPELINING, the envelope of that one leaves
+    behind the content of this one, which spares a round trip. Its content waits until it is sent in its turn: where it
+    is not, the session is dropped, and a relay must not take a mail without its final dot (RFC 5321 section 4.1.1.4).
+    """
 
     def __init__(self, settings: SmtpSettings) -> None:
         self.settings = settings
         self._clock = Clock(settings.total_seconds)
         self._session: SmtpSession | None = None
         self._mails = 0  # sent or refused over this session
+        self._ahead: tuple[Submission, Transaction] | None = None
+        self._goes_ahead = True  # until a relay does not understand it
         self._opened_at = self._used_at = 0.0
 
     def send(self, submission: Submission) -> Receipt:
         started = monotonic()
         self._clock = Clock(self.settings.total_seconds)
         try:
-            transaction = self._begin(Mail.of(submission))
-            reply = transaction.finish()
+            transaction = self._begin(submission)
+            reply = transaction.finish(ahead=self._next_envelope(submission.following))
             transcript = self._transcript()
         except TransportError as error:
             error.milliseconds, error.tls = _milliseconds(started), error.tls or self._tls
@@ -55,13 +63,18 @@ class SmtpTransport:
         )
 
     def close(self) -> None:
+        if self._ahead:  # whatever came now would be the content
+            self._drop()
         if self._session:
             self._session.clock = self._brief_clock()
             self._session.quit()
         self._session = None
 
-    def _begin(self, mail: Mail) -> Transaction:
+    def _begin(self, submission: Submission) -> Transaction:
         """Begin the mail. A kept session that has died meanwhile is replaced, once."""
+        if begun := self._begun_ahead(submission):
+            return begun.open()
+        mail = Mail.of(submission)
         kept = self._kept_session()
         if kept:
             try:
@@ -72,6 +85,29 @@ class SmtpTransport:
             self._drop()
         return Transaction.begin(self._open_session(), mail=mail)
 
+    def _begun_ahead(self, submission: Submission) -> Transaction | None:
+        """Return the transaction whose envelope has left ahead, if it is this mail's and the relay is in step."""
+        ahead, self._ahead = self._ahead, None
+        if ahead and self._session:
+            of, transaction = ahead
+            self._session.clock = self._clock
+            if of == submission and not self._has_rested:
+                if transaction.is_in_step():
+                    return transaction
+                self._goes_ahead = transaction.was_sent_away
+            self._drop()
+        return None
+
+    def _next_envelope(self, following: Submission | None) -> Transaction | None:
+        """Prepare what may leave behind the content of the present mail."""
+        if following and self._session and self._goes_ahead and not self._is_worn(self._mails + 1):
+            with suppress(TransportError):  # it is told when it is its turn
+                transaction = Transaction(self._session, mail=Mail.of(following))
+                if transaction.may_go_ahead:
+                    self._ahead = following, transaction
+                    return transaction
+        return None
+
     def _open_session(self) -> SmtpSession:
         self._session = SmtpSession(self.settings, clock=self._clock)
         self._session.open()
@@ -80,22 +116,26 @@ class SmtpTransport:
 
     def _kept_session(self) -> SmtpSession | None:
         """Return the session of the mail before, if it may carry another one."""
-        if self._session and self._is_worn():
+        if self._session and self._is_worn(self._mails):
             self.close()
         if self._session is None:
             return None
         if self._session.has_unheard:  # 421 or an end that came meanwhile, or a reply too many: the next would be wrong
             self._drop()
             return None
-        if monotonic() - self._used_at > self.settings.noop_seconds and not self._answers(self._session):
+        if self._has_rested and not self._answers(self._session):
             self._drop()
             return None
         self._session.clock = self._clock
         return self._session
 
-    def _is_worn(self) -> bool:
+    @property
+    def _has_rested(self) -> bool:
+        return monotonic() - self._used_at > self.settings.noop_seconds
+
+    def _is_worn(self, mails: int) -> bool:
         old = monotonic() - self._opened_at > self.settings.session_seconds
-        return old or self._mails >= self.settings.session_mails
+        return old or mails >= self.settings.session_mails
 
     def _answers(self, session: SmtpSession) -> bool:
         session.clock = self._brief_clock()
@@ -109,6 +149,9 @@ class SmtpTransport:
     def _recover(self) -> None:
         """Make the session fit for the next mail, or let it go."""
         session = self._session
+        if session and session.alive and self._ahead and self._ahead[1].was_announced:
+            return None  # what lies there are replies to the next envelope
+        self._ahead = None
         if session is None or not session.alive or session.has_unheard:
             return self._drop()
         with suppress(TransportError):
@@ -124,7 +167,7 @@ class SmtpTransport:
     def _drop(self) -> None:
         if self._session:
             self._session.drop()
-        self._session = None
+        self._session = self._ahead = None
 
     def _transcript(self, error: TransportError | None = None) -> str:
         """Return what was said for the present mail; an error without a reply is the last line."""

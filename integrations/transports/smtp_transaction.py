@@ -3,99 +3,85 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from . import envelope
-from .base import Reply, Scope, Stage, Submission, TransportError, classify
+from .base import Reply, Scope, Stage, TransportError, classify
+from .smtp_envelope import Command, Envelope, Mail
 from .smtp_session import SmtpSession
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A submission in the form in which it goes over the wire; `refused` no relay could take."""
-
-    sender: str
-    recipients: Mapping[str, str]  # as submitted -> for the wire
-    refused: Mapping[str, Reply]
-    content: bytes = field(repr=False)
-
-    @classmethod
-    def of(cls, submission: Submission) -> Mail:
-        recipients, refused = envelope.wire_recipients(submission.recipients)
-        return cls(
-            envelope.wire_sender(submission.sender), recipients, refused, envelope.normalised(submission.content)
-        )
-
-    @property
-    def needs_utf8(self) -> bool:
-        """Tell whether an address or a header holds more than ASCII (RFC 6531)."""
-        addresses = (self.sender, *self.recipients.values())
-        return not (all(map(str.isascii, addresses)) and envelope.headers_of(self.content).isascii())
-
-
-# Relays must take 100 recipients in one transaction (RFC 5321 section 4.5.3.1.8); some refuse a mail with more than 50
-# for good (SES), and Postfix hangs up after too many refusals of those beyond its limit.
-TOGETHER = 50
-FLIGHT_BYTES = 8 * 1024  # more could fill both sides' buffers, each waiting for the other (RFC 2920 section 3.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One line for the relay, and the stage that its reply belongs to."""
-
-    line: str
-    stage: Stage
-
-    @property
-    def verb(self) -> str:
-        return self.line.split(" ")[0]
-
-
 class Transaction:
-    """Made by `begin`, which is the part that may be repeated over a fresh session.
+    """May be repeated over a fresh session up to `open`. Raises TransportError where the relay cannot take the mail.
 
     Where the relay offers PIPELINING, MAIL, every RCPT and DATA leave in one flight (RFC 2920), and the
-    replies are heard afterwards; otherwise each command waits for the reply to the one before.
+    replies are heard afterwards; otherwise each command waits for the reply to the one before. That flight may
+    also leave ahead, behind the content of the mail before: `announce`, then `is_in_step`, then `open`.
     """
 
     def __init__(self, session: SmtpSession, *, mail: Mail) -> None:
         self.session = session
         self.mail = mail
-        self.utf8 = mail.needs_utf8 and "smtputf8" in session.features
-        self.unfit = dict(mail.refused) | self._beyond_ascii()  # whom it cannot be sent to, whatever the relay says
+        asked = Envelope(mail, features=session.features)
+        self.unfit, self.named, self.later = asked.unfit, asked.named, asked.later
         self.refused = dict(self.unfit)
-        fit = [address for address in mail.recipients if address not in self.refused]
-        self.named = fit[:TOGETHER]
-        self.later = dict.fromkeys(fit[TOGETHER:], Reply(None, "Others come first", "4.5.3"))  # in the next attempt
         self.reply = Reply(None, "")  # to MAIL FROM
         self._last = ""  # the recipient whose reply was heard last
-        self._flights: deque[list[Command]] = deque()
+        self._flights = deque(asked.flights())
         self._unanswered: deque[Command] = deque()  # of the flight that has left
+        self._heard: deque[Reply] = deque()  # replies to the first of them
 
     @classmethod
-    def begin(cls, session: SmtpSession, *, mail: Mail) -> Transaction:
+    def begin(cls, session: SmtpSession, *, mail: Mail) -> Self:
         """Say MAIL FROM, if the relay can take the mail at all."""
-        transaction = cls(session, mail=mail)
-        transaction._check_sender()
-        transaction._check_size()
-        if mail.recipients and not transaction.named:
-            raise envelope.all_refused(transaction.refused)
-        transaction._flights.extend(_flights(transaction._commands(), together="pipelining" in session.features))
-        transaction.reply = transaction._next_reply()
-        if not _positive(transaction.reply):
-            transaction._refuse(transaction.reply, stage=Stage.MAIL)
-        return transaction
+        return cls(session, mail=mail).open()
+
+    def open(self) -> Self:
+        """Say MAIL FROM, unless it has left ahead, and hear what the relay thinks of it."""
+        self.reply = self._next_reply()
+        if not _positive(self.reply):
+            self._refuse(self.reply, stage=Stage.MAIL)
+        return self
+
+    @property
+    def may_go_ahead(self) -> bool:
+        """Tell whether the whole envelope is one flight."""
+        return bool(self.named) and len(self._flights) == 1
+
+    def announce(self) -> bytes:
+        """Return the envelope to be sent behind the content of the mail before it (RFC 2920 section 3.1)."""
+        self._unanswered.extend(self._flights.popleft())
+        return "".join(f"{command.line}\r\n" for command in self._unanswered).encode()
+
+    @property
+    def was_announced(self) -> bool:
+        return bool(self._unanswered)
+
+    @property
+    def was_sent_away(self) -> bool:
+        """Tell whether the relay ended the session in order, instead of taking the envelope."""
+        return bool(self._heard) and self._heard[-1].code == 421
+
+    def is_in_step(self) -> bool:
+        """Hear the replies to an envelope that left ahead, and tell whether they can be those to its commands.
+
+        It left before anybody could see a reply too many to the mail before, which would shift all of them.
+        """
+        self.session.transcript.sent(*(command.line for command in self._unanswered))
+        with suppress(TransportError):
+            for command in self._unanswered:
+                self._heard.append(self._hear(command))
+            return self.session.alive and _fit_together(*self._heard)
+        return False
 
     @property
     def left_out(self) -> dict[str, Reply]:
         """Return whom this transaction does not reach, each with the reason."""
         return self.refused | self.later
 
-    def finish(self) -> Reply:
-        """Name the recipients, send the content, and return the reply to the final dot."""
+    def finish(self, *, ahead: Transaction | None = None) -> Reply:
+        """Name the recipients, send the content and behind it what goes `ahead`; return the reply to the final dot."""
         try:
             self._name_recipients()
             reply = self._next_reply()
@@ -107,17 +93,11 @@ class Transaction:
             self._refuse(reply, stage=Stage.DATA)
         if self.session.has_unheard:  # it is no reply to the content, and must not be taken for its acceptance
             raise self._out_of_step(self.session.last_words())
-        self._send_content()
+        self._send_content(ahead.announce() if ahead else b"")
         reply = self._hear_outcome()
         if not _positive(reply):
             self._refuse(reply, stage=Stage.DATA)
         return reply
-
-    def _commands(self) -> list[Command]:
-        """Return the whole envelope; a mail for nobody ends behind MAIL FROM, as the connection check does."""
-        recipients = [Command(f"RCPT TO:<{self.mail.recipients[address]}>", Stage.RCPT) for address in self.named]
-        data = [Command("DATA", Stage.DATA)] if recipients else []
-        return [Command(self._mail_command(), Stage.MAIL), *recipients, *data]
 
     def _next_reply(self) -> Reply:
         """Return the reply to the next command, after its flight has left."""
@@ -128,19 +108,15 @@ class Transaction:
             lines = [command.line for command in self._unanswered]
             self.session.tell(*lines, stage=self._unanswered[0].stage, to=self._unanswered[0].verb)
         command = self._unanswered.popleft()
+        return self._heard.popleft() if self._heard else self._hear(command)
+
+    def _hear(self, command: Command) -> Reply:
         self.session.clock.allow(self.session.settings.reply_seconds)
         return self.session.hear(command.stage, to=command.verb)
 
-    def _beyond_ascii(self) -> dict[str, Reply]:
-        """Return the recipients that need SMTPUTF8, where the relay does not offer it."""
-        if self.utf8:
-            return {}
-        reply = Reply(None, "The relay takes no addresses with letters beyond ASCII", "5.6.7")
-        return {address: reply for address, wire in self.mail.recipients.items() if not wire.isascii()}
-
-    def _send_content(self) -> None:
+    def _send_content(self, behind: bytes) -> None:
         """A relay may refuse the mail before it has all of it, and hang up; then it gets no dot."""
-        early = self.session.tell_content(envelope.dot_stuffed(self.mail.content))
+        early = self.session.tell_content(envelope.dot_stuffed(self.mail.content) + behind)
         if early is None:
             return self.session.transcript.sent(f"[{len(self.mail.content)} octets of message]", ".")
         self.session.transcript.note("The message was broken off.")
@@ -160,27 +136,6 @@ class Transaction:
         """Behind the last reply there must not be another one."""
         if self.session.alive and self.session.has_said_more:
             raise self._out_of_step(self.session.last_words(), stage=stage)
-
-    def _check_sender(self) -> None:
-        if not self.utf8 and not self.mail.sender.isascii():
-            text = f"The relay takes no sender address with letters beyond ASCII: {self.mail.sender}"
-            raise envelope.unfit(text, enhanced="5.6.7")
-
-    def _check_size(self) -> None:
-        limit, size = self.session.features.get("size", ""), len(self.mail.content)
-        if limit.isdecimal() and len(limit) < 20 and 0 < int(limit) < size:
-            text = f"The mail has {size} bytes, and the relay takes {int(limit)} at most."
-            raise envelope.unfit(text, enhanced="5.3.4")
-
-    def _mail_command(self) -> str:
-        features, content = self.session.features, self.mail.content
-        parameters = [
-            f" SIZE={len(content)}" if "size" in features else "",
-            # Without 8BITMIME the bytes go as they are: rewriting a stored mail would be worse.
-            " BODY=8BITMIME" if "8bitmime" in features and not content.isascii() else "",
-            " SMTPUTF8" if self.utf8 else "",
-        ]
-        return f"MAIL FROM:<{self.mail.sender}>" + "".join(parameters)
 
     def _name_recipients(self) -> None:
         taken, doubtful = False, None
@@ -292,19 +247,6 @@ class Transaction:
         raise error
 
 
-def _flights(commands: list[Command], *, together: bool) -> Iterator[list[Command]]:
-    """Yield the commands in the groups that leave together."""
-    flight: list[Command] = []
-    size = 0
-    for command in commands:
-        size += len(command.line.encode()) + 2
-        if flight and (not together or size > FLIGHT_BYTES):
-            yield flight
-            flight, size = [], len(command.line.encode()) + 2
-        flight.append(command)
-    yield flight
-
-
 def _positive(reply: Reply) -> bool:
     """220 and 221 are about the channel, not about a mail (RFC 5321 section 4.2.3)."""
     return reply.code is not None and 250 <= reply.code < 260
@@ -317,3 +259,11 @@ def _negative(reply: Reply) -> bool:
 def _may_be_about_one(reply: Reply) -> bool:
     """Tell what sounds like a word about us, and is none where the relay takes another recipient of the mail."""
     return reply.code is not None and 400 <= reply.code < 500 and reply.code != 421
+
+
+def _fit_together(mail: Reply, *others: Reply) -> bool:
+    *recipients, data = others
+    if not _positive(mail):
+        return all(map(_negative, (mail, *others)))
+    taken = any(map(_positive, recipients))
+    return data.code == 354 if taken else all(map(_negative, recipients)) and (data.code == 354 or _negative(data))
