@@ -133,18 +133,22 @@ def _watch_session(faults: Faults) -> None:
     watch("_ehlo", lambda: ("smtp.ehlo", Stage.EHLO))
     watch("confide", lambda line, shown: ("smtp.auth", Stage.AUTH))
     watch("tell", lambda *lines, stage, to: (f"smtp.{to.lower()}", stage))
-    watch("hear", lambda stage, to: ("smtp.reply" if to == "the final dot" else "smtp.other", stage))
+    heard = {"the final dot": "smtp.reply", "MAIL": "smtp.mailed"}
+    watch("hear", lambda stage, to: (heard.get(to, "smtp.other"), stage))
     session.tell_content = _watched_content(session.tell_content, faults)  # type: ignore[method-assign]
 
 
 def _watched_content(tell_content: Callable[[Any, bytes], None], faults: Faults) -> Callable[[Any, bytes], None]:
+    """Strike before the final dot, behind which the next mail's envelope may stand."""
+
     def watched(self: Any, content: bytes) -> None:
         mode = faults.take("smtp.dot")
         if not mode:
             return tell_content(self, content)
-        tell_content(self, content[: -len(b".\r\n")])
+        before = content[: content.rindex(b"\r\n.\r\n") + 2]
+        tell_content(self, before)
         with Edge(self, Stage.DATA, to="the content"):
             faults.strike(mode, error=reset)
-        return tell_content(self, b".\r\n")
+        return tell_content(self, content[len(before) :])
 
     return watched
