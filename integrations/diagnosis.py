@@ -210,7 +210,7 @@ def _met(stream: Any) -> str:
 def _sendgrid_field(error: TransportError, *, step: str) -> str:
     if step == "mail.send" or error.code in (401, 403) or "API key" in error.text:
         return "api_key"
-    return "" if error.code == 429 or (error.code or 0) >= 500 else "base_url"
+    return "" if error.scope is Scope.MACHINE or error.code == 429 or (error.code or 0) >= 500 else "base_url"
 
 
 def _check_scope(scopes: list[str]) -> str:

@@ -16,7 +16,7 @@ from . import detection
 from .certificates import CertificateReport
 from .probing import changed, probe
 from .transports import smtp_auth, tls
-from .transports.base import Reply, Stage, TransportError, demands_login, demands_tls
+from .transports.base import Reply, Scope, Stage, TransportError, demands_login, demands_tls
 from .transports.smtp import SmtpSettings, TlsMode
 from .transports.smtp_session import SmtpSession
 
@@ -59,6 +59,8 @@ def after_success(session: SmtpSession, certificate: CertificateReport | None) -
 def after_failure(fault: Fault, *, step: str) -> Hint:
     """Return the advice for the step that failed; what passes by itself is nobody's wrong setting."""
     code = fault.error.code or 0
+    if fault.error.scope is Scope.MACHINE:
+        return Hint(fault.error.text)
     if code == 421 and _blames_greeting(fault.error):
         both = "The relay takes no connection just now, or it does not accept the name that we greet with"
         return Hint(f"{both}: {fault.error.reply}", "domain")

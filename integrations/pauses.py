@@ -91,12 +91,13 @@ def note_error(error: TransportError, admission: Admission | None = None) -> Non
     """Pause the provider where the fault is its own. Never raises: the error is what counts.
 
     An answer that was not heard is such a fault, too: the next mail would fare no better. A probe that the server
-    refused for the mail's own sake has shown that it works; one that we refused ourselves has shown nothing.
+    refused for the mail's own sake has shown that it works; one that we refused ourselves, or that never left this
+    machine, has shown nothing.
     """
     try:
-        if error.untried:
-            return
-        if error.scope == Scope.PROVIDER:
+        if error.scope == Scope.MACHINE:
+            logger.error("%s", error.text)
+        if error.scope == Scope.PROVIDER and not error.untried:
             begin(error.provider, error, version=admission.version if admission else None)
         elif admission and admission.probing:
             end_probe = lift if _is_answered(error) else release

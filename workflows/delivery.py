@@ -31,7 +31,7 @@ from .told import leave_to_events
 
 logger = logging.getLogger(__name__)
 
-DATABASE_PAUSE = timedelta(seconds=30)
+DATABASE_PAUSE = MACHINE_PAUSE = timedelta(seconds=30)
 WORKER_ENDED = "The worker ended before it had heard the relay's answer."
 CRASHED = "The database or its machine crashed while a worker had this mail in hand: an answer may be lost with it."
 
@@ -131,8 +131,7 @@ def _send_one(delivery: Delivery, mail: StoredMail, *, outlook: Outlook) -> Sent
         error.milliseconds = error.milliseconds or round((time.monotonic() - began) * 1000)
         if not error.untried:
             record_error(delivery, error)
-        # Then the provider is paused: whoever claims next is told so before.
-        return Sent(others_wait=timedelta() if error.scope == Scope.PROVIDER else None, untried=error.untried)
+        return Sent(others_wait=_wait_of_others(error), untried=error.untried)
     except DatabaseTrouble:
         # While content or provider were looked up: transports know no database, so nothing was handed over.
         logger.exception("delivery %s: the database does not answer", delivery.pk)
@@ -142,6 +141,13 @@ def _send_one(delivery: Delivery, mail: StoredMail, *, outlook: Outlook) -> Sent
         record_error(delivery, unknown("A defect of rootmail itself: the worker's log holds the details."))
         return Sent()
     return _record(delivery, mail, outlook)
+
+
+def _wait_of_others(error: TransportError) -> timedelta | None:
+    if error.scope == Scope.MACHINE:  # another machine may take them meanwhile
+        return MACHINE_PAUSE
+    # Then the provider is paused: whoever claims next is told so before.
+    return timedelta() if error.scope == Scope.PROVIDER else None
 
 
 def _record(delivery: Delivery, mail: StoredMail, outlook: Outlook) -> Sent:

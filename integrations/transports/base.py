@@ -38,6 +38,7 @@ class Stage(StrEnum):
 class Scope(StrEnum):
     """Whose fault it is, and so who has to wait."""
 
+    MACHINE = "machine"  # ours: always `untried`
     PROVIDER = "provider"
     MESSAGE = "message"
     RECIPIENT = "recipient"
@@ -139,7 +140,8 @@ class TransportError(Exception):
     `permanent`: another try cannot help. `outcome_unknown`: the whole message was handed over
     and no answer came, so it may have been accepted. `retry_after`: seconds the server asked for.
     `refused`: with scope RECIPIENT, the reply for each recipient. `untried`: nothing was handed to anybody,
-    because the provider is paused or its limit is reached. `transcript`: what was said, as in a receipt.
+    because the provider is paused, its limit is reached, or this machine lacks what it needs. `transcript`: what was
+    said, as in a receipt.
     The text is for people and never holds a secret.
     """
 

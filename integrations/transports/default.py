@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from . import envelope
+from . import envelope, machine
 from .base import Receipt, Reply, Scope, Stage, Submission, Transport, TransportError, storable
 from .sendgrid import SendGridSettings, SendGridTransport
 from .smtp import SmtpSettings, SmtpTransport
@@ -45,7 +45,8 @@ class FileTransport:
         except OSError as error:
             text = f"The mail cannot be written to {self.settings.folder}: {error.strerror or error}"
             transcript = f"* Not written to a file: {storable(error.strerror or '')}".rstrip(": ")
-            raise TransportError(text, stage=Stage.DATA, scope=Scope.PROVIDER, transcript=transcript) from error
+            failure = TransportError(text, stage=Stage.DATA, scope=Scope.PROVIDER, transcript=transcript)
+            raise machine.lack(error, stage=Stage.DATA) or failure from error
         return Receipt(
             reply=Reply(None, f"written to {path}"),
             message_id=message_id,

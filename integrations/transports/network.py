@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import idna
 
+from . import machine
 from .base import Scope, Stage, TransportError
 
 T = TypeVar("T")
@@ -113,7 +114,7 @@ def own_name() -> str:
 def _look_for_own_name(minute: int) -> str:
     try:
         name = _within(Clock(2), socket.getfqdn)
-    except OSError:
+    except (OSError, TransportError):
         return ""
     return name if "." in name and not name.endswith(".arpa") else ""
 
@@ -139,7 +140,8 @@ def _lookup(host: str, *, port: int, clock: Clock) -> list[Address]:
     except TimeoutError as error:
         raise _unresolved(f"DNS did not answer in time when asked for {host}.") from error
     except (OSError, ValueError) as error:
-        raise _unresolved(f"The name {host} cannot be resolved. Check the address, or DNS on this machine.") from error
+        text = f"The name {host} cannot be resolved. Check the address, or DNS on this machine."
+        raise machine.lack(error, stage=Stage.RESOLVE) or _unresolved(text) from error
     addresses = (Address(family, str(place[0]), port) for family, _, _, _, place in rows)
     return list(dict.fromkeys(addresses))
 
@@ -153,10 +155,7 @@ def _within(clock: Clock, ask: Callable[[], T]) -> T:
     answers: list[T] = []
     errors: list[Exception] = []
     thread = threading.Thread(target=_collect, args=(ask, answers, errors), daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as error:  # the system gives us no thread
-        raise OSError(str(error)) from error
+    machine.start(thread, stage=Stage.RESOLVE)
     thread.join(clock.left())
     if errors:
         raise errors[0]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from . import envelope
+from . import envelope, machine, tls
 from .base import Receipt, Reply, Scope, Stage, Submission, TransportError, storable
 from .sendgrid_answers import Answer, blamed, stated_seconds, verdict
 from .sendgrid_payload import as_json, payload, wire_form
@@ -45,12 +45,7 @@ class SendGridTransport:
 
     def __init__(self, settings: SendGridSettings) -> None:
         self.settings = settings
-        seconds = settings.reply_seconds
-        self._client = httpx.Client(
-            verify=ssl.create_default_context(),  # the system's: httpx's own file is as old as its installation
-            timeout=httpx.Timeout(seconds, connect=settings.connect_seconds),
-            follow_redirects=False,  # a redirect would carry the key elsewhere
-        )
+        self._client: httpx.Client | None = None
         self._line = Line()
         self._veil = Veil(settings.api_key.strip())
         self._transcript = Transcript(self._veil)
@@ -90,19 +85,28 @@ class SendGridTransport:
         return [str(name) for name in names]
 
     def close(self) -> None:
-        self._client.close()
+        if self._client:
+            self._client.close()
+
+    def _opened(self) -> httpx.Client:
+        self._client = self._client or httpx.Client(
+            verify=tls.public_context(),  # the system's: httpx's own file is as old as its installation
+            timeout=httpx.Timeout(self.settings.reply_seconds, connect=self.settings.connect_seconds),
+            follow_redirects=False,  # a redirect would carry the key elsewhere
+        )
+        return self._client
 
     def _request(self, method: str, path: str, *, content: bytes = b"", trace: Trace | None = None) -> Answer:
-        url = checked_url(self.settings.base_url) + path
+        url, client = checked_url(self.settings.base_url) + path, self._opened()
         said = f"{method} {path} [{len(content):,} octets]"
         try:
-            request = self._client.build_request(method, url, content=content or None, headers=self._headers())
+            request = client.build_request(method, url, content=content or None, headers=self._headers())
         except httpx.InvalidURL as error:
             raise _http_error("The API address cannot be read.") from error
         limit = TotalTime(self.settings.total_seconds, line=self._line, trace=self._guard(url, trace=trace))
         request.extensions["trace"] = limit.trace
         try:
-            with limit, closing(self._client.send(request, stream=True)) as response:
+            with limit, closing(client.send(request, stream=True)) as response:
                 answer = Answer(
                     response.status_code,
                     response.headers,
@@ -140,6 +144,8 @@ class SendGridTransport:
     def _failure(self, error: httpx.HTTPError, *, sending: bool) -> TransportError:
         """Translate a failure without a response; after the whole body nobody can know the outcome."""
         place = urlsplit(self.settings.base_url).netloc.rpartition("@")[2]
+        if isinstance(error, BEFORE_THE_CONNECTION) and (lacking := machine.lack(error, stage=Stage.CONNECT)):
+            return lacking
         if isinstance(error, httpx.ConnectError) and _is_about_tls(error):
             text = f"{place} cannot be trusted: {self._clean(str(error))}. {_TRUST}"
             return TransportError(text, stage=Stage.TLS, scope=Scope.PROVIDER)

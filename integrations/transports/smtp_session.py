@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from . import network, smtp_auth, smtp_failures, tls
+from . import machine, network, smtp_auth, smtp_failures, tls
 from .base import Reply, Scope, Stage, TransportError
 from .network import Address, Clock
 from .smtp_line import LAST_WORDS_SECONDS, Edge, SmtpLine
@@ -131,6 +131,8 @@ class SmtpSession(SmtpLine):
             try:
                 encrypted = self._shake_hands()
             except ssl.SSLError as error:
+                if lacking := machine.lack(error, stage=Stage.TLS):
+                    raise lacking from error
                 if self.settings.tls_mode is TlsMode.IMPLICIT and tls.speaks_clear_text(error):
                     self._hear_refusal()
                 raise
@@ -207,6 +209,8 @@ class SmtpSession(SmtpLine):
     # Failing and ending
 
     def _unreachable(self, error: OSError) -> TransportError:
+        if lacking := machine.lack(error, stage=Stage.CONNECT):
+            return lacking
         return self._refusal(smtp_failures.unreachable(error, place=self.settings.place), Stage.CONNECT)
 
     def _refusal(self, text: str, stage: Stage) -> TransportError:

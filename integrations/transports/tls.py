@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from . import machine
 from .base import Scope, Stage, TransportError, storable
 
 # X509_V_ERR_* of OpenSSL, as far as people meet them with relays.
@@ -44,9 +45,25 @@ def _state_of_public_cas() -> tuple[str, int]:
         return "", 0
 
 
+def public_context() -> ssl.SSLContext:
+    """Return Python's default context; raises TransportError where no file could be opened to read the system's CAs.
+
+    OpenSSL passes over that in silence: the context would know no CA, and be kept.
+    """
+    context = ssl.create_default_context()
+    path = ssl.get_default_verify_paths().cafile
+    if path and not context.cert_store_stats()["x509_ca"]:
+        try:
+            context.load_verify_locations(path)
+        except OSError as error:
+            if lacking := machine.lack(error, stage=Stage.TLS):
+                raise lacking from error
+    return context
+
+
 @lru_cache(maxsize=32)
 def _context(verify: str, ca_certificates: str, public_cas: tuple[str, int]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = public_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Python 3.13 began to check X.509 strictly; chains of many real relays and of company CAs fail that.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

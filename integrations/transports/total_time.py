@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import Any
 
+from . import machine
+from .base import Stage
+
 Trace = Callable[[str, Mapping[str, Any]], None]
 CONNECTED = (".connect_tcp.complete", ".start_tls.complete")
 
@@ -42,7 +45,7 @@ class TotalTime:
             self._trace(name, info)
 
     def __enter__(self) -> None:
-        self._timer.start()
+        machine.start(self._timer, stage=Stage.CONNECT)
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
