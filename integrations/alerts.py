@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -59,16 +60,27 @@ def _tell(state: ProviderState, *, way_out: providers.Provider) -> bool:
     if not to:
         logger.warning("%s is paused, and no admin has an e-mail address to be told at", label)
         return True
-    message = notice(f"rootmail: {label} is paused, mail waits", _text(state, label=label), to=to)
+    told = _mail(f"rootmail: {label} is paused, mail waits", _text(state, label=label), to=to, way_out=way_out)
+    if told:
+        audit.record("admins told of a pause", actor=pauses.BY_ITSELF, provider=state.name, people=told)
+    return told > 0
+
+
+def _mail(subject: str, text: str, *, to: Sequence[str], way_out: providers.Provider) -> int:
+    """Return how many the relay took it for. Of whom it takes no more at once, the next mail is for.
+
+    All of a mail see each other, so that they know who else was told.
+    """
+    told = 0
     try:
         route = providers.route_through(way_out)
-        if route:
-            backends.hand_over(message, route=route)
+        while route and to:
+            refused = backends.hand_over(notice(subject, text, to=to), route=route).refused
+            told += len(to) - len(refused)
+            to = [address for address in to if address in refused and refused[address].is_about_number]
     except TransportError:
-        logger.exception("the admins could not be told that %s is paused", label)
-        return False
-    audit.record("admins told of a pause", actor=pauses.BY_ITSELF, provider=state.name, people=len(to))
-    return True
+        logger.exception("%s: %d of the admins could not be told", subject, len(to))
+    return told
 
 
 def _addresses() -> list[str]:

@@ -9,7 +9,7 @@ from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.mail import get_connection, send_mail
 from django.db import DatabaseError, InterfaceError
 from django.test import Client
@@ -610,3 +610,34 @@ class TestAlerts:
         settings.DEFAULT_SENDER_URL = good
         alerts.tell_admins()
         assert len(self.mails(outbox)) == 1
+
+    @pytest.fixture
+    def crowd(self, smtp: SmtpIntegration, relay: FakeRelay, settings: Any) -> set[str]:
+        """More Admins than are named in one transaction; the way out for news about SMTP is the same relay."""
+        new = [User(username=f"admin{number}", email=f"admin{number}@example.com") for number in range(120)]
+        Group.objects.get(name="Admin").user_set.add(*User.objects.bulk_create(new))
+        settings.DEFAULT_SENDER_URL = (
+            f"smtp://user:right%20horse@127.0.0.1:{relay.port}?starttls=off&allow_clear_text_auth=1"
+        )
+        self.pause()
+        return {one.email for one in new}
+
+    def test_each_of_many_admins_is_told_once(self, crowd: set[str], relay: FakeRelay) -> None:
+        relay.replies = {"RCPT admin7@": ["452 4.5.3 too many recipients"]}
+        alerts.tell_admins()
+        told = [address for mail in relay.ledger for address in mail.recipients]
+        assert len(told) == 120
+        assert set(told) == crowd
+        assert AuditEvent.objects.get(action="admins told of a pause").details["people"] == 120
+        alerts.tell_admins()
+        assert len(relay.ledger) == 3
+
+    def test_where_some_could_not_be_told_the_others_are_not_told_again(
+        self, crowd: set[str], relay: FakeRelay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay.replies = {"MAIL": ["250 2.1.0 fine", "451 4.3.0 later"]}
+        for _ in range(2):
+            alerts.tell_admins()
+        assert [len(mail.recipients) for mail in relay.ledger] == [50]
+        assert "70 of the admins could not be told" in caplog.text
+        assert AuditEvent.objects.get(action="admins told of a pause").details["people"] == 50
