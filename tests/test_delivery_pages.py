@@ -138,6 +138,45 @@ def test_only_who_may_change_deliveries_is_offered_it(client: Client, team: dict
         assert "Send again all…" not in body(client.get("/")), "without a filter"
 
 
+def verbs_on(page: str) -> list[str]:
+    return re.findall(r">([\w ]+) all…<", page)
+
+
+@pytest.mark.parametrize(
+    ("states", "offered"),
+    [
+        (["failed"], ["Send again"]),
+        (["cancelled"], ["Send again"]),
+        (["accepted"], []),
+        (["sending"], []),
+        (["queued"], ["Cancel"]),
+        (["deferred"], ["Send again", "Cancel"]),
+        (["held"], ["Send again", "Cancel", "Consider delivered"]),
+        (["failed", "queued"], ["Send again", "Cancel"]),
+    ],
+)
+def test_of_what_can_be_done_with_all_only_that_is_offered_which_can(
+    as_editor: Client, states: list[str], offered: list[str]
+) -> None:
+    for state in states:
+        held = {"lease": uuid4(), "lease_expires_at": timezone.now()} if state == "sending" else {}
+        made(state, state=state, **held).recipients.update(state=state if state == "accepted" else "queued")
+    assert verbs_on(body(as_editor.get("/?workflow=tell"))) == offered
+    assert verbs_on(body(as_editor.get("/", {"state": states}))) == offered
+
+
+def test_where_a_list_goes_on_the_wanted_states_tell_what_can_be_done(
+    as_editor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAGE", 1)
+    made("waits", hours_ago=2, state="deferred")
+    made("fell", state="failed")
+    everything = ["Send again", "Cancel", "Consider delivered"]
+    assert verbs_on(body(as_editor.get("/?workflow=tell"))) == everything
+    made("fell, too", state="failed")
+    assert verbs_on(body(as_editor.get("/?state=failed"))) == ["Send again", "Consider delivered"]
+
+
 # --- one delivery --------------------------------------------------------------------------------
 
 

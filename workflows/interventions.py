@@ -38,7 +38,8 @@ _IN_HAND = (Q(state=_State.SENDING) | Q(lease__isnull=False), "being sent")
 class Verb:
     """Something that may be done, and how pages and the audit log speak of it.
 
-    `refusals`: which rows are left alone, and why; the first that fits counts.
+    `states`: of which it can be done with some. `refusals`: which rows are left alone, and why; the first that fits
+    counts.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Verb:
     past: str
     can: str
     promise: str
+    states: tuple[str, ...]
     refusals: tuple[tuple[Q, str], ...]
     change: Callable[[list[uuid.UUID], str], int] = field(repr=False)
 
@@ -143,6 +145,18 @@ def with_refusals(rows: QuerySet[Delivery]) -> Any:
 def possible(row: Delivery) -> list[Verb]:
     """Return what could be done with a row `with_refusals` when it was read."""
     return [verb for verb in VERBS.values() if not getattr(row, _attribute(verb))]
+
+
+def possible_with_some(rows: Sequence[Delivery], *, of: DeliveryFilter, complete: bool) -> list[Verb]:
+    """Return what could be done with some of those that match: `rows` are they, or only a page of them.
+
+    Of what a page does not show, the states that are wanted tell enough; to look at each could take seconds.
+    """
+    if not complete:
+        return [verb for verb in VERBS.values() if not of.state or set(of.state) & set(verb.states)]
+    judged = with_refusals(Delivery.objects.filter(pk__in=[row.pk for row in rows]).only("pk"))
+    found = [verb for row in judged for verb in possible(row)]
+    return [verb for verb in VERBS.values() if verb in found]
 
 
 def _attribute(verb: Verb) -> str:
@@ -246,6 +260,7 @@ VERBS = {
             can="can be sent again",
             promise="The same mails, with the same Message-ID, go to the recipients that have not been accepted, "
             "and to nobody else. Where a relay's answer was not heard, a recipient may get a mail twice.",
+            states=AGAIN,
             refusals=(
                 _IN_HAND,
                 (Q(state=_State.QUEUED), "waiting already"),
@@ -264,6 +279,7 @@ VERBS = {
             can="can be cancelled",
             promise="They are not sent any more; recipients that a relay has accepted have got them. They can be sent "
             "again later.",
+            states=Delivery.WAITING,
             refusals=(_IN_HAND, (Q(state__in=Delivery.FINAL), "ended already")),
             change=_cancel,
         ),
@@ -274,6 +290,7 @@ VERBS = {
             past="counts as accepted",
             can="can be considered delivered",
             promise="They count as accepted on your word, since the relay's answer was not heard. Nothing is sent.",
+            states=UNHEARD,
             refusals=(
                 _IN_HAND,
                 (_WAITS, "waiting for an attempt"),

@@ -45,7 +45,10 @@ def deliveries(request: HttpRequest) -> HttpResponse:
     form, place = FilterForm(request.GET), _place(request)
     wanted = form.wanted if form.is_valid() else None
     page = search.Page([]) if wanted is None else search.page(wanted, **place)
-    context: dict[str, Any] = {"form": form, "wanted": wanted, "page": page, "verbs": interventions.VERBS.values()}
+    context: dict[str, Any] = {"form": form, "wanted": wanted, "page": page}
+    if wanted and page.rows and request.user.has_perm(CHANGE):
+        complete = not (page.newer or page.older)
+        context["verbs"] = interventions.possible_with_some(page.rows, of=wanted, complete=complete)
     context["query"] = wanted.as_query() if wanted else ""
     if not page.rows and wanted == DeliveryFilter() and not place:
         context |= {"no_mail_yet": True, "workflows": Workflow.objects.filter(enabled=True).count()}
