@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests import environment  # noqa: F401 (nothing of the caller's environment counts)
@@ -75,8 +75,10 @@ class Chaos:
             self.thaw_now_and_then()
             time.sleep(self.random.uniform(0.0, 0.5))
         self.lab.recover()
-        with suppress(AssertionError):  # the first invariant tells what has not ended
+        try:
             self.lab.wait_for_the_end(seconds=60)
+        except AssertionError as error:  # the first invariant names what has not ended
+            _say(f"\n{error}")
         return self.lab.story()
 
     def thaw_now_and_then(self) -> None:

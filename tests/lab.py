@@ -41,6 +41,8 @@ NOBODY = str(uuid.UUID(int=0))
 USER_NAME, PASSWORD = "mailer-0815", "correct-horse-0815"
 AWAY = ("OperationalError", "InterfaceError", "InternalError")
 PATIENCE = 60.0  # seconds; a desk that is silent for longer is replaced
+AT_MOST = 10  # times as long as nothing may move, something may
+ENDED = (*lab_invariants.FINAL, "held")
 TROUBLE = (HANG, KILL, FREEZE)  # after these a lease runs out
 IN_FLIGHT = ("record", "accept", "record.error")  # a defect here loses what the relay answered
 
@@ -284,17 +286,32 @@ class Lab:
             raise AssertionError(f"not struck: {self.faults.disarm()}") from error
 
     def wait_for_the_end(self, *, seconds: float = 45.0) -> None:
-        """Wait until every delivery is in a final state, or held, and every run has ended that has none held."""
-        try:
-            wait_until(self._is_over, seconds=seconds * self.scale, what="the end")
-        except AssertionError as error:
-            raise AssertionError(f"not over: {self.ask('states', since=self.since)}, {self.ask('provider')}") from error
+        """Wait until every delivery is in a final state, or held, and every run has ended that has none held.
 
-    def _is_over(self) -> bool:
+        Others may come to want the processors: it fails where nothing has moved for so long, or after AT_MOST times it.
+        """
+        quiet, moved, furthest = seconds * self.scale, 0.0, float("-inf")
+        end = time.monotonic() + AT_MOST * quiet
+        while not self._is_over(found := self._states()):
+            if (progress := self._progress(found)) > furthest:
+                moved, furthest = time.monotonic(), progress
+            still = time.monotonic() > moved + quiet
+            assert not still, f"not over, and nothing has moved for {quiet:g} s: {found}, {self.ask('provider')}"
+            assert time.monotonic() < end, f"not over after {AT_MOST * quiet:g} s: {found}, {self.ask('provider')}"
+            time.sleep(0.05)
+
+    def _states(self) -> dict[str, int]:
         self._restart_the_dead()
-        found = self.ask("states", since=self.since)
-        runs = found.pop("open runs")
-        return set(found) <= {*lab_invariants.FINAL, "held"} and not runs
+        found: dict[str, int] = self.ask("states", since=self.since)
+        return found
+
+    def _is_over(self, found: dict[str, int]) -> bool:
+        return set(found) <= {*ENDED, "open runs"} and not found["open runs"]
+
+    def _progress(self, found: dict[str, int]) -> int:
+        """Return what grows as mails are made, handed over and ended, and as runs end."""
+        made = sum(number for state, number in found.items() if state != "open runs")
+        return made + sum(found.get(state, 0) for state in ENDED) + len(self.relay.ledger) - found["open runs"]
 
     def _restart_the_dead(self) -> None:
         """Do what a supervisor does: Celery ends a worker by itself, now and then, when its broker goes away."""

@@ -6,8 +6,9 @@ Real workers, broker and database; the relay's ledger is believed. `make chaos` 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count, repeat
 from pathlib import Path
 
 import pytest
@@ -320,6 +321,44 @@ def test_a_relay_that_refuses_what_it_took_is_believed_and_gets_one_copy_for_eac
     copies = len(story.ledger) - len(story.deliveries)
     assert 2 <= copies <= 2 + story.unknown, "on a busy machine a worker may lose its lease"
     assert sum(one["state"] == "failed" for one in story.deliveries) == 1
+
+
+@pytest.fixture
+def told_lab(tmp_path: Path) -> Iterator[Lab]:
+    """One without programs, whose states a test tells."""
+    lab = Lab(tmp_path, workers=0)
+    lab.scale = 1.0
+    with lab.relay:
+        yield lab
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, lab: Lab, states: Iterable[dict[str, int]]) -> None:
+    told = iter(states)
+    monkeypatch.setattr(lab, "ask", lambda wish, **_: next(told) if wish == "states" else {"name": "smtp"})
+
+
+def test_the_end_is_waited_for_as_long_as_mails_go_out(told_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others came to want the processors, chaos failed for it."""
+    made = ({"queued": number, "open runs": 20 - number} for number in range(1, 20))
+    ended = ({"accepted": number, "queued": 20 - number, "open runs": 1} for number in range(20))
+    tell(monkeypatch, told_lab, [*made, *ended, {"accepted": 20, "open runs": 1}, {"accepted": 20, "open runs": 0}])
+    told_lab.wait_for_the_end(seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (repeat({"queued": 7, "open runs": 7}), "not over, and nothing has moved for 0.3 s: .*'queued': 7.*'smtp'"),
+        (({"deferred": 7 - n % 2, "sending": n % 2, "open runs": 7} for n in count()), "nothing has moved for 0.3 s"),
+        (({"accepted": n, "queued": 1, "open runs": 1} for n in count()), "not over after 3 s"),
+    ],
+)
+def test_where_nothing_moves_or_without_an_end_the_end_is_not_waited_for(
+    told_lab: Lab, monkeypatch: pytest.MonkeyPatch, states: Iterable[dict[str, int]], told: str
+) -> None:
+    tell(monkeypatch, told_lab, states)
+    with pytest.raises(AssertionError, match=told):
+        told_lab.wait_for_the_end(seconds=0.3)
 
 
 def test_what_a_killed_process_had_taken_from_rabbitmq_comes_back_and_doubles_nothing(tmp_path: Path) -> None:
