@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,12 +29,13 @@ from kombu import Connection
 from integrations import pauses
 from integrations.models import ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports.base import Scope, Stage, TransportError
-from rootmail import broker
+from rootmail import broker, lost_keys
 from rootmail.doctor import database, machine, mail, masking, people, report, site, workers
 from rootmail.doctor import running as carrying_out
 from rootmail.doctor.areas import AREAS
 from rootmail.doctor.findings import Area, Check, Finding, Level, ok, problem, warning
 from rootmail.state import new_broker_url
+from tests.damage import lose_key_of
 from tests.installation import LOOKS_ON, ROOT, Installation, from_environment, wait_until
 from tests.test_search import made
 from workflows.models import Delivery, Heartbeat, Run
@@ -397,6 +399,36 @@ def test_values_that_no_key_opens_are_a_problem(smtp: SmtpIntegration, sendgrid:
     [(level, said)] = found(mail.look_at_encrypted_values)
     assert level == PROBLEM
     assert said.startswith("1 of 2 rows cannot be decrypted: The stored API key of SendGrid")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("lost", "set_to", "advice"),
+    [
+        (
+            2,
+            "",
+            r"/fernet_key is of 20\d\d-.* UTC: was it missing then, after a restore for example\? Put the old one in",
+        ),
+        (1, "", r"Set FERNET_KEYS to the key in /.*/fernet_key, a comma and the lost one, and restart\. Is it gone"),
+        (2, "a key", r"Put the lost key back behind the others in FERNET_KEYS and restart\. Is it gone, enter these"),
+    ],
+)
+def test_how_a_lost_key_is_put_back_depends_on_where_the_keys_are(
+    smtp: SmtpIntegration, sendgrid: SendGridIntegration, settings: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, lost: int, set_to: str, advice: str,
+) -> None:  # fmt: skip
+    settings.ROOTMAIL_VAR = tmp_path
+    (tmp_path / "fernet_key").touch()
+    monkeypatch.setenv("FERNET_KEYS", set_to)
+    assert lost_keys.warning() == ""
+    lose_key_of(sendgrid, "api_key")
+    if lost > 1:
+        lose_key_of(smtp, "address")
+    assert lost_keys.warning().startswith(f"No key opens {lost} of 2 encrypted rows in the database. ")
+    [finding] = mail.look_at_encrypted_values()
+    assert re.search(advice, finding.todo)
+    assert re.search(advice, lost_keys.warning())
 
 
 @pytest.mark.django_db

@@ -13,6 +13,7 @@ from integrations.models import KINDS
 from integrations.transports.default import FileSettings, default_settings
 from workflows.models import Delivery, Run
 
+from .. import lost_keys
 from .findings import Area, Check, Finding, ok, problem, warning
 
 LATE, MUCH_TOO_LATE = timedelta(minutes=1), timedelta(minutes=15)
@@ -27,7 +28,7 @@ def look_at_encrypted_values() -> Iterator[Finding]:
     if found.unreadable:
         yield problem(
             f"{len(found.unreadable)} of {found.total} rows cannot be decrypted: {found.unreadable[0]}",
-            "Put the lost key back behind the others in FERNET_KEYS and restart. Is it gone, enter these values again.",
+            lost_keys.advice(found),
         )
     if found.older:
         yield warning(

@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from rootmail import broker, first_start, logs
+from rootmail import broker, first_start, logs, lost_keys
 from rootmail.supervisor import StartFailed, Supervisor
 
 
@@ -50,6 +50,8 @@ class Command(BaseCommand):
         if settings.EMBEDDED_BROKER:
             self._start_broker(supervisor)
         call_command("migrate", verbosity=0)
+        if told := lost_keys.warning():  # before anybody encrypts anything with the key of now
+            logging.getLogger("rootmail.up").error(told)
         call_command("collectstatic", verbosity=0, interactive=False)
         celery = [sys.executable, "-m", "celery", "-A", "rootmail", "--quiet"]  # no banner: it is no line of a log
         level = f"--loglevel={settings.LOG_LEVEL}"
