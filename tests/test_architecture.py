@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("rootmail", "integrations", "workflows")
-DOORS = ("transports.base", "senders", "audit", "tokens", "clock", "fields", "feedback")
+DOORS = ("transports.base", "transports.machine", "senders", "audit", "tokens", "clock", "fields", "feedback")
 PURE = (
     "rendering",
     "conditions",

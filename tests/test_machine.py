@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -13,11 +14,13 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.template import Engine
 from django.utils import timezone
 
-from integrations import diagnosis, pauses, providers
+from integrations import clock, diagnosis, pauses, providers
 from integrations.models import ProviderState, SendGridIntegration, SmtpIntegration
 from integrations.transports import machine
 from integrations.transports.base import Scope, Stage, TransportError
@@ -27,9 +30,10 @@ from tests.fake_sendgrid import FakeSendGrid
 from tests.installation import ROOT
 from tests.narrow import files_left
 from tests.test_delivery import TO, make_due, stored
+from tests.test_runs import queued, with_tasks
 from tests.test_smtp import settings_for
-from workflows import delivery
-from workflows.models import Attempt, Delivery
+from workflows import delivery, layout, runs
+from workflows.models import Attempt, Delivery, Run
 
 NO_FILE = r"has all \d+ files and connections open that it may have\. No mail can leave from here; it waits\."
 
@@ -150,6 +154,27 @@ class TestDelivery:
         state = ProviderState.objects.get()
         assert (state.probe_until, state.failures) == (None, 1)
         make_due()
+        delivery.send_due()
+        assert Delivery.objects.get().state == "accepted"
+
+    @pytest.mark.parametrize("body", ["{{ 'now' | in_time_zone: 'Europe/Berlin' }}", "Hello"])
+    def test_a_mail_that_cannot_be_rendered_for_want_of_a_file_waits(
+        self, body: str, smtp: SmtpIntegration, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It failed for good: by an 'unknown time zone', or a 'defect' where the layout had not been read before."""
+        run = queued(with_tasks(TO | {"body": body}))
+        ZoneInfo.clear_cache()
+        layout._surroundings.cache_clear()
+        monkeypatch.setattr(layout, "ENGINE", Engine(dirs=[str(layout.TEMPLATES)]))
+        for _ in range(runs.MAX_TRIES + 1):
+            Run.objects.update(due_at=clock.now())
+            with files_left(0):
+                runs.execute_due()
+        run.refresh_from_db()
+        assert (run.status, run.tries, Delivery.objects.count()) == ("queued", 0, 0)
+        assert re.search(f"it is tried again. This process {NO_FILE}", caplog.text)
+        Run.objects.update(due_at=clock.now())
+        runs.execute_due()
         delivery.send_due()
         assert Delivery.objects.get().state == "accepted"
 

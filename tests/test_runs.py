@@ -250,7 +250,7 @@ def test_a_workflow_that_is_deleted_in_this_moment_holds_up_no_other(monkeypatch
     assert list(Run.objects.values_list("status", "lease")) == [("started", None), ("started", None)]
 
 
-@pytest.mark.parametrize("failure", [DataError("value out of range"), MemoryError(), OSError(24, "too many files")])
+@pytest.mark.parametrize("failure", [DataError("value out of range"), MemoryError(), OSError(5, "a bad disk")])
 def test_a_run_that_cannot_be_carried_out_is_tried_a_few_times(
     failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:

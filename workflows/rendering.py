@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 
+from integrations.transports import machine
+
 from . import drawing, layout, liquid, recipients, sanitiser
 from .liquid import Kind
 from .recipients import Mailbox
@@ -113,6 +115,8 @@ def _drawn(body: str, dressing: layout.Dressing) -> tuple[str, str]:
     except (sanitiser.TooDeep, RecursionError) as error:
         raise RenderingError("body", "is nested too deeply") from error
     except Exception as error:
+        if machine.in_words(error):
+            raise
         logger.exception("a body cannot be drawn")
         raise RenderingError(
             "body", "cannot be drawn: a defect of rootmail itself, its log holds the details"

@@ -14,6 +14,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import F, Q
 
 from integrations import clock
+from integrations.transports import machine
 
 from . import known, log_fields, mails, occasions, repeats, run_ends
 from .claims import begin_runs, claim_runs, claimed_runs
@@ -154,9 +155,10 @@ def _execute_or_release(run: Run) -> None:
     except AWAY:  # it spends no try
         logger.exception("run %s could not be stored; it is tried again", run.pk)
         _release(run, tries=run.tries - 1)
-    except (DatabaseError, MemoryError, OSError):  # of the run's own making, or of the machine's in this moment
-        logger.exception("run %s could not be carried out; it is tried again", run.pk)
-        _release(run, tries=run.tries)
+    except (DatabaseError, MemoryError, OSError) as error:  # of the run's own making, or of the machine's
+        lacking = machine.in_words(error)
+        logger.exception("run %s could not be carried out; it is tried again. %s", run.pk, lacking)
+        _release(run, tries=run.tries - 1 if lacking else run.tries)
     except Exception:
         logger.exception("run %s failed by a defect", run.pk)
         _fail(run, "A defect of rootmail itself: the worker's log holds the details.")

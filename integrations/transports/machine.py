@@ -70,8 +70,12 @@ def _number_of_next_file() -> int | None:
     return None
 
 
+def in_words(error: BaseException) -> str:
+    """Say what is lacking and what to do, where an error tells so by its number; '' for any other error."""
+    return _in_words(error.errno) if isinstance(error, OSError) else ""
+
+
 def _in_words(number: int | None) -> str:
-    """Say what is lacking and what to do, or '' where the number means something else."""
     if number == errno.EMFILE:
         limit, pid = resource.getrlimit(resource.RLIMIT_NOFILE)[0], os.getpid()
         return (

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from liquid.filter import with_context
 
+from integrations.transports import machine
+
 from . import written_dates
 from .values import is_blank, present, to_text
 
@@ -97,6 +99,8 @@ def time_zone(name: object) -> ZoneInfo:
     try:
         return ZoneInfo(to_text(name) or "UTC")
     except (OSError, ValueError, LookupError) as error:
+        if machine.in_words(error):
+            raise
         raise ValueError(f'unknown time zone "{to_text(name)}"') from error
 
 

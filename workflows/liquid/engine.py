@@ -16,6 +16,8 @@ from liquid.builtin.tags.tablerow_tag import TableRow
 from liquid.exceptions import LiquidError, OutputStreamLimitError
 from liquid.token import Token
 
+from integrations.transports import machine
+
 from . import filters, nodes
 from .names import Names, names_alone
 from .nodes import Buffer, Kind
@@ -225,7 +227,8 @@ def _line_of_unclosed(text: str, source: str) -> int | None:
 def _guarded(function: Callable[..., object], *arguments: object, **options: object) -> object:
     """Call a filter, refusing what is too big on the way in and on the way out.
 
-    Whatever a filter raises is the template's fault or the event's: another try would raise it again.
+    Whatever a filter raises is the template's fault or the event's: another try would raise it again. Unless
+    this machine lacks what it takes to read a file, of a time zone for example.
     """
     for argument in arguments:
         _check_size(argument)
@@ -234,6 +237,8 @@ def _guarded(function: Callable[..., object], *arguments: object, **options: obj
     except (LiquidError, TypeError):  # python-liquid adds the line, and words for wrong arguments
         raise
     except Exception as error:
+        if machine.in_words(error):
+            raise
         raise LiquidError(str(error) or type(error).__name__, token=None) from error
     _check_size(result)
     return result
