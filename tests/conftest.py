@@ -18,6 +18,7 @@ from django.test import Client
 from integrations import clock, detection, errands, probing
 from integrations.models import SendGridIntegration, SmtpIntegration
 from integrations.people import Role
+from integrations.transports import smtp as smtp_transport
 from integrations.transports.pool import POOL
 from tests.fake_relay import FakeRelay
 from tests.fake_sendgrid import FakeSendGrid
@@ -79,6 +80,7 @@ def _quick_settings(settings: Any) -> None:
 def _no_session_is_left_over() -> Iterator[None]:
     yield
     POOL.close()
+    smtp_transport._spared.clear()  # the next relay may have the same port
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,8 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integrations.models import SmtpIntegration
+from integrations.transports import smtp as transports_smtp
+from integrations.transports import smtp_line
 from integrations.transports.base import Receipt, Scope, Stage, Submission, TransportError
-from integrations.transports.smtp import SmtpTransport
+from integrations.transports.network import Clock
+from integrations.transports.smtp import SmtpSettings, SmtpTransport
 from integrations.transports.smtp_envelope import TOGETHER
 from tests.effort import examples
 from tests.test_runs import queued, with_tasks
@@ -23,6 +30,7 @@ from workflows.models import Attempt, Delivery
 from workflows.told_models import Suppression
 
 from .fake_relay import FakeRelay
+from .installation import wait_until
 from .test_pipelining import DATA_REPLIES, DOT_REPLIES, EHLO, MAIL_REPLIES, NOT_OFFERED, OFFERED, RCPT_REPLIES, counted
 from .test_smtp import CONTENT, mail, meaning, settings_for
 
@@ -167,6 +175,121 @@ def test_a_relay_that_does_not_understand_it_is_spared_from_then_on(fault: str) 
     assert takers(relay) == ["amy@x.test", "cat@x.test", "dan@x.test"]
 
 
+def test_a_relay_that_refuses_what_left_ahead_is_asked_once_more_over_the_same_session() -> None:
+    """Haraka does so since 3.3.4, for fear of smuggled mails, and goes on; so it need not be paused."""
+    ahead = "503 Bad sequence of commands - pipelined after end of DATA"
+    replies: dict[str, str | list[str]] = {verb: ["250 ok", ahead] for verb in ("MAIL", "RCPT")}
+    replies["DATA"] = ["354 go ahead", ahead]
+    with FakeRelay(extensions=OFFERED, slow=LINGERING, replies=replies) as relay:
+        outcomes = sent(SmtpTransport(settings_for(relay)), mails("amy", "bob", "cat"))
+    assert (codes(outcomes), relay.connections, relay.ahead) == ([250] * 3, 1, [3, 0, 0])
+    assert takers(relay) == ["amy@x.test", "bob@x.test", "cat@x.test"]
+
+
+def test_a_sender_that_the_relay_refuses_is_refused_all_the_same() -> None:
+    with FakeRelay(extensions=OFFERED, slow=LINGERING, replies={"MAIL FROM:<odd@": "550 5.7.1 not you"}) as relay:
+        first, odd = mail("amy@x.test"), mail("bob@x.test", sender="odd@x.test")
+        outcomes = sent(SmtpTransport(settings_for(relay)), [replace(first, following=odd), odd, mail("cat@x.test")])
+    assert (codes(outcomes), relay.connections) == ([250, 550, 250], 1)
+    assert meaning(outcomes[1]) == (Stage.MAIL, Scope.MESSAGE, True)  # type: ignore[arg-type]
+
+
+def test_a_relay_that_does_not_wait_for_the_content_is_asked_over_a_fresh_session() -> None:
+    """Ours may take its time, for the database: Postfix and Exim hang up with 421, behind a 354 that still fits."""
+    with FakeRelay(extensions=OFFERED, slow=LINGERING) as relay:
+        transport = SmtpTransport(settings_for(relay))
+        first, second = mails("amy", "bob")
+        outcomes = [outcome_of(transport, first)]
+        wait_until(lambda: relay.transcript.count("DATA") == 2, what="the envelope")
+        time.sleep(0.05)  # its replies are on their way
+        relay.hang_up()
+        outcomes.append(outcome_of(transport, second))
+    assert (codes(outcomes), relay.connections) == ([250, 250], 2)
+    assert takers(relay) == ["amy@x.test", "bob@x.test"]
+
+
+def test_a_relay_is_spared_for_a_while_by_every_session_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeRelay(extensions=OFFERED, slow=LINGERING, drop=["MAIL FROM:<odd@"]) as relay:
+        odd = mail("bob@x.test", sender="odd@x.test")
+        sent(SmtpTransport(settings_for(relay)), [replace(mail("amy@x.test"), following=odd), odd])
+        sent(SmtpTransport(settings_for(relay)), mails("cat", "dan"))
+        monkeypatch.setattr(transports_smtp, "SPARED_SECONDS", 0.0)
+        sent(SmtpTransport(settings_for(relay)), mails("eve", "fay"))
+    assert relay.ahead == [3, 0, 0, 3, 0]
+
+
+def test_a_relay_that_does_not_see_the_final_dot_with_something_behind_it_costs_one_known_outcome() -> None:
+    with FakeRelay(extensions=OFFERED, slow=LINGERING, hang=["."]) as relay:
+        lost = outcome_of(SmtpTransport(settings_for(relay, final_reply_seconds=0.2)), mails("amy", "bob")[0])
+        relay.hang = []
+        outcomes = sent(SmtpTransport(settings_for(relay)), mails("cat", "dan"))
+    assert lost.outcome_unknown  # type: ignore[union-attr]
+    assert (codes(outcomes), relay.ahead[-2:]) == ([250, 250], [0, 0])
+
+
+def test_the_reply_to_the_final_dot_is_none_that_came_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the dot ends a chunk, the relay may have answered it before the next thing leaves."""
+    has_unheard = smtp_line.SmtpLine.has_unheard.fget
+    assert has_unheard
+
+    def look_later(self: Any) -> bool:
+        time.sleep(0.05)
+        return has_unheard(self)
+
+    monkeypatch.setattr(smtp_line, "CHUNK", len(CONTENT) + len(".\r\n"))
+    with FakeRelay(extensions=OFFERED) as relay:
+        transport = SmtpTransport(settings_for(relay))
+        first, second = mails("amy", "bob")
+        transport.send(replace(first, following=None))
+        monkeypatch.setattr(smtp_line.SmtpLine, "has_unheard", property(look_later))
+        outcomes = sent(transport, [replace(second, following=first), first])
+    assert codes(outcomes) == [250, 250]
+    assert takers(relay) == ["amy@x.test", "bob@x.test", "amy@x.test"]
+
+
+def test_what_cannot_leave_behind_the_final_dot_hides_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell_ahead = smtp_line.SmtpLine.tell_ahead
+
+    def broken(self: Any, *commands: str) -> None:
+        self.clock = Clock(0)  # the content took all the time
+        tell_ahead(self, *commands)
+
+    monkeypatch.setattr(smtp_line.SmtpLine, "tell_ahead", broken)
+    with FakeRelay(extensions=OFFERED, slow=LINGERING) as relay:
+        outcomes = sent(SmtpTransport(settings_for(relay)), mails("amy", "bob"))
+    assert (codes(outcomes), relay.connections) == ([250, 250], 2)
+    assert takers(relay) == ["amy@x.test", "bob@x.test"]
+
+
+def test_a_relay_that_hangs_up_with_its_acceptance_leaves_no_doubt() -> None:
+    """It has not read what came behind, so its system resets the connection; the reply lies there all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=take_one_mail_each, args=(server,), daemon=True).start()
+        transport = SmtpTransport(SmtpSettings("127.0.0.1", server.getsockname()[1], domain="me.test", ssl=False))
+        outcomes = sent(transport, mails("amy", "bob", "cat"))
+        transport.close()
+    assert codes(outcomes) == [250] * 3
+
+
+def take_one_mail_each(server: socket.socket) -> None:
+    """Be a relay that closes after each mail, without a word and without reading on."""
+    with suppress(OSError):
+        while True:
+            wire, _ = server.accept()
+            with wire, suppress(OSError):
+                wire.sendall(b"220 relay.test ESMTP\r\n")
+                for end, reply in (
+                    (b"test\r\n", b"250-relay.test\r\n250 PIPELINING\r\n"),
+                    (b"DATA\r\n", b"250 ok\r\n250 ok\r\n354 go ahead\r\n"),
+                    (b"\r\n.\r\n", b"250 queued\r\n"),
+                ):
+                    said = b""
+                    while not said.endswith(end):
+                        said += wire.recv(1) or end
+                    time.sleep(0.02)
+                    wire.sendall(reply)
+
+
 @pytest.mark.parametrize("extra", ["250 by the way", "550 5.1.1 no such user", "220 relay.test ESMTP"])
 @pytest.mark.parametrize("pause", [0, 0.1])
 def test_a_reply_too_many_shifts_no_other(extra: str, pause: float) -> None:
@@ -273,6 +396,14 @@ class TestBatch:
         delivery.send_due()
         assert takers(relay) == ["amy@example.org", "cat@example.org"]
         assert not Attempt.objects.filter(delivery__in=[bob, dan], outcome="accepted").exists()
+
+    def test_who_is_known_to_be_suppressed_is_not_announced(self, smtp: SmtpIntegration, relay: FakeRelay) -> None:
+        """Each would cost the session, and tell the relay a name for nothing."""
+        batch_of("amy", "bob", "cat", "dan")
+        Suppression.objects.create(address="bob@example.org", kind="bounce", since=timezone.now())
+        delivery.send_due()
+        assert takers(relay) == ["amy@example.org", "cat@example.org", "dan@example.org"]
+        assert (relay.ahead, relay.connections) == ([0, 3, 0], 1)
 
     def test_with_a_rate_limit_nothing_leaves_ahead(self, smtp: SmtpIntegration, relay: FakeRelay) -> None:
         SmtpIntegration.objects.update(rate_limit=100)

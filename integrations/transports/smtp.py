@@ -17,6 +17,8 @@ __all__ = ["SmtpSettings", "SmtpTransport", "TlsMode"]
 
 
 BRIEF_SECONDS = 5.0  # for NOOP and QUIT: nothing is lost where the relay does not answer them
+SPARED_SECONDS = 600.0
+_spared: dict[str, float] = {}  # relays that did not take what left ahead, and when this process found that out
 
 
 class SmtpTransport:
@@ -33,7 +35,6 @@ class SmtpTransport:
         self._session: SmtpSession | None = None
         self._mails = 0  # sent or refused over this session
         self._ahead: tuple[Submission, Transaction] | None = None
-        self._goes_ahead = True  # until a relay does not understand it
         self._opened_at = self._used_at = 0.0
 
     def send(self, submission: Submission) -> Receipt:
@@ -46,6 +47,8 @@ class SmtpTransport:
         except TransportError as error:
             error.milliseconds, error.tls = _milliseconds(started), error.tls or self._tls
             error.transcript = self._transcript(error)
+            if error.outcome_unknown and self._ahead:  # maybe the final dot was not seen, with something behind it
+                self._spare()
             self._recover()
             raise
         except BaseException:
@@ -92,15 +95,31 @@ class SmtpTransport:
             of, transaction = ahead
             self._session.clock = self._clock
             if of == submission and not self._has_rested:
-                if transaction.is_in_step():
-                    return transaction
-                self._goes_ahead = transaction.was_sent_away
+                return self._taken(transaction)
             self._drop()
         return None
 
+    def _taken(self, transaction: Transaction) -> Transaction | None:
+        """Return what left ahead if the relay took it. A refusal is heard again: it may be about having left ahead."""
+        if not transaction.is_in_step():
+            self._drop()
+        elif not transaction.was_refused:
+            return transaction
+        if not transaction.was_sent_away:
+            self._spare()
+        return None
+
+    def _spare(self) -> None:
+        """Let nothing leave ahead to this relay for a while: each time would cost a mail time, or its known outcome."""
+        _spared[self.settings.place] = monotonic()
+
+    @property
+    def _is_spared(self) -> bool:
+        return monotonic() - _spared.get(self.settings.place, -SPARED_SECONDS) < SPARED_SECONDS
+
     def _next_envelope(self, following: Submission | None) -> Transaction | None:
         """Prepare what may leave behind the content of the present mail."""
-        if following and self._session and self._goes_ahead and not self._is_worn(self._mails + 1):
+        if following and self._session and not (self._is_spared or self._is_worn(self._mails + 1)):
             with suppress(TransportError):  # it is told when it is its turn
                 transaction = Transaction(self._session, mail=Mail.of(following))
                 if transaction.may_go_ahead:
@@ -149,7 +168,7 @@ class SmtpTransport:
     def _recover(self) -> None:
         """Make the session fit for the next mail, or let it go."""
         session = self._session
-        if session and session.alive and self._ahead and self._ahead[1].was_announced:
+        if session and session.alive and self._ahead and self._ahead[1].has_left:
             return None  # what lies there are replies to the next envelope
         self._ahead = None
         if session is None or not session.alive or session.has_unheard:

@@ -17,7 +17,7 @@ class Transaction:
 
     Where the relay offers PIPELINING, MAIL, every RCPT and DATA leave in one flight (RFC 2920), and the
     replies are heard afterwards; otherwise each command waits for the reply to the one before. That flight may
-    also leave ahead, behind the content of the mail before: `announce`, then `is_in_step`, then `open`.
+    also leave ahead, behind the content of the mail before: `leave_ahead`, then `is_in_step`, then `open`.
     """
 
     def __init__(self, session: SmtpSession, *, mail: Mail) -> None:
@@ -49,13 +49,13 @@ class Transaction:
         """Tell whether the whole envelope is one flight."""
         return bool(self.named) and len(self._flights) == 1
 
-    def announce(self) -> bytes:
-        """Return the envelope to be sent behind the content of the mail before it (RFC 2920 section 3.1)."""
+    def leave_ahead(self) -> None:
+        """Send the envelope behind the content of the mail before it (RFC 2920 section 3.1)."""
         self._unanswered.extend(self._flights.popleft())
-        return "".join(f"{command.line}\r\n" for command in self._unanswered).encode()
+        self.session.tell_ahead(*(command.line for command in self._unanswered))
 
     @property
-    def was_announced(self) -> bool:
+    def has_left(self) -> bool:
         return bool(self._unanswered)
 
     @property
@@ -63,16 +63,22 @@ class Transaction:
         """Tell whether the relay ended the session in order, instead of taking the envelope."""
         return bool(self._heard) and self._heard[-1].code == 421
 
+    @property
+    def was_refused(self) -> bool:
+        """Tell whether the relay refused MAIL, maybe for having left ahead: Haraka says 503 to each of its commands."""
+        return bool(self._heard) and not _positive(self._heard[0])
+
     def is_in_step(self) -> bool:
         """Hear the replies to an envelope that left ahead, and tell whether they can be those to its commands.
 
-        It left before anybody could see a reply too many to the mail before, which would shift all of them.
+        It left before anybody could see a reply too many to the mail before, which would shift all of them. A relay
+        that has hung up meanwhile, because the content did not come in time, is out of step, too.
         """
         self.session.transcript.sent(*(command.line for command in self._unanswered))
         with suppress(TransportError):
             for command in self._unanswered:
                 self._heard.append(self._hear(command))
-            return self.session.alive and _fit_together(*self._heard)
+            return self.session.alive and _fit_together(*self._heard) and not self.session.has_unheard
         return False
 
     @property
@@ -93,7 +99,9 @@ class Transaction:
             self._refuse(reply, stage=Stage.DATA)
         if self.session.has_unheard:  # it is no reply to the content, and must not be taken for its acceptance
             raise self._out_of_step(self.session.last_words())
-        self._send_content(ahead.announce() if ahead else b"")
+        self._send_content()
+        if ahead:
+            ahead.leave_ahead()
         reply = self._hear_outcome()
         if not _positive(reply):
             self._refuse(reply, stage=Stage.DATA)
@@ -114,9 +122,9 @@ class Transaction:
         self.session.clock.allow(self.session.settings.reply_seconds)
         return self.session.hear(command.stage, to=command.verb)
 
-    def _send_content(self, behind: bytes) -> None:
+    def _send_content(self) -> None:
         """A relay may refuse the mail before it has all of it, and hang up; then it gets no dot."""
-        early = self.session.tell_content(envelope.dot_stuffed(self.mail.content) + behind)
+        early = self.session.tell_content(envelope.dot_stuffed(self.mail.content))
         if early is None:
             return self.session.transcript.sent(f"[{len(self.mail.content)} octets of message]", ".")
         self.session.transcript.note("The message was broken off.")
