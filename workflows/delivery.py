@@ -89,7 +89,7 @@ def _send_all(lease: Lease, *, mailer: Any) -> bool:
     for delivery, mail, following in zip_longest(lease.batch, mails, mails[1:]):
         if not lease.may_send(delivery):
             break
-        mail.following = following if following and following.is_at_hand else None
+        mail.following = following
         sent = _send_one(delivery, mail, outlook=outlook)
         if sent.untried:
             lease.was_not_tried(delivery)
@@ -125,6 +125,7 @@ def _send_one(delivery: Delivery, mail: StoredMail, *, outlook: Outlook) -> Sent
         outlook.refresh()
         if _is_left_to_events(delivery, outlook) or _ends_without_attempt(delivery, outlook):
             return Sent()
+        mail.following = _if_expected(mail.following, outlook)
         mail.send()
     except TransportError as error:
         outlook.forget()
@@ -141,6 +142,13 @@ def _send_one(delivery: Delivery, mail: StoredMail, *, outlook: Outlook) -> Sent
         record_error(delivery, unknown("A defect of rootmail itself: the worker's log holds the details."))
         return Sent()
     return _record(delivery, mail, outlook)
+
+
+def _if_expected(following: StoredMail | None, outlook: Outlook) -> StoredMail | None:
+    """Return the next mail if it can be made ready now, and will leave as it is: else it would cost the session."""
+    if following and following.is_at_hand and not outlook.spares_any_of(following.delivery):
+        return following
+    return None
 
 
 def _wait_of_others(error: TransportError) -> timedelta | None:
@@ -193,20 +201,20 @@ class StoredMail(EmailMessage):
 
     def __init__(self, delivery: Delivery, *, connection: Any) -> None:
         super().__init__(delivery.subject, from_email=delivery.requested_from, connection=connection)
-        self._delivery = delivery
+        self.delivery = delivery
 
     def recipients(self) -> list[str]:
         """Return who is due at this moment. Whom a relay has put off comes last, and holds up nobody that way."""
-        waiting = [recipient for recipient in self._delivery.people if recipient.state in Recipient.OPEN]
+        waiting = [recipient for recipient in self.delivery.people if recipient.state in Recipient.OPEN]
         return [recipient.address for recipient in sorted(waiting, key=lambda one: one.code is not None)]
 
     @property
     def is_at_hand(self) -> bool:
         """Tell whether it can be made ready before its turn: a large one is read when it comes."""
-        return "content" in self._delivery.__dict__
+        return "content" in self.delivery.__dict__
 
     def message(self, **_: Any) -> StoredContent:  # type: ignore[override]
-        return StoredContent(bytes(self._delivery.content))
+        return StoredContent(bytes(self.delivery.content))
 
 
 def free_expired_leases() -> None:

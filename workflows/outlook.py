@@ -13,6 +13,7 @@ from integrations import clock
 
 from . import suppression
 from .models import Attempt, Delivery, Recipient
+from .recipients import canonical
 from .told_models import Suppression, Told
 
 GOOD_FOR = 1.0  # seconds: who is suppressed meanwhile is noticed by the mails after that
@@ -45,6 +46,11 @@ class Outlook:
             mails = Counter(runs) if self.untried else _mails_of(runs)
             self.alone = {delivery.pk for delivery in self.batch if mails[delivery.run_id] == 1}
         self._asked_at = now
+
+    def spares_any_of(self, delivery: Delivery) -> bool:
+        """Tell whether somebody whom a mail is due to was suppressed when we last asked."""
+        due = [row for row in delivery.people if row.state in Recipient.OPEN] if self.suppressed else ()
+        return any(canonical(row.address) in self.suppressed for row in due)
 
     def forget(self) -> None:
         """Ask again before the next mail: this one was told something that may concern it."""
