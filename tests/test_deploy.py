@@ -149,6 +149,7 @@ def of_up(monkeypatch: pytest.MonkeyPatch, settings: Any) -> dict[str, list[str]
 
     settings.EMBEDDED_BROKER, settings.LOG_LEVEL = False, "INFO"
     monkeypatch.setattr(up, "call_command", lambda *_, **__: None)
+    monkeypatch.setattr(up.lost_keys, "warning", str)  # asks the database
     with up._listen("127.0.0.1:0") as site:
         up.Command()._start(Recorder(), site=site, workers=2)  # type: ignore[arg-type]
     return started
