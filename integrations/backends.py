@@ -163,7 +163,7 @@ def _following(message: EmailMessage, *, route: providers.Route) -> Submission |
     following = getattr(message, "following", None)
     if following is None or route.limits.interval:
         return None
-    with suppress(TransportError):  # it is told when it is its turn
+    with suppress(Exception):  # whatever is wrong with it, a defect as well, is told when it is its turn
         following.prepared = _submission(following, route=route)
         return following.prepared[0]  # type: ignore[no-any-return]
     return None

@@ -434,3 +434,17 @@ class TestBatch:
         assert relay.ahead[0] == 3
         assert [one.sender for one in relay.ledger] == ["desk@example.com", "other@example.com"]
         assert relay.ledger[1].content.startswith(b"From: Other <other@example.com>")
+
+    def test_a_defect_in_the_next_mail_is_told_in_its_turn(
+        self, smtp: SmtpIntegration, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, bob, _ = batch_of("amy", "bob", "cat")
+        message = delivery.StoredMail.message
+
+        def stumble(self: delivery.StoredMail, **options: Any) -> Any:
+            return message(self, **options) if self.delivery.pk != bob.pk else 1 // 0
+
+        monkeypatch.setattr(delivery.StoredMail, "message", stumble)
+        delivery.send_due()
+        assert [row.state for row in Delivery.objects.order_by("pk")] == ["accepted", "unknown", "accepted"]
+        assert takers(relay) == ["amy@example.org", "cat@example.org"]
