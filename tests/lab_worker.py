@@ -26,11 +26,12 @@ LEASE = 1.3 * SCALE
 RENEW_AFTER = 0.2 * SCALE
 MAIL_SECONDS, FINAL_SECONDS, STEP_SECONDS = 0.55 * SCALE, 0.25 * SCALE, 0.25 * SCALE
 RECORD_AGAIN = (0.05 * SCALE, 0.05 * SCALE, 0.1 * SCALE)
+LOOK_AGAIN_AFTER = 0.04 * SCALE
 PROBE = 0.9 * SCALE
 HANG = LEASE + 0.3 * SCALE
 RETRY = (0.1, 0.2, 0.4, 0.8)
 PAUSES = (0.1, 0.15)
-assert RENEW_AFTER + MAIL_SECONDS + FINAL_SECONDS + sum(RECORD_AGAIN) < LEASE
+assert RENEW_AFTER + MAIL_SECONDS + FINAL_SECONDS + sum(RECORD_AGAIN) + LOOK_AGAIN_AFTER < LEASE
 assert PROBE > MAIL_SECONDS + FINAL_SECONDS
 A_DAY_IS = 120.0 * SCALE  # seconds in which a mail is given up that has a day
 
@@ -45,6 +46,7 @@ def shorten() -> None:
     leases.RENEW_AFTER, leases.BATCH_SECONDS = RENEW_AFTER, 3.0 * SCALE
     leases.SURE_FOR = RENEW_AFTER / 2
     leases.SETTLE_AFTER *= SCALE
+    leases.LOOK_AGAIN_AFTER = LOOK_AGAIN_AFTER
     delivery.DATABASE_PAUSE = runs.TRY_AGAIN_AFTER = timedelta(seconds=0.2)
     stubborn.PAUSES = RECORD_AGAIN  # type: ignore[assignment]
     services.RING_AGAIN_AFTER = 0.1
