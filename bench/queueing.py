@@ -156,8 +156,8 @@ class Site:
         if batch and self.sessions:
             yield self.sessions.enter()
             session.left = 0  # where sessions are limited, each batch opens its own
-        for came in batch:
-            yield from self._hand_over(came, session)
+        for place, came in enumerate(batch):
+            yield from self._hand_over(came, session, follows=place > 0)
         if batch and self.sessions:
             self.sessions.leave()
         if batch:
@@ -165,10 +165,11 @@ class Site:
         self.working += self.simulation.now - began
         return len(batch) == BATCH
 
-    def _hand_over(self, came: float, session: Session) -> Steps:
+    def _hand_over(self, came: float, session: Session, *, follows: bool) -> Steps:
         costs, relay = self.setup.costs, self.setup.relay
         yield self.cores.use((costs.workers * (1 - costs.rendering) - costs.locked / 2) / 1000)
-        trips = relay.trips + (0 if session.left else relay.connecting)
+        trips = relay.following if follows and session.left else relay.trips
+        trips += 0 if session.left else relay.connecting
         session.left = (session.left or relay.mails) - 1
         if wait := relay.distance * trips + relay.own:
             yield self.simulation.sleep(wait / 1000)
