@@ -1,11 +1,12 @@
 """Read by gunicorn itself where it is started in this folder: with LOG_FORMAT=json its lines are JSON as well.
 
-Nothing of rootmail is imported here: whatever gunicorn's main process has loaded, its next processes inherit, and
+Nothing of rootmail is imported in gunicorn's main process: whatever that has loaded, its next processes inherit, and
 SIGHUP would start them with old code among the new. Within them, Django's LOGGING takes over.
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 
 def _setting(name: str, default: str) -> str:
@@ -31,3 +32,10 @@ if _setting("LOG_FORMAT", "line") == "json":
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {"gunicorn.error": _own, "gunicorn.access": _own},
     }
+
+
+def post_worker_init(worker: Any) -> None:
+    """Called by a process of gunicorn that has loaded the site."""
+    from rootmail import ready
+
+    ready.tell()

@@ -13,6 +13,8 @@ from celery.signals import beat_init
 
 from integrations import clock
 
+from . import ready
+
 logger = logging.getLogger(__name__)
 
 STEP = timedelta(seconds=2)  # less does no harm, and clocks that are kept right are moved by less
@@ -64,3 +66,8 @@ def end_for_sure(sender: beat.Service, **_: Any) -> None:
     """Without it beat, told to end in the wrong millisecond, would go on until it is killed, minutes later."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sender.scheduler.end)
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def tell_that_it_is_ready(**_: Any) -> None:
+    ready.tell()

@@ -17,6 +17,7 @@ from celery.signals import (
 from celery.utils.log import get_multiprocessing_logger
 from kombu.connection import Connection
 
+from . import ready
 from .liveness import Liveness
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,11 @@ def try_default_sender_again(**_: object) -> None:
     from integrations import pauses  # not at the start of every command
 
     pauses.hasten("default")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def tell_that_it_is_ready(**_: object) -> None:
+    ready.tell()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

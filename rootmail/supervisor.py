@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-BESIDE_SECONDS = 5.0  # so long a new process has run beside the old one before that one is told to end
+from . import ready
+
+# So long a new process that does not tell that it is ready runs beside the old one: code of before tells nothing.
+BESIDE_SECONDS = 60.0
 STOP_SECONDS = 170.0  # a worker finishes the mail that it has in hand, which takes 160 at the very most
 LONGEST_PAUSE = 30.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -36,11 +39,16 @@ class Child:
     files: Sequence[int] = ()
     replaceable: bool = True
     process: subprocess.Popen[bytes] | None = None
+    ear: ready.Ear | None = None
     leaving: dict[subprocess.Popen[bytes], float] = field(default_factory=dict)
     starts: int = 0
     started_at: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ear is not None and self.ear.heard()
 
 
 @dataclass
@@ -77,10 +85,14 @@ class Supervisor:
         # A session of its own: the terminal's Ctrl-C reaches us alone, and we stop the others in order.
         child.starts += 1
         command = [word.replace("{start}", str(child.starts)) for word in child.command]
-        child.process = subprocess.Popen(  # noqa: S603 # nosec B603 # commands of our own
-            command, env=dict(self.environment), start_new_session=True, preexec_fn=_end_with(os.getpid()),
-            pass_fds=child.files, cwd=self.folder,
-        )  # fmt: skip
+        if child.ear:
+            child.ear.close()
+        child.ear = ready.Ear()
+        with child.ear.theirs as theirs:
+            child.process = subprocess.Popen(  # noqa: S603 # nosec B603 # commands of our own
+                command, env={**self.environment, ready.NAME: str(theirs.fileno())}, cwd=self.folder,
+                start_new_session=True, preexec_fn=_end_with(os.getpid()), pass_fds=[*child.files, theirs.fileno()],
+            )  # fmt: skip
         child.started_at = time.monotonic()
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -114,14 +126,16 @@ class Supervisor:
                 self._spawn(child)
 
     def _see_off(self, child: Child) -> None:
-        """End what was replaced, once the new one has shown that it runs: a broken one replaces nothing."""
+        """End what was replaced, once the new one can do its work: a broken one replaces nothing."""
         now = time.monotonic()
-        proven = child.process is not None and now - child.started_at > BESIDE_SECONDS
+        proven = child.process is not None and (child.is_ready or now - child.started_at > BESIDE_SECONDS)
         for process, told_at in list(child.leaving.items()):
             if process.poll() is not None or (told_at and now - told_at > STOP_SECONDS):
                 _kill(process)  # and what it may have left behind
                 del child.leaving[process]
             elif proven and not told_at:
+                says = "is ready" if child.is_ready else f"has run for {BESIDE_SECONDS:.0f} s without a word"
+                self.say(f"{child.name}: the new one {says}, the old one is told to end")
                 process.terminate()  # once: a second signal would not let it finish the mail in hand
                 child.leaving[process] = now
 

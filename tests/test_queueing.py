@@ -164,7 +164,7 @@ def all_called(site: Site, *, mails: int) -> None:
     site.simulation.run()
 
 
-def test_a_distant_session_takes_a_round_trip_for_a_mail_another_for_each_batch_and_connects_for_every_hundredth() -> None:
+def test_a_distant_session_takes_a_round_trip_a_mail_one_more_a_batch_and_connects_for_every_hundredth() -> None:
     site = Site(distant(1))
     all_called(site, mails=250)
     costs = site.setup.costs

@@ -133,6 +133,7 @@ def test_a_hangup_replaces_everything_that_up_runs_and_fails_no_request(tmp_path
         assert set(statuses) == {202}
         wait_until(lambda: len(relay.ledger) >= 2 * len(statuses), what="every mail")
         assert here.processes("valkey-server") == broker_before
+        assert here.output.count("the new one is ready, the old one is told to end") == len(PROGRAMS)
         assert all(here.processes(*words) for words in PROGRAMS.values())
     assert len(relay.ledger) == 2 * len(statuses)
     assert copies(relay) == {1}

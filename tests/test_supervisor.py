@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rootmail.supervisor import StartFailed, Supervisor
-from tests.installation import wait_until
+from tests.installation import ROOT, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = """
@@ -31,7 +32,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def supervisor(said: list[str], tmp_path: Path) -> Iterator[Supervisor]:
-    made = Supervisor(say=said.append, environment=os.environ, folder=tmp_path)
+    made = Supervisor(say=said.append, environment=os.environ | {"PYTHONPATH": str(ROOT)}, folder=tmp_path)
     yield made
     made.stop()
 
@@ -95,31 +96,56 @@ def test_stopping_ends_even_what_does_not_listen_and_what_that_had_started(
     wait_until(lambda: not any(alive(pid) for pid in (*pids, first.pid)), seconds=5, what="the end of all three")
 
 
-def test_a_new_one_starts_beside_the_old_one_which_is_told_to_end_once(
-    supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rootmail.supervisor.BESIDE_SECONDS", 0.3)
+@pytest.fixture
+def note(supervisor: Supervisor, tmp_path: Path) -> Path:
+    """Start what writes down when it begins and when it is told to end, and something that is not replaced."""
     note = tmp_path / "terms"
     supervisor.start("kept", SLEEP, replaceable=False)
     supervisor.start("polite", [sys.executable, "-c", POLITE, str(note), "{start}"])
     wait_until(lambda: note.exists() and note.read_text() == "begun 1\n")
-    kept, polite = supervisor.children
-    first, old = kept.process, polite.process
+    return note
+
+
+@pytest.fixture
+def replacing(supervisor: Supervisor, note: Path) -> Iterator[None]:
+    """Replace what runs while the test looks on."""
     supervisor.replacing = True
     (thread := threading.Thread(target=supervisor.run)).start()
-    wait_until(lambda: polite.process is not old and not polite.leaving, seconds=10, what="the end of the old one")
-    noted = note.read_text()  # before the thread ends that started the new one: the new one is told of that
+    yield
     supervisor.stopping = True
     thread.join()
-    assert noted == "begun 1\nbegun 2\nTERM 1\n"
-    assert kept.process is first
+
+
+@pytest.mark.usefixtures("replacing")
+def test_a_new_one_starts_beside_the_old_one_which_is_told_to_end_once_and_not_before_that_is_ready(
+    note: Path, supervisor: Supervisor, said: list[str]
+) -> None:
+    kept, polite = supervisor.children
+    first = kept.process
+    wait_until(lambda: note.read_text() == "begun 1\nbegun 2\n", what="the new one")
+    time.sleep(0.7)  # several rounds
     assert said == ["polite: a new one starts beside it"]
+    note.with_name("go").touch()
+    wait_until(lambda: polite.starts == 2 and not polite.leaving, seconds=10, what="the end of the old one")
+    assert note.read_text() == "begun 1\nbegun 2\nTERM 1\n"
+    assert kept.process is first
+    assert said[1:] == ["polite: the new one is ready, the old one is told to end"]
+
+
+@pytest.mark.usefixtures("replacing")
+def test_one_that_tells_nothing_replaces_the_old_one_later(
+    note: Path, supervisor: Supervisor, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polite = supervisor.children[1]
+    wait_until(lambda: note.read_text() == "begun 1\nbegun 2\n", what="the new one")
+    monkeypatch.setattr("rootmail.supervisor.BESIDE_SECONDS", 0.3)
+    wait_until(lambda: polite.starts == 2 and not polite.leaving, seconds=10, what="the end of the old one")
+    assert said[1:] == ["polite: the new one has run for 0 s without a word, the old one is told to end"]
 
 
 def test_what_does_not_come_up_replaces_nothing_and_stopping_ends_the_old_one_as_well(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: Supervisor,
 ) -> None:
-    monkeypatch.setattr("rootmail.supervisor.BESIDE_SECONDS", 0.3)
     works_once = "import sys, time; time.sleep(60 if sys.argv[1] == '1' else 0)"
     supervisor.start("broken", [sys.executable, "-c", works_once, "{start}"])
     [child] = supervisor.children
@@ -137,6 +163,8 @@ def test_what_does_not_come_up_replaces_nothing_and_stopping_ends_the_old_one_as
 
 POLITE = """
 import signal, sys, time
+from pathlib import Path
+from rootmail import ready
 def say(word):
     with open(sys.argv[1], "a") as note:
         print(word, sys.argv[2], file=note)
@@ -146,5 +174,8 @@ def on_term(*_):
     sys.exit()
 signal.signal(signal.SIGTERM, on_term)
 say("begun")
+while not Path(sys.argv[1]).with_name("go").exists():
+    time.sleep(0.05)
+ready.tell()
 time.sleep(60)
 """
