@@ -5,8 +5,11 @@ SIGHUP would start them with old code among the new. Within them, Django's LOGGI
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
+
+from gunicorn.arbiter import Arbiter
 
 
 def _setting(name: str, default: str) -> str:
@@ -35,7 +38,10 @@ if _setting("LOG_FORMAT", "line") == "json":
 
 
 def post_worker_init(worker: Any) -> None:
-    """Called by a process of gunicorn that has loaded the site."""
-    from rootmail import ready
+    """Called by a process of gunicorn that has loaded the site. On old tables it does not take the place of another."""
+    from rootmail import health, ready
 
+    if ready.is_awaited() and (told := health.tables_of_before()):
+        worker.log.critical("The site does not start: %s", told)
+        sys.exit(Arbiter.APP_LOAD_ERROR)  # then gunicorn ends as a whole
     ready.tell()

@@ -66,18 +66,10 @@ def remember_what_it_runs_on(**_: object) -> None:
 @worker_init.connect  # type: ignore[untyped-decorator]
 def refuse_tables_of_before(**_: object) -> None:
     """On old tables a worker hands a mail over and cannot note that it was taken, so it would be sent again."""
-    from django.db import DatabaseError, connections  # not at the start of every command
+    from .health import tables_of_before  # not at the start of every command
 
-    from .health import MIGRATIONS
-
-    try:
-        missing = MIGRATIONS.missing()
-    except DatabaseError:  # away for now, which the worker waits for
-        return
-    finally:
-        connections.close_all()  # the processes of the pool must not share one
-    if missing:
-        logger.critical("No worker starts: %s migrations are missing. Run 'manage.py migrate'.", missing)
+    if told := tables_of_before():
+        logger.critical("No worker starts: %s", told)
         sys.exit(1)
 
 

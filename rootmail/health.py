@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from workflows import heartbeat, vitals
@@ -112,6 +112,17 @@ class Migrations:
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         self._complete = not plan
         return len(plan)
+
+
+def tables_of_before() -> str:
+    """Say what to do where the tables are older than this code; '' also where the database is away for now."""
+    try:
+        missing = MIGRATIONS.missing()
+    except DatabaseError:
+        return ""
+    finally:
+        connections.close_all()  # processes that are forked afterwards must not share one
+    return f"{missing} migrations are missing. Run 'manage.py migrate'." if missing else ""
 
 
 def _worker() -> str:

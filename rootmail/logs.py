@@ -27,11 +27,11 @@ _ADDRESS = re.compile(r"(/hooks?|/password/set)/+\s*[^\s\"']+", re.IGNORECASE)
 
 
 def configuration(*, form: str, level: str) -> dict[str, Any]:
-    """Return what logging.config.dictConfig takes: for Django, Celery, and with JSON for gunicorn as well."""
+    """Return what logging.config.dictConfig takes: for Django, Celery, and gunicorn once it has loaded the site."""
     if form not in (LINE, JSON):
         raise ValueError(f"LOG_FORMAT takes {LINE} or {JSON}")
     of_gunicorn: dict[str, Any] = {"handlers": ["stderr"], "propagate": False}
-    gunicorn = {"gunicorn.error": of_gunicorn, "gunicorn.access": of_gunicorn | {"level": level}}
+    requests = {"gunicorn.access": of_gunicorn | {"level": level}} if form == JSON else {}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -58,7 +58,8 @@ def configuration(*, form: str, level: str) -> dict[str, Any]:
             "axes": {"level": "ERROR"},  # the audit log has it
             "rootmail.up": {"level": "INFO"},  # it answers whoever has started it
             **{name: {"level": "WARNING"} for name in TALKATIVE if level == "INFO"},
-            **(gunicorn if form == JSON else {}),
+            "gunicorn.error": of_gunicorn,  # its own format tells the process, which no line of ours knows
+            **requests,
         },
     }
 

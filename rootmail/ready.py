@@ -26,6 +26,11 @@ class Ear:
         self._ours.close()
 
 
+def is_awaited() -> bool:
+    """Say whether this process may replace another one as soon as it tells."""
+    return NAME in os.environ
+
+
 def tell() -> None:
     """Called where a process begins its work; does nothing where nobody waits for it."""
     if descriptor := os.environ.pop(NAME, ""):

@@ -270,6 +270,21 @@ def test_gunicorn_s_main_process_loads_nothing_that_its_next_processes_would_inh
     assert datetime.fromisoformat(line["time"]).tzinfo
 
 
+WITHIN_THE_SITE = """
+import gunicorn.config, gunicorn.glogging, logging.config
+gunicorns = gunicorn.glogging.Logger(gunicorn.config.Config())
+from rootmail import logs
+logging.config.dictConfig(logs.configuration(form="line", level="INFO"))
+gunicorns.critical("Exception in %s", "a process")
+"""
+
+
+def test_gunicorn_s_lines_are_written_when_it_has_loaded_the_site() -> None:
+    command = [sys.executable, "-c", WITHIN_THE_SITE]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
+    assert done.stderr.partition(" ")[2].partition(" ")[2] == "CRITICAL gunicorn.error Exception in a process\n"
+
+
 NO_JSON = ("WARNING Memory overcommit", "Valkey", "worker: ", "SIGTERM")  # of Valkey, and Celery's farewell
 
 

@@ -15,7 +15,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from django.core.management import BaseCommand, get_commands, load_command_class
+from django.core import management
+from django.core.management import BaseCommand, find_commands, get_commands, load_command_class
 from django.test import Client
 from django.urls import get_resolver
 
@@ -120,13 +121,19 @@ def _leaves(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, a
         yield name, parser
 
 
-DJANGOS = set(BaseCommand().create_parser("manage.py", "any")._option_string_actions)
+def djangos(name: str) -> set[str]:
+    """Return the options that Django has already: each command of it, and the one that ours of this name extends."""
+    theirs = name in find_commands(management.__path__[0])
+    command = load_command_class("django.core", name) if theirs else BaseCommand()
+    return {action.dest for action in command.create_parser("manage.py", name)._actions}
+
+
 PARSERS = parsers()
 ACTIONS = [
     (name, action)
     for name, parser in PARSERS.items()
     for action in parser._actions
-    if not DJANGOS & set(action.option_strings) and not isinstance(action, argparse._SubParsersAction)
+    if action.dest not in djangos(name) and not isinstance(action, argparse._SubParsersAction)
 ]
 
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from unittest.mock import Mock
 
+import psycopg
 import pytest
 from django.db import OperationalError
 from django.db.migrations import operations
@@ -21,8 +22,9 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Field
 
 from rootmail import celery, health
+from rootmail.management.commands import migrate
 from tests import old_rows
-from tests.installation import ROOT, Installation, fresh_postgres
+from tests.installation import ROOT, Installation, fresh_postgres, wait_until
 
 # What came before the rule, or was judged by a person: old code never writes the columns of `one_note_per_lease`, and
 # the constraints of 0017 are those of before, over fewer rows.
@@ -184,3 +186,35 @@ def test_no_worker_starts_on_tables_of_before(tmp_path: Path) -> None:
 def test_a_worker_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health.MIGRATIONS, "missing", Mock(side_effect=OperationalError))
     celery.refuse_tables_of_before()
+
+
+@pytest.mark.processes
+def test_migrate_begins_again_where_it_gave_way_to_who_works_on_the_same_tables(tmp_path: Path) -> None:
+    with fresh_postgres() as database:
+        here = Installation(tmp_path, database_url=database)
+        here.manage("migrate", "workflows", "0016", "-v0")
+        with psycopg.connect(database) as worker:
+            worker.execute("SET deadlock_timeout = '1h'")  # so that it is not this one that gives way
+            worker.execute("SELECT 1 FROM workflows_run")
+            command = [sys.executable, "manage.py", "migrate"]
+            migrating = subprocess.Popen(command, cwd=ROOT, env=here.environment, stderr=subprocess.PIPE, text=True)
+            wait_until(lambda: is_waiting(database), what="migrate behind the worker")
+            worker.execute("SELECT 1 FROM workflows_attempt")  # which the migration has locked before
+        said = migrating.communicate(timeout=60)[1]
+        assert "It gave way to others that are at work on the same tables: again in 0.5 s." in said
+        assert migrating.returncode == 0
+        assert "[ ]" not in here.manage("showmigrations")
+
+
+def is_waiting(database: str) -> bool:
+    with psycopg.connect(database) as onlooker:
+        query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'workflows_run'::regclass"
+        return onlooker.execute(query).fetchone() is not None
+
+
+def test_another_error_of_the_database_ends_migrate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = Mock(side_effect=OperationalError("the disk is full"))
+    monkeypatch.setattr(migrate.migrate.Command, "handle", tried)
+    with pytest.raises(OperationalError, match="the disk is full"):
+        migrate.Command().handle(database="default")
+    assert tried.call_count == 1

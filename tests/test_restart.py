@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ for _ in range(%d):
     services.trigger(Incoming("incident_created", data))
     time.sleep(0.05)
 """
+BELIEVED = "django_migrations"  # what the database believes to have
 SLOW = 0.05  # seconds that the relay takes for a mail: so a worker always has some in hand
 
 pytestmark = [pytest.mark.processes, LONG]
@@ -138,6 +141,34 @@ def test_a_hangup_replaces_everything_that_up_runs_and_fails_no_request(tmp_path
     assert len(relay.ledger) == 2 * len(statuses)
     assert copies(relay) == {1}
     assert here.processes() == []
+
+
+def test_where_migrate_was_forgotten_the_old_ones_go_on(tmp_path: Path, relay: FakeRelay) -> None:
+    here = Installation(tmp_path)
+    token = prepare(here, relay)
+    with here:
+        before = {name: set(here.processes(*words)) for name, words in PROGRAMS.items() if name != "beat"}
+        newest = alter_migrations(here, f"DELETE FROM {BELIEVED} WHERE id = (SELECT max(id) FROM {BELIEVED})")
+        with load_over_http(here, token) as statuses:
+            here.process.send_signal(signal.SIGHUP)
+            for said in ("The site does not start: 1 migrations", "No worker starts: 1 migrations"):
+                wait_until(lambda said=said: here.output.count(said) > 1, seconds=60, what=f"twice: {said}")  # type: ignore[misc]
+            assert not any(map(gone, before.values()))
+            alter_migrations(here, f"INSERT INTO {BELIEVED} VALUES (?, ?, ?, ?)", *newest)
+            for name, pids in before.items():
+                wait_until(partial(gone, pids), seconds=90, what=f"the end of the old {name}")
+        assert set(statuses) == {202}
+        wait_until(lambda: len(relay.ledger) >= 2 * len(statuses), what="every mail")
+    assert copies(relay) == {1}
+
+
+def alter_migrations(installation: Installation, statement: str, *values: Any) -> Any:
+    """Alter the list of migrations that were made; return the newest of before."""
+    with contextlib.closing(sqlite3.connect(installation.folder / "rootmail.sqlite3", timeout=20)) as database:
+        newest = database.execute(f"SELECT * FROM {BELIEVED} ORDER BY id DESC LIMIT 1").fetchone()
+        with database:
+            database.execute(statement, values)
+    return newest
 
 
 PROGRAMS = {"worker": ("celery", " worker "), "beat": ("celery", " beat "), "web": ("gunicorn",)}
