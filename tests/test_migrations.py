@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from itertools import chain
 from pathlib import Path
 from unittest.mock import Mock
@@ -24,7 +25,8 @@ from django.db.models import Field
 from rootmail import celery, health
 from rootmail.management.commands import migrate
 from tests import old_rows
-from tests.installation import ROOT, Installation, fresh_postgres, wait_until
+from tests.installation import ROOT, Installation, fresh_postgres
+from workflows.migrating import TakeTables
 
 # What came before the rule, or was judged by a person: old code never writes the columns of `one_note_per_lease`, and
 # the constraints of 0017 are those of before, over fewer rows.
@@ -39,6 +41,7 @@ HARMLESS = (
     operations.AlterModelManagers,
     operations.RunPython,
     operations.RunSQL,
+    TakeTables,
 )
 LOADER = MigrationLoader(None)
 
@@ -87,6 +90,23 @@ def test_old_code_works_on_what_migrations_make_or_the_manual_says_so(app: str) 
     told = (ROOT / "docs" / "upgrading.md").read_text()
     new = [one for one in LOADER.disk_migrations.values() if one.app_label == app and int(one.name[:4]) > BEFORE[app]]
     assert {one.name: breaks(one) for one in new if one.name not in told and breaks(one)} == {}
+
+
+def altered(migration: Migration) -> set[str]:
+    """Return the models whose tables are altered."""
+    made = {one.name_lower for one in migration.operations if isinstance(one, operations.CreateModel)}
+    all_of_it = chain.from_iterable(map(_on_the_database, migration.operations))
+    return {getattr(one, "model_name_lower", "") for one in all_of_it} - made - {""}
+
+
+@pytest.mark.parametrize("app", BEFORE)
+def test_what_alters_several_tables_takes_them_at_once(app: str) -> None:
+    new = [one for one in LOADER.disk_migrations.values() if one.app_label == app and int(one.name[:4]) >= BEFORE[app]]
+    for migration in new:
+        if len(altered(migration)) > 1:
+            first = migration.operations[0]
+            assert isinstance(first, TakeTables), migration.name
+            assert {*first.models} == altered(migration)
 
 
 def test_breaks_of_the_rule_are_found() -> None:
@@ -189,27 +209,31 @@ def test_a_worker_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.processes
-def test_migrate_begins_again_where_it_gave_way_to_who_works_on_the_same_tables(tmp_path: Path) -> None:
+def test_a_migration_holds_no_table_while_it_waits_for_another_one_and_begins_again(tmp_path: Path) -> None:
     with fresh_postgres() as database:
         here = Installation(tmp_path, database_url=database)
         here.manage("migrate", "workflows", "0016", "-v0")
         with psycopg.connect(database) as worker:
-            worker.execute("SET deadlock_timeout = '1h'")  # so that it is not this one that gives way
             worker.execute("SELECT 1 FROM workflows_run")
-            command = [sys.executable, "manage.py", "migrate"]
+            command = [sys.executable, "-c", IMPATIENT]
             migrating = subprocess.Popen(command, cwd=ROOT, env=here.environment, stderr=subprocess.PIPE, text=True)
-            wait_until(lambda: is_waiting(database), what="migrate behind the worker")
-            worker.execute("SELECT 1 FROM workflows_attempt")  # which the migration has locked before
-        said = migrating.communicate(timeout=60)[1]
-        assert "It gave way to others that are at work on the same tables: again in 0.5 s." in said
+            assert migrating.stderr
+            assert migrating.stderr.readline() == GAVE_WAY
+            worker.execute("SELECT 1 FROM workflows_attempt")  # which the migration would hold by now
+        migrating.communicate(timeout=60)
         assert migrating.returncode == 0
         assert "[ ]" not in here.manage("showmigrations")
 
 
-def is_waiting(database: str) -> bool:
-    with psycopg.connect(database) as onlooker:
-        query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'workflows_run'::regclass"
-        return onlooker.execute(query).fetchone() is not None
+GAVE_WAY = "It gave way to others that are at work on the same tables: again in 0.5 s.\n"
+IMPATIENT = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "rootmail.settings"
+from django.core.management import execute_from_command_line
+from workflows import migrating
+migrating.PATIENCE = 0.2
+execute_from_command_line(["manage.py", "migrate", "-v0"])
+"""
 
 
 def test_another_error_of_the_database_ends_migrate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,3 +242,16 @@ def test_another_error_of_the_database_ends_migrate_at_once(monkeypatch: pytest.
     with pytest.raises(OperationalError, match="the disk is full"):
         migrate.Command().handle(database="default")
     assert tried.call_count == 1
+
+
+def test_a_deadlock_is_no_end_of_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlock = OperationalError("deadlock detected")
+    deadlock.__cause__ = psycopg.errors.DeadlockDetected()
+    tried = Mock(side_effect=[deadlock, deadlock, None])
+    monkeypatch.setattr(migrate.migrate.Command, "handle", tried)
+    monkeypatch.setattr(migrate, "PAUSES", (0.0, 0.0))
+    migrate.Command(stderr=StringIO()).handle(database="default")
+    tried.side_effect = [deadlock] * 3
+    with pytest.raises(OperationalError, match="deadlock detected"):
+        migrate.Command(stderr=StringIO()).handle(database="default")
+    assert tried.call_count == 6

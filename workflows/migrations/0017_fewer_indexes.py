@@ -6,6 +6,8 @@ Ids stand in their own order, so that new rows come last. SQLite copies the tabl
 import django.db.models.deletion
 from django.db import migrations, models
 
+from workflows.migrating import TakeTables
+
 
 class Migration(migrations.Migration):
 
@@ -14,6 +16,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        TakeTables('attempt', 'delivery', 'event', 'recipient', 'run'),
         migrations.RemoveConstraint(
             model_name='attempt',
             name='one_note_per_lease',
