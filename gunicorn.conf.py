@@ -41,7 +41,8 @@ def post_worker_init(worker: Any) -> None:
     """Called by a process of gunicorn that has loaded the site. On old tables it does not take the place of another."""
     from rootmail import health, ready
 
-    if ready.is_awaited() and (told := health.tables_of_before()):
+    is_first = worker.age <= worker.cfg.workers  # not in the place of one that died beside others
+    if ready.is_awaited() and is_first and (told := health.tables_of_before()):
         worker.log.critical("The site does not start: %s", told)
         sys.exit(Arbiter.APP_LOAD_ERROR)  # then gunicorn ends as a whole
     ready.tell()
