@@ -14,6 +14,7 @@ from pathlib import Path
 MIGRATE = "The database has no tables yet, or old ones: run 'manage.py migrate' first ('up' does it by itself)."
 DAMAGED = "The SQLite database is damaged ({}). Stop everything, and restore the last backup: docs/backup.md."
 FULL = "The disk is full: no space is left where ROOTMAIL_VAR lies. Make room there: all goes on by itself."
+BUSY = "Others are at work on the same tables, a backup for example: try again when they are done ({})."
 FOLDER = "ROOTMAIL_VAR must name a folder that this account may write to."
 CODE = "This account may not read the code: let it, by chmod -R a+rX {}, as the account that owns that."
 SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and maybe the value."
@@ -21,6 +22,7 @@ SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and 
 _LACKS_TABLE = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
 _IS_DAMAGED = re.compile("malformed|not a database")
 _IS_FULL = re.compile("database or disk is full")  # SQLite's words
+_IS_BUSY = re.compile("could not obtain lock|deadlock detected")
 _TAKES_NOTHING = re.compile("read-?only|No space left|disk I/O error")
 _OF_THE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EROFS)
 _READS = re.compile(r"""\benv\.\w+\("([A-Z_]+)\"""")
@@ -69,6 +71,8 @@ def of_database(error: Exception) -> str:
         return FULL
     if _LACKS_TABLE.search(said):
         return MIGRATE
+    if _IS_BUSY.search(said):
+        return BUSY.format(said)
     return f"The database {'takes nothing' if _TAKES_NOTHING.search(said) else 'does not answer'}: {said}"
 
 

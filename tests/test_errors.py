@@ -79,6 +79,8 @@ def test_a_wrong_set_up_gets_one_line(
         ("no such table: workflows_run", "run 'manage.py migrate' first"),
         ("database disk image is malformed", "restore the last backup"),
         ("database or disk is full", "The disk is full: no space is left where ROOTMAIL_VAR lies. Make room"),
+        ("deadlock detected\nDETAIL:  Process 7 waits", "try again when they are done (deadlock detected)."),
+        ('could not obtain lock on relation "workflows_run"', "Others are at work on the same tables"),
         ("attempt to write a readonly database", "The database takes nothing: attempt to write a readonly database"),
         ('could not extend file "base/5/1": No space left on device\nHINT:', "takes nothing: could not extend file"),
     ],
