@@ -126,7 +126,7 @@ def test_a_new_one_starts_beside_the_old_one_which_is_told_to_end_once_and_not_b
     time.sleep(0.7)  # several rounds
     assert said == ["polite: a new one starts beside it"]
     note.with_name("go").touch()
-    wait_until(lambda: polite.starts == 2 and not polite.leaving, seconds=10, what="the end of the old one")
+    wait_until(lambda: polite.starts == 2 and not polite.leaving, what="the end of the old one")
     assert note.read_text() == "begun 1\nbegun 2\nTERM 1\n"
     assert kept.process is first
     assert said[1:] == ["polite: the new one is ready, the old one is told to end"]
@@ -139,7 +139,7 @@ def test_one_that_tells_nothing_replaces_the_old_one_later(
     polite = supervisor.children[1]
     wait_until(lambda: note.read_text() == "begun 1\nbegun 2\n", what="the new one")
     monkeypatch.setattr("rootmail.supervisor.BESIDE_SECONDS", 0.3)
-    wait_until(lambda: polite.starts == 2 and not polite.leaving, seconds=10, what="the end of the old one")
+    wait_until(lambda: polite.starts == 2 and not polite.leaving, what="the end of the old one")
     assert said[1:] == ["polite: the new one has run for 0 s without a word, the old one is told to end"]
 
 
