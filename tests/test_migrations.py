@@ -225,6 +225,23 @@ def test_a_migration_holds_no_table_while_it_waits_for_another_one_and_begins_ag
         assert "[ ]" not in here.manage("showmigrations")
 
 
+@pytest.mark.processes
+def test_events_do_not_wait_for_a_backup_behind_a_migration_that_does(tmp_path: Path) -> None:
+    with fresh_postgres() as database:
+        here = Installation(tmp_path, database_url=database)
+        here.manage("migrate", "workflows", "0017", "-v0")
+        with psycopg.connect(database) as backup, psycopg.connect(database, autocommit=True) as event:
+            backup.execute("SELECT 1 FROM workflows_event")
+            command = [sys.executable, "manage.py", "migrate", "-v0"]
+            migrating = subprocess.Popen(command, cwd=ROOT, env=here.environment, stderr=subprocess.PIPE, text=True)
+            assert migrating.stderr
+            assert migrating.stderr.readline() == GAVE_WAY
+            event.execute("SET lock_timeout = '10s'")
+            event.execute("DELETE FROM workflows_event")  # whatever writes
+        migrating.communicate(timeout=60)
+        assert migrating.returncode == 0
+
+
 GAVE_WAY = "It gave way to others that are at work on the same tables: again in 0.5 s.\n"
 IMPATIENT = """
 import os, sys

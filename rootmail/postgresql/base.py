@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, schema
 from psycopg.errors import FeatureNotSupported
 
 # Nothing is prepared but what is told to be. Django writes every value as a parameter, and a plan for all values
@@ -17,9 +17,23 @@ NEVER_BY_ITSELF = sys.maxsize
 QUICKLY = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
 
 
+# In a migration's own transaction. Whatever comes later waits behind it, and a backup may read a table for an hour.
+BRIEFLY = "SET LOCAL lock_timeout = '3s'"
+
+
 @cache
 def _said(statement: str, wait: bool) -> str:
     return statement.replace("{quickly}", "TRUE" if wait else QUICKLY)
+
+
+class SchemaEditor(schema.DatabaseSchemaEditor):
+    """Waits for a table for three seconds at the most, then raises OperationalError; `migrate` begins again."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.connection.in_atomic_block:
+            self.execute(BRIEFLY, params=None)
+        return self
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -29,6 +43,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     prepared; there, nothing is.
     """
 
+    SchemaEditorClass = SchemaEditor
     is_direct = False
     while_connected: dict[str, Any]  # what its users know of the server, for as long as this connection lasts
 
