@@ -22,7 +22,7 @@ SETTING = "{} in the environment has a wrong value. TRACEBACK=1 shows more, and 
 _LACKS_TABLE = re.compile(r"no such (?:table|column)|(?:relation|column) .* does not exist")
 _IS_DAMAGED = re.compile("malformed|not a database")
 _IS_FULL = re.compile("database or disk is full")  # SQLite's words
-_IS_BUSY = re.compile("could not obtain lock|deadlock detected")
+_IS_BUSY = re.compile("could not obtain lock|lock timeout|deadlock detected")
 _TAKES_NOTHING = re.compile("read-?only|No space left|disk I/O error")
 _OF_THE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EROFS)
 _READS = re.compile(r"""\benv\.\w+\("([A-Z_]+)\"""")

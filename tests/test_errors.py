@@ -80,6 +80,7 @@ def test_a_wrong_set_up_gets_one_line(
         ("database disk image is malformed", "restore the last backup"),
         ("database or disk is full", "The disk is full: no space is left where ROOTMAIL_VAR lies. Make room"),
         ("deadlock detected\nDETAIL:  Process 7 waits", "try again when they are done (deadlock detected)."),
+        ("canceling statement due to lock timeout", "Others are at work on the same tables"),
         ('could not obtain lock on relation "workflows_run"', "Others are at work on the same tables"),
         ("attempt to write a readonly database", "The database takes nothing: attempt to write a readonly database"),
         ('could not extend file "base/5/1": No space left on device\nHINT:', "takes nothing: could not extend file"),

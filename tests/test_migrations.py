@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from itertools import chain
 from pathlib import Path
+from threading import Timer
 from unittest.mock import Mock
 
 import psycopg
@@ -25,7 +27,7 @@ from django.db.models import Field
 from rootmail import celery, health
 from rootmail.management.commands import migrate
 from tests import old_rows
-from tests.installation import ROOT, Installation, fresh_postgres
+from tests.installation import ROOT, Installation, fresh_postgres, wait_until
 from workflows.migrating import TakeTables
 
 # What came before the rule, or was judged by a person: old code never writes the columns of `one_note_per_lease`, and
@@ -209,19 +211,20 @@ def test_a_worker_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.processes
-def test_a_migration_holds_no_table_while_it_waits_for_another_one_and_begins_again(tmp_path: Path) -> None:
+def test_a_migration_holds_no_table_while_it_waits_for_another_one(tmp_path: Path) -> None:
     with fresh_postgres() as database:
         here = Installation(tmp_path, database_url=database)
         here.manage("migrate", "workflows", "0016", "-v0")
         with psycopg.connect(database) as worker:
+            worker.execute("SET lock_timeout = '1s'")
             worker.execute("SELECT 1 FROM workflows_run")
-            command = [sys.executable, "-c", IMPATIENT]
-            migrating = subprocess.Popen(command, cwd=ROOT, env=here.environment, stderr=subprocess.PIPE, text=True)
-            assert migrating.stderr
-            assert migrating.stderr.readline() == GAVE_WAY
-            worker.execute("SELECT 1 FROM workflows_attempt")  # which the migration would hold by now
-        migrating.communicate(timeout=60)
-        assert migrating.returncode == 0
+            with migrating(here) as process:
+                wait_until(lambda: is_taking_tables(database), what="the migration that waits")
+                for _ in range(20):
+                    worker.execute("SELECT 1 FROM workflows_attempt")  # else it would hold this one by now
+                assert process.poll() is None
+                worker.commit()
+                assert process.wait() == 0
         assert "[ ]" not in here.manage("showmigrations")
 
 
@@ -230,27 +233,39 @@ def test_events_do_not_wait_for_a_backup_behind_a_migration_that_does(tmp_path: 
     with fresh_postgres() as database:
         here = Installation(tmp_path, database_url=database)
         here.manage("migrate", "workflows", "0017", "-v0")
-        with psycopg.connect(database) as backup, psycopg.connect(database, autocommit=True) as event:
+        with psycopg.connect(database) as backup, psycopg.connect(database) as event:
             backup.execute("SELECT 1 FROM workflows_event")
-            command = [sys.executable, "manage.py", "migrate", "-v0"]
-            migrating = subprocess.Popen(command, cwd=ROOT, env=here.environment, stderr=subprocess.PIPE, text=True)
-            assert migrating.stderr
-            assert migrating.stderr.readline() == GAVE_WAY
-            event.execute("SET lock_timeout = '10s'")
-            event.execute("DELETE FROM workflows_event")  # whatever writes
-        migrating.communicate(timeout=60)
-        assert migrating.returncode == 0
+            with migrating(here) as process:
+                assert process.stderr
+                assert process.stderr.readline() == GAVE_WAY
+                event.execute("SET lock_timeout = '10s'")
+                event.execute("DELETE FROM workflows_event")  # whatever writes
+                event.commit()
+                backup.commit()
+                assert process.wait() == 0
 
 
 GAVE_WAY = "It gave way to others that are at work on the same tables: again in 0.5 s.\n"
-IMPATIENT = """
-import os, sys
-os.environ["DJANGO_SETTINGS_MODULE"] = "rootmail.settings"
-from django.core.management import execute_from_command_line
-from workflows import migrating
-migrating.PATIENCE = 0.2
-execute_from_command_line(["manage.py", "migrate", "-v0"])
-"""
+
+
+@contextmanager
+def migrating(installation: Installation) -> Iterator[subprocess.Popen[str]]:
+    """Migrate beside what the test does, for a minute and a half at the most."""
+    command, environment = [sys.executable, "manage.py", "migrate", "-v0"], installation.environment
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    (limit := Timer(90, process.kill)).start()
+    try:
+        yield process
+    finally:
+        limit.cancel()
+        process.kill()
+        process.communicate()
+
+
+def is_taking_tables(database: str) -> bool:
+    with psycopg.connect(database) as onlooker:
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LOCK TABLE%'"
+        return onlooker.execute(query).fetchone() is not None
 
 
 def test_another_error_of_the_database_ends_migrate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
