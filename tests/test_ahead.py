@@ -76,6 +76,26 @@ def test_the_next_envelope_leaves_behind_the_content() -> None:
     assert relay.flights == [[EHLO], envelope("amy"), envelope("bob"), envelope("cat"), ["QUIT"]]
 
 
+def test_it_comes_together_with_the_content() -> None:
+    """In two pieces it is answered in two; the second waited for an acknowledgement that our system put off: 40 ms."""
+    names = [f"person-{number}" for number in range(30)]
+    with FakeRelay(extensions=OFFERED) as relay:
+        outcomes = sent(SmtpTransport(settings_for(relay)), mails(*names))
+    assert (relay.ahead, codes(outcomes)) == ([3] * 29 + [0], [250] * 30)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system does not put off what it acknowledges")
+def test_what_a_relay_says_is_acknowledged_at_once() -> None:
+    """Content whose length lets the relay read it in two pieces is answered in two all the same."""
+    with FakeRelay(extensions=OFFERED) as relay:
+        transport = SmtpTransport(settings_for(relay))
+        sent(transport, mails(*"abcdefgh"))
+        assert transport._session
+        sock = transport._session._socket
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+        transport.close()
+
+
 def test_each_transcript_has_its_own_mail() -> None:
     with FakeRelay(extensions=OFFERED, slow=LINGERING) as relay:
         first, second = sent(SmtpTransport(settings_for(relay)), mails("amy", "bob"))

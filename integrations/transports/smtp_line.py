@@ -7,8 +7,8 @@ import select
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
@@ -104,6 +104,24 @@ class SmtpLine:
         with suppress(TransportError), Edge(self, Stage.DATA, to="the content"):
             self._socket.settimeout(self.clock.left())
             self._socket.sendall("".join(f"{command}\r\n" for command in commands).encode())
+
+    @contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """Let what is sent within leave together, where the system can do so.
+
+        What comes to a relay in two pieces is answered in two, and its system may keep the second one back until ours
+        has acknowledged the first (RFC 896).
+        """
+        self._hold_back(True)
+        try:
+            yield
+        finally:
+            self._hold_back(False)
+
+    def _hold_back(self, whether: bool) -> None:
+        if hasattr(socket, "TCP_CORK") and self._smtp.sock:
+            with suppress(OSError):
+                self._smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, whether)
 
     def last_words(self) -> Reply | None:
         """Return what the relay said unasked, None where it only hung up; the session is over."""
@@ -212,11 +230,18 @@ class ReplyReader:
             chunk = self._sock.recv(8192)
             if not chunk:
                 return b""
+            self._acknowledge()
             self._take(chunk)
         line, end, self.pending = self.pending.partition(b"\n")
         self.lines.append(line)
         self._note(line)
         return line + end
+
+    def _acknowledge(self) -> None:
+        """Acknowledge at once: to put it off (RFC 1122 section 4.2.3.2) may keep back what comes next, for 40 ms."""
+        if hasattr(socket, "TCP_QUICKACK"):
+            with suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, True)
 
     def _take(self, chunk: bytes) -> None:
         self._taken += len(chunk)

@@ -99,9 +99,7 @@ class Transaction:
             self._refuse(reply, stage=Stage.DATA)
         if self.session.has_unheard:  # it is no reply to the content, and must not be taken for its acceptance
             raise self._out_of_step(self.session.last_words())
-        self._send_content()
-        if ahead:
-            ahead.leave_ahead()
+        self._send_with(ahead)
         reply = self._hear_outcome()
         if not _positive(reply):
             self._refuse(reply, stage=Stage.DATA)
@@ -121,6 +119,14 @@ class Transaction:
     def _hear(self, command: Command) -> Reply:
         self.session.clock.allow(self.session.settings.reply_seconds)
         return self.session.hear(command.stage, to=command.verb)
+
+    def _send_with(self, ahead: Transaction | None) -> None:
+        if not ahead:
+            return self._send_content()
+        with self.session.in_one_piece():
+            self._send_content()
+            ahead.leave_ahead()
+        return None
 
     def _send_content(self) -> None:
         """A relay may refuse the mail before it has all of it, and hang up; then it gets no dot."""
