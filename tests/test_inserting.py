@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from typing import Any
 
 import pytest
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 
 from integrations import clock
-from workflows import inserting
+from tests.test_documents import SMALL
+from workflows import documents, inserting
 from workflows.ids import new_id
-from workflows.inserting import insert, made
-from workflows.models import Delivery, Event, Recipient, Run
+from workflows.inserting import insert, insert_alone, made
+from workflows.models import Delivery, Event, Recipient, Run, Workflow
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def workflow() -> Workflow:
+    documents.load(SMALL)
+    return Workflow.objects.get()
 
 
 def event(**values: object) -> Event:
@@ -40,6 +49,45 @@ def test_more_than_one_statement_can_take(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_to_insert_is_no_query(django_assert_num_queries: object) -> None:
     with django_assert_num_queries(0):  # type: ignore[operator]
         insert([])
+
+
+def test_several_tables_at_once(workflow: Workflow, django_assert_num_queries: Any) -> None:
+    events = [event(), event()]
+    rows = [made(Run, workflow_id=workflow.pk, event_id=one.pk, due_at=NOON) for one in events]
+    at_once = connection.vendor == "postgresql"
+    with django_assert_num_queries(1 if at_once else 2):
+        insert(events, rows)
+    assert set(Run.objects.values_list("event", flat=True)) == {one.pk for one in events}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_alone_all_of_it_is_there_or_nothing(workflow: Workflow, django_assert_num_queries: Any) -> None:
+    first, same = event(), new_id()
+    run = partial(made, Run, workflow_id=workflow.pk, event_id=first.pk, due_at=NOON)
+    for rows in ([run(id=same), run(id=same)], [run(workflow_id=workflow.pk + 1)]):
+        with pytest.raises(IntegrityError):
+            insert_alone([first], rows)
+        assert not Event.objects.exists()
+    with django_assert_num_queries(1 if connection.vendor == "postgresql" else 4):  # with BEGIN and COMMIT
+        insert_alone([first], [run()])
+    assert (Event.objects.count(), Run.objects.count()) == (1, 1)
+
+
+def test_within_a_transaction_it_fails_by_itself(workflow: Workflow) -> None:
+    same = new_id()
+    insert_alone([event(id=same)])
+    with pytest.raises(IntegrityError):
+        insert_alone([event(id=same)])
+    assert Event.objects.count() == 1
+
+
+def test_more_than_one_statement_can_take_of_several_tables(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inserting, "MOST_PARAMETERS", 40)
+    events = [event() for _ in range(11)]
+    insert_alone(events, [made(Run, workflow_id=workflow.pk, event_id=one.pk, due_at=NOON) for one in events])
+    assert (Event.objects.count(), Run.objects.count()) == (11, 11)
 
 
 def test_a_row_that_breaks_a_constraint_is_told_and_none_is_left() -> None:

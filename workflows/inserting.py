@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import connection, models, transaction
 from django.db.models.base import ModelState
 
 from .reading import preparation
@@ -17,21 +17,57 @@ Row = TypeVar("Row", bound=models.Model)
 MOST_PARAMETERS = 30_000  # of one statement; PostgreSQL takes 65,535, SQLite what Django says
 
 
-def insert(rows: Sequence[models.Model]) -> None:
-    """Insert new rows of one model, all of them or none within the caller's transaction.
+def insert(*tables: Sequence[models.Model]) -> None:
+    """Insert new rows of one model or of several, all of them or none within the caller's transaction.
 
     Numbers that the database gives are not read back, `auto_now` and the like are not filled in.
     """
-    if not rows:
-        return
-    how = _statement(type(rows[0]))
-    connection = connections[DEFAULT_DB_ALIAS]
-    at_once = min(connection.features.max_query_params or MOST_PARAMETERS, MOST_PARAMETERS) // how.width
+    _carry_out(_statements(tables))
+
+
+def insert_alone(*tables: Sequence[models.Model]) -> None:
+    """Do so in a transaction of its own, or in a part of the caller's that may fail by itself.
+
+    PostgreSQL takes a single statement for one: begin and commit would cost as long a way as the rows.
+    """
+    statements = _statements(tables)
+    if connection.vendor == "postgresql" and len(statements) == 1 and not connection.in_atomic_block:
+        return _carry_out(statements)
+    with transaction.atomic():
+        _carry_out(statements)
+    return None
+
+
+def _carry_out(statements: Iterable[tuple[str, list[Any]]]) -> None:
     with connection.cursor() as cursor:
-        for start in range(0, len(rows), at_once):
-            some = rows[start : start + at_once]
-            values = [value for row in some for value in how.values(row)]
-            cursor.execute(how.beginning + ", ".join([how.places] * len(some)), values)
+        for text, values in statements:
+            cursor.execute(text, values)
+
+
+def _statements(tables: Iterable[Sequence[models.Model]]) -> list[tuple[str, list[Any]]]:
+    """Return what inserts them, with its parameters. PostgreSQL takes several tables at once, unless they are many."""
+    statements = [statement for rows in tables if rows for statement in _of_one_model(rows)]
+    parameters = sum(len(values) for _, values in statements)
+    if connection.vendor == "postgresql" and len(statements) > 1 and parameters <= MOST_PARAMETERS:
+        return [_in_one(statements)]
+    return statements
+
+
+def _in_one(statements: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    """Join statements of which none reads what another writes; foreign keys are looked at when all is written."""
+    (first, values), *others = statements
+    parts = ", ".join(f"other{number} AS ({text})" for number, (text, _) in enumerate(others))
+    # What stands under WITH and is not asked for is carried out last.
+    return f"WITH {parts} {first}", [value for _, some in others for value in some] + values
+
+
+def _of_one_model(rows: Sequence[models.Model]) -> Iterator[tuple[str, list[Any]]]:
+    how = _statement(type(rows[0]))
+    at_once = min(connection.features.max_query_params or MOST_PARAMETERS, MOST_PARAMETERS) // how.width
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        values = [value for row in some for value in how.values(row)]
+        yield how.beginning + ", ".join([how.places] * len(some)), values
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +94,7 @@ class Statement:
 @cache
 def _statement(model: type[models.Model]) -> Statement:
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    quoted = connections[DEFAULT_DB_ALIAS].ops.quote_name
+    quoted = connection.ops.quote_name
     columns = ", ".join(quoted(str(field.column)) for field in fields)
     return Statement(
         f"INSERT INTO {quoted(model._meta.db_table)} ({columns}) VALUES ",  # noqa: S608 # nosec B608 (names of our own)

@@ -237,8 +237,8 @@ def _made(run: Run) -> Made:
 
 
 def _store(made: Sequence[tuple[Delivery, list[Recipient]]]) -> None:
-    insert([delivery for delivery, _ in made])
-    insert([recipient for _, recipients in made for recipient in recipients])
+    recipients = [recipient for _, some in made for recipient in some]
+    insert([delivery for delivery, _ in made], recipients)
 
 
 def _why_cancelled(run: Run, data: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,9 @@ from django.db.models import Prefetch
 from integrations import clock
 
 from . import events, known, occasions, schedule, shift, tasks
+from .bell import Bell
 from .events import Incoming
-from .inserting import insert, made
+from .inserting import insert_alone, made
 from .models import Event, Run, Workflow
 
 logger = logging.getLogger(__name__)
@@ -98,11 +98,9 @@ def _store(done: Sequence[Triggered]) -> None:
     runs = [run for made in new for run in made.runs]
     if runs and not connection.in_atomic_block:  # nobody's locks wait for the broker
         ring()  # a worker takes longer to hear of it than we to store them, and looks again and again
-    with transaction.atomic():
-        insert(stored)
-        insert(runs)
-        if runs:
-            transaction.on_commit(ring)  # where the ring before has not spoken for this moment
+    insert_alone(stored, runs)
+    if runs:
+        transaction.on_commit(ring)  # where the ring before has not spoken for this moment
 
 
 def _made_of_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:
@@ -201,7 +199,6 @@ RING_AGAIN_AFTER = 5.0  # seconds; the sweeper rings in the meantime
 RING_EVERY = 0.1  # seconds: a task for every event would cost more than its mail
 RING_WITHIN = 1.0  # seconds: whoever tells of an event gives up after a few
 _silent_until = _spoken_for_until = 0.0
-_bell = threading.Thread()
 
 
 def ring() -> None:
@@ -211,21 +208,16 @@ def ring() -> None:
     that is down costs a log line, not the request: the sweeper rings again. One that hangs holds up one request in a
     while for a second; as long as one ring has not come through, there is no other.
     """
-    global _spoken_for_until, _bell
+    global _spoken_for_until
     now = time.monotonic()
-    if now < max(_silent_until, _spoken_for_until) or _bell.is_alive():
+    if now < max(_silent_until, _spoken_for_until) or _bell.is_ringing:
         return
     _spoken_for_until = now + RING_EVERY
-    bell = threading.Thread(target=_ring, args=[shift.until(2 * RING_EVERY)], name="ring", daemon=True)
     try:
-        bell.start()
+        if not _bell.ring(shift.until(2 * RING_EVERY), within=RING_WITHIN):
+            _be_silent(f"nothing within {RING_WITHIN:g} s")
     except RuntimeError as error:  # the system gives us no thread
         _be_silent(error)
-        return
-    _bell = bell  # now that it can be waited for: another thread may ring at the same moment
-    bell.join(RING_WITHIN)
-    if bell.is_alive():
-        _be_silent(f"nothing within {RING_WITHIN:g} s")
 
 
 def _ring(until: float) -> None:
@@ -233,6 +225,9 @@ def _ring(until: float) -> None:
         tasks.work.apply_async(args=[until], retry=False)
     except Exception as error:
         _be_silent(error)
+
+
+_bell = Bell(_ring)
 
 
 def _be_silent(why: object) -> None:
