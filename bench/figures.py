@@ -69,9 +69,9 @@ class Point:
 # Guessed: locked, and what a relay 20 ms away takes for itself (AWAY).
 COSTS = {
     SQLITE: Costs(
-        SQLITE, caller=0.10, alone=0.63, workers=1.27, server=0.0, web=3.58, event=0.0, flush=0.15, locked=0.26
+        SQLITE, caller=0.10, alone=0.64, workers=1.27, server=0.0, web=3.58, event=0.0, flush=0.15, locked=0.26
     ),
-    POSTGRESQL: Costs(POSTGRESQL, caller=0.16, alone=0.60, workers=1.29, server=0.58, web=4.18, event=0.40, flush=0.11),
+    POSTGRESQL: Costs(POSTGRESQL, caller=0.16, alone=0.47, workers=1.29, server=0.58, web=4.18, event=0.35, flush=0.11),
 }
 SINK = Relay(processor=0.14)  # smtp-sink on the same machine: 16 % of a core at 1,160 mails a second
 AWAY = Relay(distance=20.0, own=4.0)  # two round trips took 44 ms on another machine
