@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "rm_"
 _USE_IS_NOTED_EVERY = timedelta(minutes=1)
+# As it stands, since every request asks: Django's compiler takes longer than the database.
+_LIVE = "SELECT * FROM integrations_apitoken WHERE digest = %s AND revoked_at IS NULL"
 _NOTE_USE = """
 UPDATE integrations_apitoken SET last_used_at = %(now)s
 WHERE id = (SELECT id FROM integrations_apitoken WHERE id = %(id)s LOCK) AND {quickly}
@@ -60,7 +62,7 @@ def listed() -> QuerySet[ApiToken]:
 
 def find(token: str) -> ApiToken | None:
     """Return the live row of a token, and note that it was used (at most once a minute)."""
-    row = ApiToken.objects.filter(digest=_digest(token), revoked_at=None).first()
+    row = next(iter(ApiToken.objects.raw(_LIVE, [_digest(token)])), None)
     if row and (row.last_used_at is None or timezone.now() - row.last_used_at > _USE_IS_NOTED_EVERY):
         _note_use(row)
     return row
