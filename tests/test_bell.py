@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.installation import ROOT, wait_until
+from workflows import bell as bell_module
 from workflows.bell import Bell
 
 FORKED = """
@@ -25,6 +26,10 @@ if child:
     told = told and os.waitpid(child, 0)[1] == 0
 os._exit(not told)
 """
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_one_thread_rings_again_and_again() -> None:
@@ -59,6 +64,19 @@ def test_a_ring_that_fails_leaves_a_bell_for_the_next() -> None:
     wait_until(lambda: not bell._ringer or not bell._ringer.is_alive())
     assert bell.ring(2.0, within=10)
     assert rung == [1.0, 2.0]
+
+
+def test_a_ring_that_was_interrupted_before_it_began_leaves_a_bell_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rung: list[float] = []
+    bell = Bell(rung.append)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(bell_module._Ringer, "take", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bell.ring(1.0, within=10)
+    assert not bell.is_ringing
+    assert (bell.ring(2.0, within=10), rung) == (True, [2.0])
 
 
 def test_whoever_rings_at_the_same_moment_is_heard_as_well() -> None:

@@ -16,12 +16,13 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
-from django.db import ProgrammingError, transaction
+from django.db import OperationalError, ProgrammingError, transaction
 
 from rootmail import state
 from rootmail.postgresql.base import DatabaseWrapper
 from tests.fake_relay import FakeRelay
 from tests.installation import EXAMPLES, Installation, fresh_postgres, from_environment, wait_until
+from workflows import inserting
 
 ALIAS = "of its own"
 
@@ -103,6 +104,19 @@ def test_a_connection_that_has_died_is_replaced_as_django_does_before_a_task(dir
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [server])
         direct.health_check_enabled, direct.health_check_done = True, False
         assert act()
+
+
+def test_a_statement_for_which_no_transaction_is_begun_leaves_no_dead_connection(
+    direct: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever triggers without a request around it would have met the same dead connection for ever."""
+    monkeypatch.setattr(inserting, "connection", direct)
+    ((server,),) = direct.ask("SELECT pg_backend_pid()")
+    with psycopg.connect(from_environment("TEST_POSTGRES_URL")) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [server])
+    with pytest.raises(OperationalError):
+        inserting._carry_out_alone([("SELECT %s", [1])])
+    inserting._carry_out_alone([("SELECT %s", [1])])
 
 
 def test_it_says_why_it_takes_nothing(direct: DatabaseWrapper) -> None:

@@ -93,15 +93,32 @@ class TestInProcess:
     ) -> None:
         before: list[int] = []
 
-        def slow(*tables: Any) -> None:
+        def slow(*tables: Any, **options: Any) -> None:
             before.append(len(rings))
             if took_long:
                 time_passes(monkeypatch)
-            insert_alone(*tables)
+            insert_alone(*tables, **options)
 
         monkeypatch.setattr(services, "insert_alone", slow)
         services.trigger(Incoming("incident_created", SEV1))
         assert (before, len(rings)) == ([1], rung)
+
+    def test_of_two_batches_none_waits_for_the_other_that_waits_for_it(
+        self, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever order they come in: PostgreSQL ended one of two such batches as a deadlock."""
+        Workflow.objects.update(run_once_per_resource=True)
+        stored: list[list[str | None]] = []
+
+        def note(events: list[Event], runs: list[Run], **_: Any) -> None:
+            stored.append([event.key for event in events] + [run.once_key for run in runs])
+
+        monkeypatch.setattr(services, "insert_alone", note)
+        about = [Incoming("incident_created", {"incident": {"id": n, "severity": "sev1"}}, key=n) for n in "abc"]
+        for batch in (about, about[::-1]):
+            services.trigger_all(batch)
+        one, other = stored
+        assert one == other == ["a", "b", "c", "incident:a", "incident:b", "incident:c"]
 
     @pytest.mark.django_db(transaction=True)
     def test_rings_for_nobody_where_no_workflow_runs(self, workflow: Workflow, rings: list[dict[str, Any]]) -> None:

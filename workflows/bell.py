@@ -41,11 +41,13 @@ class _Ringer(threading.Thread):
         super().__init__(name="bell", daemon=True)
         self._ring = ring
         self._calls: SimpleQueue[tuple[float, threading.Event]] = SimpleQueue()
-        self.done = threading.Event()
+        self.done = threading.Event()  # of the last call
+        self.done.set()
 
     def take(self, until: float) -> threading.Event:
-        self.done = done = threading.Event()
+        done = threading.Event()
         self._calls.put((until, done))
+        self.done = done
         return done
 
     def run(self) -> None:

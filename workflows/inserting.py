@@ -8,7 +8,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from django.db import connection, models, transaction
+from django.db import DatabaseError, connection, models, transaction
 from django.db.models.base import ModelState
 
 from .reading import preparation
@@ -25,17 +25,26 @@ def insert(*tables: Sequence[models.Model]) -> None:
     _carry_out(_statements(tables))
 
 
-def insert_alone(*tables: Sequence[models.Model]) -> None:
-    """Do so in a transaction of its own, or in a part of the caller's that may fail by itself.
+def insert_alone(*tables: Sequence[models.Model], then: Callable[[], object] = lambda: None) -> None:
+    """Do so in a transaction of its own, or in a part of the caller's that may fail by itself; `then` after its commit.
 
     PostgreSQL takes a single statement for one: begin and commit would cost as long a way as the rows.
     """
     statements = _statements(tables)
-    if connection.vendor == "postgresql" and len(statements) == 1 and not connection.in_atomic_block:
-        return _carry_out(statements)
+    if connection.vendor == "postgresql" and len(statements) == 1 and connection.get_autocommit():
+        _carry_out_alone(statements)
+        return transaction.on_commit(then)
     with transaction.atomic():
         _carry_out(statements)
-    return None
+        return transaction.on_commit(then)
+
+
+def _carry_out_alone(statements: Iterable[tuple[str, list[Any]]]) -> None:
+    try:
+        _carry_out(statements)
+    except DatabaseError:
+        connection.close_if_unusable_or_obsolete()  # as the end of a transaction does
+        raise
 
 
 def _carry_out(statements: Iterable[tuple[str, list[Any]]]) -> None:
@@ -56,8 +65,8 @@ def _statements(tables: Iterable[Sequence[models.Model]]) -> list[tuple[str, lis
 def _in_one(statements: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
     """Join statements of which none reads what another writes; foreign keys are looked at when all is written."""
     (first, values), *others = statements
+    others.reverse()  # what stands under WITH and is not asked for is carried out last, and from its end
     parts = ", ".join(f"other{number} AS ({text})" for number, (text, _) in enumerate(others))
-    # What stands under WITH and is not asked for is carried out last.
     return f"WITH {parts} {first}", [value for _, some in others for value in some] + values
 
 

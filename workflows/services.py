@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 from django.db.models import Prefetch
 
 from integrations import clock
@@ -93,14 +93,13 @@ def _store(done: Sequence[Triggered]) -> None:
     transaction waits for the disk all the same: what is answered may have been stored by somebody else just now.
     """
     new = [made for made in done if not made.repeated]
-    # In one order: of two batches with the same keys, none waits for the other that waits for it.
+    # In one order: of two batches with the same keys or resources, none waits for the other that waits for it.
     stored = sorted((made.event for made in new), key=lambda event: str(event.key))
-    runs = [run for made in new for run in made.runs]
+    runs = sorted((run for made in new for run in made.runs), key=lambda run: (run.workflow_id, str(run.once_key)))
     if runs and not connection.in_atomic_block:  # nobody's locks wait for the broker
         ring()  # a worker takes longer to hear of it than we to store them, and looks again and again
-    insert_alone(stored, runs)
-    if runs:
-        transaction.on_commit(ring)  # where the ring before has not spoken for this moment
+    # Rings again where the ring before has not spoken for this moment.
+    insert_alone(stored, runs, then=ring if runs else lambda: None)
 
 
 def _made_of_all(batch: Sequence[Incoming], *, triggered_by: str) -> list[Triggered]:
