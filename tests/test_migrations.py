@@ -187,6 +187,7 @@ SENT = {  # by processes of before, with these arguments
 }
 
 
+@pytest.mark.django_db
 def test_workers_take_what_processes_of_before_send() -> None:
     """A task that a worker does not know is thrown away: of a link to set a password, nobody would send it again."""
     celery.app.loader.import_default_modules()
