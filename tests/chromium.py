@@ -22,3 +22,5 @@ except ImportError as error:  # it needs libstdc++, which is not on every machin
 __all__ = [
     "Browser", "BrowserContext", "ConsoleMessage", "Locator", "Page", "Request", "Route", "expect", "sync_playwright",
 ]  # fmt: skip
+
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine may take longer than the usual five seconds

@@ -286,6 +286,7 @@ def log_in_elsewhere(page: Page) -> None:
     other.get_by_label("Username").fill("admin")
     other.get_by_label("Password").fill(PASSWORD)
     other.get_by_role("button", name="Log in").click()
+    expect(other.get_by_role("button", name="Log in")).to_have_count(0)
     other.close()
 
 

@@ -147,6 +147,7 @@ def test_where_migrate_was_forgotten_the_old_ones_go_on(tmp_path: Path, relay: F
     here = Installation(tmp_path)
     token = prepare(here, relay)
     with here:
+        wait_until(partial(is_whole, here), seconds=90, what="the start of the worker")
         before = {name: set(here.processes(*words)) for name, words in PROGRAMS.items() if name != "beat"}
         newest = alter_migrations(here, f"DELETE FROM {BELIEVED} WHERE id = (SELECT max(id) FROM {BELIEVED})")
         with load_over_http(here, token) as statuses:
@@ -172,6 +173,14 @@ def alter_migrations(installation: Installation, statement: str, *values: Any) -
 
 
 PROGRAMS = {"worker": ("celery", " worker "), "beat": ("celery", " beat "), "web": ("gunicorn",)}
+
+
+def is_whole(installation: Installation) -> bool:
+    """Tell whether the worker has its pool, which it forks when it has compared the tables with its code.
+
+    `up` waits for the first answer of the site alone, and on a busy machine the worker takes longer.
+    """
+    return len(installation.processes(*PROGRAMS["worker"])) > 2
 
 
 def side_by_side(installation: Installation, words: tuple[str, ...], before: set[int]) -> bool:
