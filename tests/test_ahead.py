@@ -23,6 +23,7 @@ from integrations.transports.base import Receipt, Scope, Stage, Submission, Tran
 from integrations.transports.network import Clock
 from integrations.transports.smtp import SmtpSettings, SmtpTransport
 from integrations.transports.smtp_envelope import TOGETHER
+from integrations.transports.smtp_transaction import Transaction
 from tests.effort import examples
 from tests.test_runs import queued, with_tasks
 from workflows import delivery, leases, runs
@@ -77,8 +78,10 @@ def test_the_next_envelope_leaves_behind_the_content() -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="this system cannot hold back what is sent")
-def test_it_comes_together_with_the_content() -> None:
+def test_it_comes_together_with_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """In two pieces it is answered in two; the second waited for an acknowledgement that our system put off: 40 ms."""
+    leave = Transaction.leave_ahead
+    monkeypatch.setattr(Transaction, "leave_ahead", lambda ahead: (time.sleep(0.005), leave(ahead)))
     names = [f"person-{number}" for number in range(30)]
     with FakeRelay(extensions=OFFERED) as relay:
         outcomes = sent(SmtpTransport(settings_for(relay)), mails(*names))
