@@ -39,10 +39,11 @@ if _setting("LOG_FORMAT", "line") == "json":
 
 def post_worker_init(worker: Any) -> None:
     """Called by a process of gunicorn that has loaded the site. On old tables it does not take the place of another."""
-    from rootmail import health, ready
+    from rootmail import health, ready, spare_thread
 
     is_first = worker.age <= worker.cfg.workers  # not in the place of one that died beside others
     if ready.is_awaited() and is_first and (told := health.tables_of_before()):
         worker.log.critical("The site does not start: %s", told)
         sys.exit(Arbiter.APP_LOAD_ERROR)  # then gunicorn ends as a whole
+    spare_thread.ROOM.bound(worker.cfg.threads)
     ready.tell()

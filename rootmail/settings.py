@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from datetime import timedelta
 from email.utils import parseaddr
 from pathlib import Path
@@ -59,6 +60,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "rootmail.spare_thread.SpareThread",  # before anything asks the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -183,7 +185,7 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # so for two hours, the kernel's own patience, and web servers have no other thread by then.
     options.setdefault("connect_timeout", 10)
     options |= {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 4} | options
-    options.setdefault("tcp_user_timeout", 30_000)  # milliseconds until what was said has to be acknowledged
+    options.setdefault("tcp_user_timeout", 10_000)  # milliseconds until what was said has to be acknowledged
 
 # --- broker: only the doorbell, the database is the queue ----------------------------------------
 EMBEDDED_BROKER_FILE = ROOTMAIL_VAR / "broker_url"
@@ -214,6 +216,13 @@ if CELERY_BROKER_URL.startswith("redis"):
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
+else:
+    # Without these, a worker or beat whose connection was lost on the way is deaf for minutes. Seconds, milliseconds.
+    CELERY_BROKER_HEARTBEAT = 10
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        CELERY_BROKER_TRANSPORT_OPTIONS["socket_settings"] = {socket.TCP_USER_TIMEOUT: 10_000}
+# A queue of its own that RabbitMQ believes to be in use would keep such a worker out, when it comes back.
+CELERY_CONTROL_QUEUE_EXCLUSIVE = False
 CELERY_WORKER_ALIVE_FILE = env.str("WORKER_ALIVE_FILE", default="")  # a worker touches it: its sign of life
 SWEEP_SECONDS = env.seconds("SWEEP_SECONDS", default=5.0)
 # One that nobody took is worth nothing: the next one does the same. But a worker goes by its own machine's clock here,

@@ -214,10 +214,13 @@ class Lab:
         seconds *= self.scale
         began = looked = time.monotonic()
         while set(wanted) & set(self.faults.armed()):
-            assert time.monotonic() < began + seconds, f"not struck: {self.faults.disarm()}"
+            if time.monotonic() > began + seconds:
+                told = f"not struck: {self.faults.disarm()}"
+                raise AssertionError(f"{told}, {self._states()}, {self.ask('provider')}, {self.faults.struck()[-3:]}")
             time.sleep(0.1)
             if time.monotonic() > looked + 1.0:
                 looked = time.monotonic()
+                self._restart_the_dead()
                 again(self)
                 self.trigger()
         self.faults.disarm()

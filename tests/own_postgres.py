@@ -24,12 +24,15 @@ FORGETFUL = ("-c", "wal_writer_delay=10s", "-c", "wal_writer_flush_after=1GB", "
 
 
 class Postgres:
-    """with Postgres() as server: server.url, server.crash(), server.start()"""
+    """with Postgres() as server: server.url, server.crash(), server.start()
 
-    def __init__(self) -> None:
+    `network`: who else may come in.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", network: str = "") -> None:
         self._programs = Path(from_environment("TEST_POSTGRES_PROGRAMS"))
-        self._port = state.free_port()
-        self.url = f"postgres://tester@127.0.0.1:{self._port}/postgres"
+        self._host, self._network, self._port = host, network, state.free_port()
+        self.url = f"postgres://tester@{host}:{self._port}/postgres"
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="rootmail-postgres-"))
@@ -37,6 +40,9 @@ class Postgres:
             shutil.chown(self._folder, **ANOTHER)
         try:
             self._run("initdb", "--no-sync", "--auth=trust", "--username=tester", "--encoding=UTF8", "--locale=C")
+            if self._network:
+                with (self._folder / "data" / "pg_hba.conf").open("a") as access:
+                    access.write(f"host all all {self._network} trust\n")
             self.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -49,7 +55,7 @@ class Postgres:
         shutil.rmtree(self._folder)
 
     def start(self) -> None:
-        place = ["-D", str(self._folder / "data"), "-p", str(self._port), "-k", "", "-h", "127.0.0.1"]
+        place = ["-D", str(self._folder / "data"), "-p", str(self._port), "-k", "", "-h", self._host]
         with (self._folder / "log").open("ab") as log:
             command = [str(self._programs / "postgres"), *place, *FORGETFUL]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **ANOTHER)

@@ -32,6 +32,7 @@ LONG_HOST = f"mx.{'sehr-langer-name-' * 3}ümläut.{'abteilung.' * 6}example"
 LONG_WORDS = "554 5.7.1 " + "The relay does not like this at all, and says so at length. " * 6 + "x" * 300
 ARABIC = "انقطاع الخدمة في مركز البيانات"
 BARE = {"400.html": "/bare/400/", "403_csrf.html": "/bare/csrf/", "500.html": "/bare/500/", "503.html": "/bare/503/"}
+BARE |= {"busy.html": "/bare/busy/"}
 
 
 def _nothing(*_: Any) -> None:

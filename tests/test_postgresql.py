@@ -192,4 +192,4 @@ def test_a_connection_that_a_firewall_has_forgotten_is_given_up(tmp_path: Path) 
     )
     url = from_environment("TEST_POSTGRES_URL")
     here = Installation(tmp_path, database_url=f"{url}?keepalives_idle=9")
-    assert here.manage("shell", "--verbosity", "0", "-c", asked).strip() == "[30000, 9, 5, 4]"
+    assert here.manage("shell", "--verbosity", "0", "-c", asked).strip() == "[10000, 9, 5, 4]"
