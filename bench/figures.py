@@ -1,8 +1,8 @@
 """The figures that the simulation and docs/scaling.md are computed from: all of them stand here.
 
 Put in the new ones after a measurement of everything, then `python -m bench.queueing --write`. Tables are those of
-docs/benchmarks.md as of commit eec2439: only growth has not been measured anew since, and figures of one machine belong
-together.
+docs/benchmarks.md as of commit eec2439: all but growth were measured anew since, on a quicker machine, and figures of
+one machine belong together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Several machines in one: network namespaces on a bridge of their own, where packets may vanish.
 
-`TEST_NETWORKS` names the program `ip`; only root can use it so, and `nft` has to be there as well.
+`TEST_NETWORKS` names the program `ip`; only root can use it so, and `nft` and `ss` have to be there as well.
 """
 
 from __future__ import annotations

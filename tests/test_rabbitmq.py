@@ -68,6 +68,19 @@ def network() -> Iterator[Network]:
 
 
 @pytest.mark.processes
+def test_a_connection_that_was_lost_is_noticed_by_both_ends(tmp_path: Path) -> None:
+    """Workers and whoever rings were deaf for minutes: RabbitMQ agrees to the heartbeat that it is asked for."""
+    asked = (
+        "import socket; from rootmail.celery import app;"
+        "broker = app.connection_for_read(heartbeat=app.conf.broker_heartbeat); broker.connect();"
+        "option = broker.connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT);"
+        "print([broker.get_heartbeat_interval(), option]); broker.release()"
+    )
+    here = Installation(tmp_path, broker_url=from_environment("TEST_RABBITMQ_URL"))
+    assert here.manage("shell", "--verbosity", "0", "-c", asked).strip() == "[10.0, 10000]"
+
+
+@pytest.mark.processes
 def test_a_worker_comes_back_though_the_broker_believes_that_it_never_left(network: Network, tmp_path: Path) -> None:
     url = urlsplit(from_environment("TEST_RABBITMQ_URL"))
     broker = url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{network.port}").geturl()

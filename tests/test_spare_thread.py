@@ -77,7 +77,7 @@ class TestRoom:
         threading.Timer(0.2, room.leave).start()
         began = time.monotonic()
         assert room.enter()
-        assert time.monotonic() - began >= 0.15
+        assert 0.15 <= time.monotonic() - began < 20, "it is told, and does not wait for the end of its patience"
 
     def test_where_nobody_has_moved_for_a_while_nobody_waits(self) -> None:
         room = Room(still=0.3)
